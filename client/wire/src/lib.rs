@@ -1,0 +1,16 @@
+//! Everything that crosses a process or disk border: ids, units, records, commands, queries, frames.
+//!
+//! A leaf: no I/O, no clock, no randomness, no async. Layouts are explicit and little-endian
+//! (`FORMAT.md` has the byte tables); every decoder is total: it returns [`DecodeError`], never panics,
+//! and never allocates more than the input it was given justifies.
+//!
+//! It leaves to others: what the bytes mean for state (`replication`), how they are sealed (`envelope`).
+
+mod codec;
+mod id;
+pub mod limits;
+mod units;
+
+pub use codec::{DecodeError, Decoder, Encoder};
+pub use id::*;
+pub use units::*;
