@@ -6,9 +6,12 @@
 //!
 //! It leaves to others: what the bytes mean for state (`replication`), how they are sealed (`envelope`).
 
+pub mod admin;
 mod codec;
+pub mod descriptor;
 mod id;
 pub mod limits;
+mod serde_id;
 mod units;
 
 pub use codec::{DecodeError, Decoder, Encoder};
