@@ -7,10 +7,12 @@
 //! It leaves to others: what the bytes mean for state (`replication`), how they are sealed (`envelope`).
 
 mod codec;
+mod frame;
 mod id;
 pub mod limits;
 mod units;
 
 pub use codec::{DecodeError, Decoder, Encoder};
+pub use frame::*;
 pub use id::*;
 pub use units::*;
