@@ -9,11 +9,13 @@
 pub mod admin;
 mod codec;
 pub mod descriptor;
+mod frame;
 mod id;
 pub mod limits;
 mod serde_id;
 mod units;
 
 pub use codec::{DecodeError, Decoder, Encoder};
+pub use frame::*;
 pub use id::*;
 pub use units::*;
