@@ -6,11 +6,23 @@
 //!
 //! It leaves to others: what the bytes mean for state (`replication`), how they are sealed (`envelope`).
 
+mod answer;
 mod codec;
+mod command;
 mod id;
 pub mod limits;
+mod outcome;
+mod query;
+mod record;
+mod system;
 mod units;
 
+pub use answer::*;
 pub use codec::{DecodeError, Decoder, Encoder};
+pub use command::*;
 pub use id::*;
+pub use outcome::*;
+pub use query::*;
+pub use record::*;
+pub use system::*;
 pub use units::*;
