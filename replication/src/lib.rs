@@ -1,1 +1,5 @@
-//! Not here yet.
+//! The keyless engine: segment log, Raft groups, index, transport between nodes.
+//!
+//! Everything here handles sealed bytes only; this crate must never depend on `envelope`.
+
+pub mod region;

@@ -42,3 +42,9 @@ pub const OBJECT_HEADER_BYTES_MAX: usize = 2 << 10;
 
 /// One value of the system group, bytes.
 pub const SYSTEM_VALUE_BYTES_MAX: usize = 256 << 10;
+
+/// Key of a record of the system group, bytes: the longest is a principal's name and a bucket's.
+pub const SYSTEM_KEY_BYTES_MAX: usize = 512;
+
+/// Changes of system records in one command.
+pub const SYSTEM_CHANGES_MAX: usize = 64;
