@@ -18,4 +18,5 @@ pub mod region;
 mod replica;
 pub mod router;
 pub mod service;
+pub mod solo;
 pub mod status;
