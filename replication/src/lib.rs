@@ -2,4 +2,5 @@
 //!
 //! Everything here handles sealed bytes only; this crate must never depend on `envelope`.
 
+pub mod peer;
 pub mod region;

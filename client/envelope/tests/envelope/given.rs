@@ -111,3 +111,25 @@ pub(crate) fn open_stream(
     }
     Ok(plain)
 }
+
+/// The same bytes with a checksum that is right again: what an attacker does after an edit.
+pub(crate) fn with_checksum(mut bytes: Vec<u8>) -> Vec<u8> {
+    let end = bytes.len() - 4;
+    let checksum = crc32c::crc32c(&bytes[..end]);
+    bytes[end..].copy_from_slice(&checksum.to_le_bytes());
+    bytes
+}
+
+/// Every copy of `bytes` with one bit flipped, and where.
+pub(crate) fn bit_flips(bytes: &[u8]) -> impl Iterator<Item = (usize, Vec<u8>)> {
+    (0..bytes.len() * 8).map(|bit| {
+        let mut flipped = bytes.to_vec();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        (bit / 8, flipped)
+    })
+}
+
+/// The cheapest cost there is: tests guess no passphrases.
+pub(crate) fn quick_cost() -> PassphraseCost {
+    PassphraseCost::new(8, 1, 1).unwrap()
+}

@@ -6,12 +6,6 @@ use wire::limits::{CHUNK_BYTES_MAX, OBJECT_HEADER_BYTES_MAX};
 
 use crate::given::*;
 
-const QUICK: (u32, u32, u32) = (64, 1, 1);
-
-fn quick_cost() -> PassphraseCost {
-    PassphraseCost::new(QUICK.0, QUICK.1, QUICK.2).unwrap()
-}
-
 #[test]
 fn an_object_is_read_back_from_stored_bytes_and_a_passphrase_alone() {
     // everything that is kept: five byte strings
