@@ -14,6 +14,10 @@ use crate::descriptor::NodeDescriptor;
 use crate::{Incarnation, NodeId, RequestId};
 use serde::{Deserialize, Serialize};
 
+/// The frame kind of every admin call: the request is the head of a `Request` frame of class admin, the answer the head
+/// of its `Reply`; bodies are empty.
+pub const ADMIN_CALL_KIND: u16 = 0x0100;
+
 /// One admin message, bytes. 4 MiB: the status of 1,024 groups on 100 nodes takes about a tenth of it.
 pub const ADMIN_MESSAGE_BYTES_MAX: usize = 4 << 20;
 
