@@ -175,6 +175,19 @@ async fn an_answer_that_comes_too_late_is_dropped_and_frees_its_place() {
 }
 
 #[tokio::test]
+async fn a_call_given_up_counts_until_its_handler_is_done() {
+    let mut rig = Rig::new(PeerOptions { calls_running: 1, ..PeerOptions::default() }).await;
+    let peers = rig.node();
+    let soon = Duration::from_millis(100);
+    let ask = |kind| peers.call(SERVER, PeerClass::Admin, kind, Bytes::new(), Vec::new(), soon);
+    assert_eq!(ask(GATED).await, Err(CallError::TimedOut));
+    rig.arrived().await;
+    assert_eq!(ask(ECHO).await, Err(CallError::TimedOut), "no second handler beside the first");
+    rig.gate.add_permits(1);
+    assert!(super::rig::ask(&peers, PeerClass::Admin, ECHO, "").await.is_ok());
+}
+
+#[tokio::test]
 async fn a_frame_over_its_limits_is_never_sent() {
     let rig = Rig::new(PeerOptions::default()).await;
     let peers = rig.node();

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -92,7 +92,6 @@ async fn a_peer_from_elsewhere_is_refused_by_client_and_server_alike() {
         assert_eq!(only_reason(peers.refused()), by_client);
 
         // a client that does is told why, and no call of its is run
-        let rig = Rig { ..rig };
         let mut stream = raw_unverified(&rig, &tls).await;
         let frames =
             [ping(PeerClass::Bulk), bytes(FrameType::Request, PeerClass::Bulk, 1, &[], &[])].concat();
@@ -141,19 +140,16 @@ async fn a_peer_without_a_certificate_is_refused() {
     let rig = rig().await;
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(rig.authority.pem().as_bytes()).unwrap()).unwrap();
-    let config = (*rig.authority.tls(&identity(PeerRole::Node(CLIENT))).client).clone();
-    let mut bare = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+    let anonymous = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_protocol_versions(&[&rustls::version::TLS13])
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let no_certificate = bare.client_auth_cert_resolver.clone();
-    bare = config;
-    bare.client_auth_cert_resolver = no_certificate;
+    let mut config = (*rig.authority.tls(&identity(PeerRole::Node(CLIENT))).client).clone();
+    config.client_auth_cert_resolver = anonymous.client_auth_cert_resolver;
     let socket = TcpStream::connect(rig.address()).await.unwrap();
-    let name: ServerName<'static> = server_name(SERVER);
     // TLS 1.3 tells the client only after its own side is done
-    if let Ok(mut stream) = TlsConnector::from(Arc::new(bare)).connect(name, socket).await {
+    if let Ok(mut stream) = TlsConnector::from(Arc::new(config)).connect(server_name(SERVER), socket).await {
         _ = stream.write_all(&ping(PeerClass::Admin)).await;
         assert_eq!(until_closed(&mut stream).await, []);
     }
@@ -267,11 +263,7 @@ async fn damaged_or_senseless_frames_end_the_connection_and_nothing_else() {
     let mut lying_body = good();
     lying_body[24..28].copy_from_slice(&u32::MAX.to_le_bytes());
     let item = bytes(FrameType::StreamItem, class, 5, &[], &[]);
-    let flood = [bytes(FrameType::StreamOpen, class, 5, &[], &[]), item.repeat(40)].concat();
-    let mut gated_flood = flood.clone();
-    gated_flood[6..8].copy_from_slice(&COPY_GATED.to_le_bytes());
     let header = FrameHeader::new(FrameType::StreamOpen, class, COPY_GATED, 5, &[], &[]).unwrap().encode();
-    gated_flood[..36].copy_from_slice(&header);
     let cases = [
         ("magic", damaged(0)),
         ("version", damaged(4)),
@@ -285,7 +277,7 @@ async fn damaged_or_senseless_frames_end_the_connection_and_nothing_else() {
         ("call number twice", [gated(), gated()].concat()),
         ("call number 0", bytes(FrameType::Request, class, 0, &[], &[])),
         ("an answer from the opener", bytes(FrameType::Reply, class, 1, &[], &[])),
-        ("more items than the window", gated_flood),
+        ("more items than the window", [header.to_vec(), item.repeat(40)].concat()),
     ];
     for (name, frame) in cases {
         let rig = rig().await;
