@@ -313,7 +313,7 @@ async fn the_first_frame_must_be_a_bare_ping() {
 
 #[tokio::test]
 async fn a_handshake_that_crawls_is_dropped() {
-    let options = PeerOptions { handshake: Duration::from_millis(50), ..PeerOptions::default() };
+    let options = PeerOptions { handshake: Duration::from_millis(500), ..PeerOptions::default() };
     let rig = Rig::new(options).await;
     let mut socket = TcpStream::connect(rig.address()).await.unwrap();
     socket.write_all(&[22, 3, 1]).await.unwrap();
@@ -342,7 +342,7 @@ async fn a_frame_that_crawls_ends_the_connection() {
 async fn a_silent_connection_is_probed_and_a_dead_one_given_up() {
     let quick = |options: PeerOptions| PeerOptions {
         probe: Duration::from_millis(20),
-        silence: Duration::from_millis(400),
+        silence: Duration::from_secs(2),
         ..options
     };
     let mut rig = Rig::new(quick(PeerOptions::default())).await;
@@ -358,9 +358,6 @@ async fn a_silent_connection_is_probed_and_a_dead_one_given_up() {
     let mut mute = raw(&rig, &tls).await;
     mute.write_all(&ping(PeerClass::Bulk)).await.unwrap();
     assert_eq!(until_closed(&mut mute).await, bytes_of_pong(PeerClass::Bulk));
-    let mut mute = raw(&rig, &tls).await;
-    mute.write_all(&ping(PeerClass::Bulk)).await.unwrap();
-    until_closed(&mut mute).await;
     rig.gate.add_permits(1);
     assert!(waiting.await.unwrap().is_ok());
 }
