@@ -1,1 +1,4 @@
-//! Not here yet.
+//! The keyless replication engine.
+
+pub mod disk;
+pub mod log;
