@@ -120,7 +120,10 @@ impl GroupLog {
 
     /// Forgets the group; durable on return. Works on a damaged log too. The handle is of no use afterwards.
     pub async fn drop_group(&self) -> Result<(), LogError> {
-        self.group.core().dropped = true;
+        let dropped = std::mem::replace(&mut self.group.core().dropped, true);
+        if dropped {
+            return Err(LogError::Dropped { group: self.group.id });
+        }
         self.write(RecordKind::DropGroup).await
     }
 

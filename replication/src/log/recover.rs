@@ -181,6 +181,7 @@ impl Recoverer<'_> {
             if header.is_none() {
                 self.recovery.findings.push(Finding::at(FindingKind::RottenHeader, segment, 0));
             }
+            replay.begin_segment(header.map(|header| header.prologue_records));
             last_sequence = self.replay_sealed(segment, before, replay)?;
             self.recovery.segments_replayed += 1;
             let next = self.files.get(&SegmentId(segment.0 + 1)).copied().flatten();
@@ -223,6 +224,7 @@ impl Recoverer<'_> {
         if header.is_none() {
             self.recovery.findings.push(Finding::at(FindingKind::RottenHeader, segment, 0));
         }
+        replay.begin_segment(header.map(|header| header.prologue_records));
         for item in &judged.kept {
             self.recovery.findings.extend(findings_of(segment, last, item));
             let Scanned::Record(record) = item else { continue };

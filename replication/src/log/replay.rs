@@ -1,7 +1,8 @@
 //! Rebuilds the groups' states from records in the order they were written: the last one wins.
 //!
-//! Segments between those read may have been removed, so a checkpoint is believed over what was replayed before it. What
-//! it says is there and is not found by the end is a gap.
+//! Segments between those read may have been removed, so the checkpoints that begin a segment are believed over what was
+//! replayed before them. What they say is there and is not found by the end is a gap; a group they do not mention was
+//! dropped.
 
 use super::{
     group::{GroupCore, Slot},
@@ -9,7 +10,7 @@ use super::{
     scan::ScannedRecord,
     types::{Damage, EntryId, EntryKind, Place},
 };
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use wire::GroupId;
 
 struct Found {
@@ -41,14 +42,25 @@ pub(super) struct Rebuilt {
 #[derive(Default)]
 pub(super) struct Replay {
     groups: BTreeMap<GroupId, ReplayedGroup>,
+    /// Checkpoints that the segment still owes, and the groups it mentioned.
+    prologue: (u32, BTreeSet<GroupId>),
 }
 
 impl Replay {
+    /// The next record is the first of a segment that begins with so many checkpoints; none: its header cannot be read.
+    pub(super) fn begin_segment(&mut self, checkpoints: Option<u32>) {
+        self.prologue = (checkpoints.unwrap_or(0), BTreeSet::new());
+        if checkpoints == Some(0) {
+            self.groups.clear();
+        }
+    }
+
     /// Takes the next record. Says whether it could be used: a checkpoint that is not intact cannot.
     pub(super) fn apply(&mut self, record: &ScannedRecord) -> bool {
         let id = record.header.group;
         match record.header.kind {
             RecordKind::Closed => return true,
+            RecordKind::Checkpoint => self.mention(id),
             RecordKind::DropGroup => {
                 self.groups.remove(&id);
                 return true;
@@ -72,6 +84,18 @@ impl Replay {
             RecordKind::DropGroup | RecordKind::Closed => {}
         }
         true
+    }
+
+    /// The prologue mentions a group: with its last one, it is known which groups there are.
+    fn mention(&mut self, group: GroupId) {
+        let (owed, mentioned) = &mut self.prologue;
+        mentioned.insert(group);
+        if *owed > 0 {
+            *owed -= 1;
+            if *owed == 0 {
+                self.groups.retain(|group, _| mentioned.contains(group));
+            }
+        }
     }
 
     /// Records of this group were lost.
@@ -112,8 +136,8 @@ impl ReplayedGroup {
     fn moved(&mut self, id: EntryId, kind: EntryKind, record: &ScannedRecord) {
         let wanted = self.first.is_some_and(|first| id.index >= first)
             && self.last.is_some_and(|last| id.index <= last.index);
-        let other = self.entries.get(&id.index).is_some_and(|found| found.id != id);
-        if wanted && !other {
+        // another entry found at this index was replaced by one whose segment is gone
+        if wanted {
             let (place, rotten) = (record.place(), !record.intact);
             self.entries.insert(id.index, Found { id, kind, place, rotten });
         }

@@ -341,7 +341,11 @@ impl Shared {
     }
 
     pub(super) fn forget_group(&self, group: &Arc<Group>) {
-        self.groups().remove(&group.id);
+        let mut groups = self.groups();
+        // another one may have begun under the same number
+        if groups.get(&group.id).is_some_and(|known| Arc::ptr_eq(known, group)) {
+            groups.remove(&group.id);
+        }
     }
 
     /// States of all groups that have one.
