@@ -6,3 +6,6 @@ pub mod index;
 pub mod machine;
 pub mod region;
 pub mod solo;
+
+#[cfg(test)]
+mod testing;
