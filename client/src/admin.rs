@@ -5,6 +5,8 @@
 
 mod tls;
 
+pub(crate) use tls::identity_of as certificate_identity;
+
 use crate::ClientError;
 use crate::deployment::Deployment;
 use bytes::Bytes;
@@ -13,7 +15,9 @@ use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
-use wire::admin::{ADMIN_CALL_KIND, ADMIN_MESSAGE_BYTES_MAX, AdminRequest, AdminResponse};
+use wire::admin::{
+    ADMIN_CALL_KIND, ADMIN_MESSAGE_BYTES_MAX, AdminError, AdminErrorCode, AdminRequest, AdminResponse,
+};
 use wire::{FRAME_HEADER_BYTES, FrameHeader, FrameType, PeerClass, Refusal};
 
 /// A process that does not accept a connection in this time is asked no longer; another one is.
@@ -81,6 +85,19 @@ enum AskError {
     Broken(String),
 }
 
+/// What the transport says before any handler was asked.
+fn refused(refusal: Refusal) -> AdminError {
+    let (code, advice) = match refusal.code {
+        Refusal::IDENTITY | Refusal::CLASS => {
+            (AdminErrorCode::Denied, "use the operator's identity of this region")
+        }
+        Refusal::TOO_MANY => (AdminErrorCode::Busy, "ask again in a moment"),
+        Refusal::PROTOCOL => (AdminErrorCode::NotAvailable, "use the `twinkeep` of the region's own release"),
+        _ => (AdminErrorCode::Internal, "its log says more"),
+    };
+    AdminError { code, message: refusal.message, advice: advice.to_owned() }
+}
+
 fn connect(address: &str) -> io::Result<TcpStream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for candidate in address.to_socket_addrs()? {
@@ -118,7 +135,7 @@ fn exchange(stream: &mut (impl Read + Write), request: &AdminRequest) -> Result<
         FrameType::Reply => serde_json::from_slice(&head).map_err(|error| broken(&error)),
         FrameType::ReplyError => {
             let refusal = Refusal::decode(Bytes::from(head)).map_err(|error| broken(&error))?;
-            Err(AskError::Broken(refusal.message))
+            Ok(AdminResponse::Error(refused(refusal)))
         }
         other => Err(AskError::Broken(format!("a frame of type {other:?} is no answer"))),
     }
