@@ -29,7 +29,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use thiserror::Error;
-pub use wire::{PeerClass, Refusal};
+pub use wire::{PeerClass, CallRefusal};
 
 pub use identity::{Identity, IdentityError, PeerRole};
 pub use incoming::{IncomingItems, IncomingStream, StreamFrame, StreamReplies};
@@ -95,8 +95,8 @@ impl CallError {
     }
 }
 
-impl From<Refusal> for CallError {
-    fn from(refusal: Refusal) -> Self {
+impl From<CallRefusal> for CallError {
+    fn from(refusal: CallRefusal) -> Self {
         Self::Refused { code: refusal.code, message: refusal.message }
     }
 }
@@ -112,7 +112,7 @@ pub trait Handler: Send + Sync + 'static {
         kind: u16,
         head: Bytes,
         body: Bytes,
-    ) -> Result<Reply, Refusal>;
+    ) -> Result<Reply, CallRefusal>;
 
     /// Serves one stream until it ends; the return ends it for the other side.
     async fn stream(
@@ -122,7 +122,7 @@ pub trait Handler: Send + Sync + 'static {
         kind: u16,
         head: Bytes,
         incoming: IncomingStream,
-    ) -> Result<(), Refusal>;
+    ) -> Result<(), CallRefusal>;
 
     /// Whether calls of this kind run on the connection's own task: cheapest, but they must never block or compute long,
     /// since the connection waits meanwhile. Other calls get a task each.

@@ -65,7 +65,7 @@ pub enum FrameType {
     Request = 1,
     /// Answers a call.
     Reply = 2,
-    /// Answers a call, or ends a stream, with a [`Refusal`] as its head.
+    /// Answers a call, or ends a stream, with a [`CallRefusal`] as its head.
     ReplyError = 3,
     /// Begins a stream.
     StreamOpen = 4,
@@ -187,16 +187,16 @@ impl FrameHeader {
     }
 }
 
-/// Why the other end would not do what it was asked. Codes below [`Refusal::HANDLER_CODES`] are the transport's.
+/// Why the other end would not do what it was asked. Codes below [`CallRefusal::HANDLER_CODES`] are the transport's.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct CallRefusal {
     /// What kind of refusal, for programs.
     pub code: u16,
     /// Why, for people; never holds object names or personal data.
     pub message: String,
 }
 
-impl Refusal {
+impl CallRefusal {
     /// The peer's certificate names another deployment, environment or region, or nothing at all.
     pub const IDENTITY: u16 = 1;
     /// The peer's role may not use this class.
@@ -379,19 +379,19 @@ mod tests {
 
     #[test]
     fn a_refusal_survives_and_every_cut_of_it_is_an_error() {
-        let refusal = Refusal::new(Refusal::CLASS, "an operator may not append");
+        let refusal = CallRefusal::new(CallRefusal::CLASS, "an operator may not append");
         let bytes = refusal.encode();
-        assert_eq!(Refusal::decode(bytes.clone()), Ok(refusal));
+        assert_eq!(CallRefusal::decode(bytes.clone()), Ok(refusal));
         for cut in 0..bytes.len() {
-            assert!(Refusal::decode(bytes.slice(..cut)).is_err(), "cut at {cut}");
+            assert!(CallRefusal::decode(bytes.slice(..cut)).is_err(), "cut at {cut}");
         }
     }
 
     #[test]
     fn a_long_refusal_is_cut_between_characters() {
-        let refusal = Refusal::new(7, "é".repeat(600));
+        let refusal = CallRefusal::new(7, "é".repeat(600));
         assert_eq!(refusal.message.len(), REFUSAL_MESSAGE_BYTES_MAX);
-        let odd = Refusal::new(7, format!("x{}", "é".repeat(600)));
-        assert_eq!(Refusal::decode(odd.encode()), Ok(odd));
+        let odd = CallRefusal::new(7, format!("x{}", "é".repeat(600)));
+        assert_eq!(CallRefusal::decode(odd.encode()), Ok(odd));
     }
 }

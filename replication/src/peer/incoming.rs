@@ -9,7 +9,7 @@ use wire::{FrameType, PeerClass};
 
 use super::frame_io::Outgoing;
 use super::session::Outbox;
-use super::{CallError, Refusal};
+use super::{CallError, CallRefusal};
 
 /// One item of a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,7 +78,7 @@ impl IncomingStream {
     }
 
     /// Answers the oldest item that has no answer yet.
-    pub fn reply(&self, head: Bytes) -> Result<(), Refusal> {
+    pub fn reply(&self, head: Bytes) -> Result<(), CallRefusal> {
         self.replies.reply(head)
     }
 
@@ -113,14 +113,14 @@ impl IncomingItems {
 impl StreamReplies {
     /// Answers the oldest item that has no answer yet; an error if there is none, or the answer is over its limits.
     /// On a broken connection the answer goes nowhere; [`IncomingItems::next`] says so.
-    pub fn reply(&self, head: Bytes) -> Result<(), Refusal> {
+    pub fn reply(&self, head: Bytes) -> Result<(), CallRefusal> {
         let Shared { outbox, class, kind, call, unanswered } = &*self.shared;
         let frame = Outgoing::new(FrameType::StreamItem, *class, *kind, *call, head, Vec::new())
-            .map_err(|error| Refusal::new(Refusal::FAULT, error.to_string()))?;
+            .map_err(|error| CallRefusal::new(CallRefusal::FAULT, error.to_string()))?;
         // the lock is kept so that two answers cannot overtake each other between here and the queue
         let mut unanswered = unanswered.lock().unwrap_or_else(PoisonError::into_inner);
         if unanswered.pop_front().is_none() {
-            return Err(Refusal::new(Refusal::FAULT, "an answer without an item"));
+            return Err(CallRefusal::new(CallRefusal::FAULT, "an answer without an item"));
         }
         outbox.push(frame);
         Ok(())

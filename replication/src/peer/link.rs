@@ -22,7 +22,7 @@ use super::frame_io::{FrameReader, FrameWriter, Incoming, Outgoing, ReadError};
 use super::metrics::{ClassCounters, Counters};
 use super::options::UNIT_BYTES;
 use super::stream::{StreamEvent, StreamWindow};
-use super::{CallError, PeerOptions, Refusal, Reply};
+use super::{CallError, PeerOptions, CallRefusal, Reply};
 
 /// Frames taken in one go before others get a turn.
 const FRAMES_PER_TURN: usize = 64;
@@ -218,7 +218,7 @@ impl Link {
                 }
             }
             FrameType::ReplyError => {
-                let refusal = Refusal::decode(head).map_err(|error| error.to_string())?;
+                let refusal = CallRefusal::decode(head).map_err(|error| error.to_string())?;
                 if call == 0 {
                     return Err(format!("refused by the peer: {}", refusal.message));
                 }

@@ -23,7 +23,7 @@ use super::options::UNIT_BYTES;
 use super::session::{ServerStream, Session, refused};
 use super::slot::READ_BUFFER_BYTES;
 use super::tls::handshake_reason;
-use super::{Handler, Identity, PeerMetrics, PeerOptions, PeerTls, Refusal, RefusedPeers, RefusedReason};
+use super::{Handler, Identity, PeerMetrics, PeerOptions, PeerTls, CallRefusal, RefusedPeers, RefusedReason};
 
 /// How long a refused peer gets to read why. 1 s: it is told, not hosted.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -154,7 +154,7 @@ impl Shared {
         let (from, place) = match self.judge(from, class) {
             Ok(judged) => judged,
             Err((code, reason)) => {
-                let refusal = Refusal::new(code, reason.to_string());
+                let refusal = CallRefusal::new(code, reason.to_string());
                 self.refused.record(address, reason);
                 // it may not stay to listen
                 _ = timeout(FAREWELL, self.farewell(stream, class, &refusal)).await;
@@ -202,16 +202,16 @@ impl Shared {
         class: PeerClass,
     ) -> Result<(Arc<Identity>, Place), (u16, RefusedReason)> {
         let own = self.tls.lock().unwrap_or_else(PoisonError::into_inner).identity().clone();
-        own.accepts(&from).map_err(|reason| (Refusal::IDENTITY, reason))?;
+        own.accepts(&from).map_err(|reason| (CallRefusal::IDENTITY, reason))?;
         if !from.may_use(class) {
             let reason = RefusedReason::Class { role: from.role.to_string(), class: class.name() };
-            return Err((Refusal::CLASS, reason));
+            return Err((CallRefusal::CLASS, reason));
         }
-        let place = Place::take(self, &from).ok_or((Refusal::TOO_MANY, RefusedReason::TooMany))?;
+        let place = Place::take(self, &from).ok_or((CallRefusal::TOO_MANY, RefusedReason::TooMany))?;
         Ok((Arc::new(from), place))
     }
 
-    async fn farewell(&self, mut stream: ServerStream, class: PeerClass, refusal: &Refusal) {
+    async fn farewell(&self, mut stream: ServerStream, class: PeerClass, refusal: &CallRefusal) {
         let mut writer = FrameWriter::default();
         writer.push(refused(class, 0, 0, refusal));
         let counters = self.counters.class(class);

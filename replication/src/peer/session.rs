@@ -26,7 +26,7 @@ use super::frame_io::{FrameReader, FrameWriter, Incoming, Outgoing, ReadError};
 use super::incoming::{IncomingEvent, StreamFrame};
 use super::options::{STREAM_ITEMS_MAX, UNIT_BYTES, units};
 use super::server::Shared;
-use super::{Identity, IncomingStream, Refusal, Reply};
+use super::{Identity, IncomingStream, CallRefusal, Reply};
 
 /// Frames taken in one go before others get a turn.
 const FRAMES_PER_TURN: usize = 64;
@@ -270,7 +270,7 @@ impl Session {
             return Err("a stream number twice".into());
         }
         if self.streams.len() >= self.shared.options.streams {
-            let refusal = Refusal::new(Refusal::TOO_MANY, "too many streams on this connection");
+            let refusal = CallRefusal::new(CallRefusal::TOO_MANY, "too many streams on this connection");
             self.writer.push(refused(self.class, kind, call, &refusal));
             return Ok(());
         }
@@ -340,7 +340,7 @@ async fn answer(work: Work) -> Outgoing {
         Ok(Ok(Reply { head, body })) => {
             let body = if body.is_empty() { Vec::new() } else { vec![body] };
             Outgoing::new(FrameType::Reply, class, kind, call, head, body).unwrap_or_else(|error| {
-                refused(class, kind, call, &Refusal::new(Refusal::FAULT, error.to_string()))
+                refused(class, kind, call, &CallRefusal::new(CallRefusal::FAULT, error.to_string()))
             })
         }
         Ok(Err(refusal)) => refused(class, kind, call, &refusal),
@@ -350,11 +350,11 @@ async fn answer(work: Work) -> Outgoing {
 
 fn fault(class: PeerClass, kind: u16, call: u64) -> Outgoing {
     tracing::error!(class = class.name(), kind, "a handler panicked");
-    refused(class, kind, call, &Refusal::new(Refusal::FAULT, "the handler failed"))
+    refused(class, kind, call, &CallRefusal::new(CallRefusal::FAULT, "the handler failed"))
 }
 
 /// The frame that carries a refusal.
-pub(super) fn refused(class: PeerClass, kind: u16, call: u64, refusal: &Refusal) -> Outgoing {
+pub(super) fn refused(class: PeerClass, kind: u16, call: u64, refusal: &CallRefusal) -> Outgoing {
     Outgoing::new(FrameType::ReplyError, class, kind, call, refusal.encode(), Vec::new())
         .expect("a refusal is far below the limits")
 }

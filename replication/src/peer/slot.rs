@@ -20,7 +20,7 @@ use super::link::{ClientStream, Driver, Link};
 use super::metrics::Counters;
 use super::refusals::RefusedPeers;
 use super::tls::{handshake_reason, server_name};
-use super::{CallError, PeerOptions, PeerTls, Refusal, RefusedReason};
+use super::{CallError, PeerOptions, PeerTls, CallRefusal, RefusedReason};
 
 /// Read ahead of TLS, bytes: TLS itself reads 4 KiB at a time, which would cost a system call each.
 pub(super) const READ_BUFFER_BYTES: usize = 64 << 10;
@@ -196,7 +196,7 @@ impl Slot {
         match frame.header.frame_type {
             FrameType::Pong => Ok(reader),
             FrameType::ReplyError => {
-                let refusal = Refusal::decode(frame.head).map_err(|error| (error.to_string(), false))?;
+                let refusal = CallRefusal::decode(frame.head).map_err(|error| (error.to_string(), false))?;
                 Err((refusal.message, true))
             }
             other => Err((format!("unexpected frame {other:?}"), false)),

@@ -15,12 +15,12 @@ use wire::FrameType;
 use super::frame_io::Outgoing;
 use super::link::{Link, Waiting};
 use super::options::{STREAM_ITEMS_MAX, STREAM_UNITS_MAX};
-use super::{CallError, Refusal, Reply};
+use super::{CallError, CallRefusal, Reply};
 
 #[derive(Debug)]
 pub(super) enum StreamEvent {
     Item(Reply),
-    Refused(Refusal),
+    Refused(CallRefusal),
     End,
 }
 

@@ -117,7 +117,7 @@ fn one_header_cannot_hold_two_keys_for_the_two_regions() {
 
 #[test]
 fn a_region_cannot_be_handed_the_other_regions_copy() {
-    // the same tenant key bytes in both regions: the region's name alone must hold
+    // the same tenant key bytes in both regions, names of one length: the name alone must hold
     let there = tenant_key(THERE, 1, 1);
     let (head, copy) = split(&place(), &object_key(4), &here());
     let mut renamed = vec![THERE.len() as u8];

@@ -9,7 +9,7 @@ use wire::{BucketId, DeploymentId, StreamId, TenantId, VersionId};
 
 pub(crate) const TENANT: TenantId = TenantId(7);
 pub(crate) const HERE: &str = "here-1";
-pub(crate) const THERE: &str = "there-1";
+pub(crate) const THERE: &str = "west-1";
 
 /// A source of "random" bytes: all the same.
 pub(crate) fn all(byte: u8) -> impl Fn(&mut [u8]) -> Result<(), Infallible> {

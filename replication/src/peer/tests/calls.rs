@@ -154,7 +154,7 @@ async fn refusals_and_panics_of_a_handler_come_back_as_such() {
     assert_eq!(refused, Err(CallError::Refused { code: 101, message: "not today".into() }));
     for class in [PeerClass::Bulk, PeerClass::Liveness] {
         let failed = ask(&peers, class, PANIC, "").await;
-        assert!(matches!(failed, Err(CallError::Refused { code: Refusal::FAULT, .. })), "{failed:?}");
+        assert!(matches!(failed, Err(CallError::Refused { code: CallRefusal::FAULT, .. })), "{failed:?}");
     }
     assert!(ask(&peers, PeerClass::Liveness, ECHO, "").await.is_ok());
 }

@@ -154,11 +154,11 @@ impl Handler for Tester {
         kind: u16,
         head: Bytes,
         body: Bytes,
-    ) -> Result<Reply, Refusal> {
+    ) -> Result<Reply, CallRefusal> {
         match kind {
             ECHO => {}
             GATED | GATED_INLINE => self.pass(&head).await,
-            REFUSE => return Err(Refusal::new(Refusal::HANDLER_CODES + 1, "not today")),
+            REFUSE => return Err(CallRefusal::new(CallRefusal::HANDLER_CODES + 1, "not today")),
             _ => panic!("asked to"),
         }
         Ok(Reply { head, body })
@@ -171,7 +171,7 @@ impl Handler for Tester {
         kind: u16,
         _head: Bytes,
         mut incoming: IncomingStream,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), CallRefusal> {
         loop {
             match incoming.next().await {
                 Ok(Some(item)) => {
@@ -183,7 +183,7 @@ impl Handler for Tester {
                 Ok(None) => return Ok(()),
                 Err(_) => {
                     _ = self.arrivals.send(Bytes::from_static(b"broken"));
-                    return Err(Refusal::new(Refusal::HANDLER_CODES, "broken"));
+                    return Err(CallRefusal::new(CallRefusal::HANDLER_CODES, "broken"));
                 }
             }
         }

@@ -106,7 +106,7 @@ async fn a_stream_beyond_the_limit_is_refused_and_the_others_go_on() {
     let peers = rig.node();
     let mut kept = open(&peers, COPY).await;
     let mut refused = open(&peers, COPY).await;
-    assert!(matches!(refused.next().await, Err(CallError::Refused { code: Refusal::TOO_MANY, .. })));
+    assert!(matches!(refused.next().await, Err(CallError::Refused { code: CallRefusal::TOO_MANY, .. })));
     assert_eq!(refused.send(number(1), Vec::new()).await, Err(CallError::Disconnected));
     kept.send(number(2), Vec::new()).await.unwrap();
     assert_eq!(kept.next().await.unwrap().unwrap().head, number(2));
