@@ -18,7 +18,7 @@ use std::time::Duration;
 use wire::admin::{
     ADMIN_CALL_KIND, ADMIN_MESSAGE_BYTES_MAX, AdminError, AdminErrorCode, AdminRequest, AdminResponse,
 };
-use wire::{FRAME_HEADER_BYTES, FrameHeader, FrameType, PeerClass, Refusal};
+use wire::{CallRefusal, FRAME_HEADER_BYTES, FrameHeader, FrameType, PeerClass};
 
 /// A process that does not accept a connection in this time is asked no longer; another one is.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -86,13 +86,15 @@ enum AskError {
 }
 
 /// What the transport says before any handler was asked.
-fn refused(refusal: Refusal) -> AdminError {
+fn refused(refusal: CallRefusal) -> AdminError {
     let (code, advice) = match refusal.code {
-        Refusal::IDENTITY | Refusal::CLASS => {
+        CallRefusal::IDENTITY | CallRefusal::CLASS => {
             (AdminErrorCode::Denied, "use the operator's identity of this region")
         }
-        Refusal::TOO_MANY => (AdminErrorCode::Busy, "ask again in a moment"),
-        Refusal::PROTOCOL => (AdminErrorCode::NotAvailable, "use the `twinkeep` of the region's own release"),
+        CallRefusal::TOO_MANY => (AdminErrorCode::Busy, "ask again in a moment"),
+        CallRefusal::PROTOCOL => {
+            (AdminErrorCode::NotAvailable, "use the `twinkeep` of the region's own release")
+        }
         _ => (AdminErrorCode::Internal, "its log says more"),
     };
     AdminError { code, message: refusal.message, advice: advice.to_owned() }
@@ -134,7 +136,7 @@ fn exchange(stream: &mut (impl Read + Write), request: &AdminRequest) -> Result<
     match header.frame_type {
         FrameType::Reply => serde_json::from_slice(&head).map_err(|error| broken(&error)),
         FrameType::ReplyError => {
-            let refusal = Refusal::decode(Bytes::from(head)).map_err(|error| broken(&error))?;
+            let refusal = CallRefusal::decode(Bytes::from(head)).map_err(|error| broken(&error))?;
             Ok(AdminResponse::Error(refused(refusal)))
         }
         other => Err(AskError::Broken(format!("a frame of type {other:?} is no answer"))),

@@ -129,7 +129,10 @@ impl Session<'_> {
             (Some(address), _) => address.to_owned(),
             (None, Some(settings)) => settings.ports()?.peer(Member::Node(id.0)).to_string(),
             (None, None) => {
-                return Err(ClientError::usage("--address is missing", "name HOST:PORT where peers reach it"));
+                return Err(ClientError::usage(
+                    "--address is missing",
+                    "name HOST:PORT where peers reach it",
+                ));
             }
         };
         let zone = zone.map_or_else(|| format!("zone-{id}"), str::to_owned);

@@ -33,10 +33,6 @@ impl Output {
         Self { json, colour: !json && !no_colour && !dumb && io::stdout().is_terminal() }
     }
 
-    pub(super) fn is_json(&self) -> bool {
-        self.json
-    }
-
     /// Prints text as it is.
     pub(super) fn text(&self, text: &str) -> Result<(), ClientError> {
         let mut out = io::stdout().lock();

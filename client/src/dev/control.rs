@@ -109,13 +109,10 @@ pub fn supervisor_runs(folder: &DevFolder) -> bool {
 }
 
 fn find(folder: &DevFolder, member: Member) -> Result<Option<ProcessRecord>, ClientError> {
-    let settings = settings(folder)?;
-    if !settings.members().any(|known| known == member) {
+    let known: Vec<String> = members(folder)?.into_iter().map(|(known, _)| known.name()).collect();
+    if !known.contains(&member.name()) {
         let problem = format!("there is no {}", member.name());
-        return Err(ClientError::usage(
-            problem,
-            format!("this region has nodes 1 to {} and gateway", settings.nodes),
-        ));
+        return Err(ClientError::usage(problem, format!("this region has {}", known.join(", "))));
     }
     Ok(ProcessRecord::read(&folder.record(member)))
 }
