@@ -2,4 +2,7 @@
 //!
 //! Everything here handles sealed bytes only; this crate must never depend on `envelope`.
 
+pub mod index;
+pub mod machine;
 pub mod region;
+pub mod solo;
