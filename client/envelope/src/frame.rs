@@ -42,13 +42,13 @@ impl Frame {
     /// Checks everything around the fields and returns a reader of the fields.
     pub(crate) fn open(&self, mut bytes: Bytes) -> Result<(Suite, Decoder), EnvelopeError> {
         let what = self.what;
-        if bytes.len() > self.bytes_max {
-            let (found, limit) = (bytes.len() as u64, self.bytes_max as u64);
-            return Err(self.damaged(DecodeError::OverLimit { what, found, limit }));
-        }
         let shared = bytes.len().min(self.magic.len());
         if bytes[..shared] != self.magic[..shared] || bytes.is_empty() {
             return Err(EnvelopeError::NotThisFormat { what });
+        }
+        if bytes.len() > self.bytes_max {
+            let (found, limit) = (bytes.len() as u64, self.bytes_max as u64);
+            return Err(self.damaged(DecodeError::OverLimit { what, found, limit }));
         }
         let least = HEAD_BYTES + CHECKSUM_BYTES;
         if bytes.len() < least {

@@ -32,11 +32,11 @@ pub struct ObjectHeader {
     tenant: TenantId,
     commitment: [u8; COMMITMENT_BYTES],
     // by region, ascending: one encoding per header
-    copies: Vec<Copy>,
+    copies: Vec<WrappedCopy>,
 }
 
 #[derive(Clone, PartialEq, Eq)]
-struct Copy {
+struct WrappedCopy {
     region: RegionName,
     version: KeyVersion,
     sealed: SealedKey,
@@ -59,7 +59,7 @@ impl ObjectHeader {
         }
         let mut copies = Vec::with_capacity(under.len());
         for (tenant_key, nonce) in under {
-            copies.push(Copy::seal(place, key, tenant_key, nonce)?);
+            copies.push(WrappedCopy::seal(place, key, tenant_key, nonce)?);
         }
         copies.sort_by(|a, b| a.region.cmp(&b.region));
         if copies.windows(2).any(|pair| pair[0].region == pair[1].region) {
@@ -99,7 +99,7 @@ impl ObjectHeader {
         };
         let key = self.open_copy(place, &self.copies[index], old)?;
         let mut rewrapped = self.clone();
-        rewrapped.copies[index] = Copy::seal(place, &key, new, nonce)?;
+        rewrapped.copies[index] = WrappedCopy::seal(place, &key, new, nonce)?;
         Ok(rewrapped)
     }
 
@@ -138,7 +138,7 @@ impl ObjectHeader {
     fn open_copy(
         &self,
         place: &ObjectPlace,
-        copy: &Copy,
+        copy: &WrappedCopy,
         tenant_key: &TenantKey,
     ) -> Result<ObjectKey, EnvelopeError> {
         if self.tenant != place.tenant {
@@ -156,7 +156,7 @@ impl ObjectHeader {
     }
 }
 
-impl Copy {
+impl WrappedCopy {
     fn seal(
         place: &ObjectPlace,
         key: &ObjectKey,
@@ -204,7 +204,7 @@ fn read(mut fields: Decoder) -> Result<ObjectHeader, DecodeError> {
     }
     let tenant = TenantId(fields.u64()?);
     let commitment = fields.array()?;
-    let mut copies: Vec<Copy> = Vec::with_capacity(count);
+    let mut copies: Vec<WrappedCopy> = Vec::with_capacity(count);
     for _ in 0..count {
         let length = usize::from(fields.u8()?);
         let text = fields.fixed(length)?;
@@ -215,7 +215,7 @@ fn read(mut fields: Decoder) -> Result<ObjectHeader, DecodeError> {
         }
         let version = KeyVersion(fields.u32()?);
         let sealed = SealedKey(fields.array::<SEALED_KEY_BYTES>()?);
-        copies.push(Copy { region, version, sealed });
+        copies.push(WrappedCopy { region, version, sealed });
     }
     fields.finish()?;
     Ok(ObjectHeader { tenant, commitment, copies })

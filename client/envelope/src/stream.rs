@@ -11,7 +11,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use wire::limits::CHUNK_BYTES_MAX;
 
 use crate::derive::{Purpose, derive};
-use crate::size::{chunk_count, chunk_plain_bytes};
+use crate::size::chunk_count;
 use crate::suite::{Cipher, NONCE_BYTES, Suite, TAG_BYTES};
 use crate::{EnvelopeError, ObjectKey, StreamPlace};
 
@@ -33,10 +33,9 @@ impl ChunkPosition {
     /// The last chunk of a stream of `stream_bytes` plaintext.
     pub const fn last(stream_bytes: u64) -> Self {
         let index = chunk_count(stream_bytes) - 1;
-        match chunk_plain_bytes(index, stream_bytes) {
-            Some(plain_bytes) => Self { index, plain_bytes, stream_bytes: Some(stream_bytes) },
-            None => unreachable!(),
-        }
+        // at most one chunk is left, so the cast loses nothing
+        let plain_bytes = (stream_bytes - index * CHUNK_BYTES_MAX as u64) as usize;
+        Self { index, plain_bytes, stream_bytes: Some(stream_bytes) }
     }
 
     /// Chunk `index` of a stream of `stream_bytes` plaintext; nothing when it has no such chunk.

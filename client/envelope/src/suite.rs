@@ -27,7 +27,7 @@ pub enum Suite {
 }
 
 impl Suite {
-    /// The suite new things are sealed with.
+    /// The suite new things are sealed with; so far also the only one that is opened.
     pub const CURRENT: Self = Self::Aes256GcmSiv;
 
     /// Its number on disk.
@@ -53,6 +53,11 @@ impl Nonce {
         let mut bytes = [0; NONCE_BYTES];
         random(&mut bytes)?;
         Ok(Self(bytes))
+    }
+
+    /// The bytes, for a holder of the root that seals by itself.
+    pub fn bytes(&self) -> &[u8; NONCE_BYTES] {
+        &self.0
     }
 }
 

@@ -112,7 +112,7 @@ impl WrappedKey {
         read().map_err(|source| FRAME.damaged(source))
     }
 
-    fn expect(&self, wanted: KeyLevel, version: KeyVersion, under: KeyVersion) -> Result<(), EnvelopeError> {
+    fn check(&self, wanted: KeyLevel, version: KeyVersion, under: KeyVersion) -> Result<(), EnvelopeError> {
         if self.level != wanted {
             return Err(EnvelopeError::OtherLevel { wanted, found: self.level });
         }
@@ -143,7 +143,7 @@ impl RootWrap for RootKey {
 
     fn unwrap(&self, name: &RegionKeyName, wrapped: &[u8]) -> Result<RegionKey, EnvelopeError> {
         let wrapped = WrappedKey::decode(wrapped)?;
-        wrapped.expect(KeyLevel::Region, name.version, KeyVersion(0))?;
+        wrapped.check(KeyLevel::Region, name.version, KeyVersion(0))?;
         let associated = Binding::region(name).associated();
         let secret = wrapped.sealed.open(&Cipher::new(&self.0), &associated, KeyLevel::Region)?;
         Ok(RegionKey { name: name.clone(), secret })
@@ -168,7 +168,7 @@ impl RegionKey {
         tenant: TenantId,
         wrapped: &WrappedKey,
     ) -> Result<TenantKey, EnvelopeError> {
-        wrapped.expect(KeyLevel::Tenant, wrapped.version, self.name.version)?;
+        wrapped.check(KeyLevel::Tenant, wrapped.version, self.name.version)?;
         let name = TenantKeyName {
             deployment: self.name.deployment,
             region: self.name.region.clone(),

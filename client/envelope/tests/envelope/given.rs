@@ -9,7 +9,7 @@ use wire::{BucketId, DeploymentId, StreamId, TenantId, VersionId};
 
 pub(crate) const TENANT: TenantId = TenantId(7);
 pub(crate) const HERE: &str = "here-1";
-pub(crate) const THERE: &str = "there-1";
+pub(crate) const THERE: &str = "west-1";
 
 /// A source of "random" bytes: all the same.
 pub(crate) fn all(byte: u8) -> impl Fn(&mut [u8]) -> Result<(), Infallible> {
@@ -110,4 +110,26 @@ pub(crate) fn open_stream(
         plain.extend_from_slice(&buffer);
     }
     Ok(plain)
+}
+
+/// The same bytes with a checksum that is right again: what an attacker does after an edit.
+pub(crate) fn with_checksum(mut bytes: Vec<u8>) -> Vec<u8> {
+    let end = bytes.len() - 4;
+    let checksum = crc32c::crc32c(&bytes[..end]);
+    bytes[end..].copy_from_slice(&checksum.to_le_bytes());
+    bytes
+}
+
+/// Every copy of `bytes` with one bit flipped, and where.
+pub(crate) fn bit_flips(bytes: &[u8]) -> impl Iterator<Item = (usize, Vec<u8>)> {
+    (0..bytes.len() * 8).map(|bit| {
+        let mut flipped = bytes.to_vec();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        (bit / 8, flipped)
+    })
+}
+
+/// The cheapest cost there is: tests guess no passphrases.
+pub(crate) fn quick_cost() -> PassphraseCost {
+    PassphraseCost::new(8, 1, 1).unwrap()
 }
