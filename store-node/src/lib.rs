@@ -1,3 +1,4 @@
 //! The server: storage node, gateway, or both in one process.
 
 pub mod config;
+pub mod root_key;
