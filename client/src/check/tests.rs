@@ -172,5 +172,5 @@ fn every_code_in_the_source_has_a_page_and_every_page_a_code() {
     for page in CODES {
         assert!(page.page.starts_with(&format!("# {}: {}\n", page.code, page.title)), "{}", page.code);
     }
-    assert!(super::page("tk-c001").is_some() && super::page("TK-C999").is_none());
+    assert!(page("tk-c001").is_some() && page("TK-C999").is_none());
 }
