@@ -12,6 +12,7 @@
 //! | [`fault`] | flipped bits, full disks, lost folders |
 //! | [`s3`], [`http`], [`sign`] | a blocking S3 client small enough to know what each failure means |
 //! | [`ledger`] | what was acknowledged, and what must therefore be there after a crash |
+//! | [`workload`] | clients that write while things break |
 //! | [`history`], [`linear`] | histories of concurrent clients, and whether one order explains them |
 //! | [`house`] | rules of the source tree that no other tool checks |
 //! | [`secrets`] | a search for planted plaintext and keys through files, logs and captured traffic |
@@ -31,3 +32,4 @@ pub mod secrets;
 pub mod sign;
 pub mod tools;
 pub mod trouble;
+pub mod workload;
