@@ -8,7 +8,7 @@
 //! |---|---|
 //! | [`tools`] | what a fresh machine lacks: binaries, Python clients, Debian packages |
 //! | [`run`], [`ports`], [`random`] | one run's folder, ports and seed |
-//! | [`dev`] | a region of real processes on loopback |
+//! | [`dev`], [`hosts`] | a region of real processes: on loopback, or as on real hosts in network namespaces |
 //! | [`fault`] | flipped bits, full disks, lost folders |
 //! | [`s3`], [`http`], [`sign`] | a blocking S3 client small enough to know what each failure means |
 //! | [`ledger`] | what was acknowledged, and what must therefore be there after a crash |
@@ -20,6 +20,7 @@
 pub mod dev;
 pub mod fault;
 pub mod history;
+pub mod hosts;
 pub mod house;
 pub mod http;
 pub mod ledger;

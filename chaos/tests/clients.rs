@@ -2,6 +2,8 @@
 //!
 //! The Python scripts under `chaos/clients` hold the checks and print one verdict each; this file gives each a region of its own.
 
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;

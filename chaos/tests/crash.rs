@@ -2,6 +2,8 @@
 //!
 //! `CHAOS_ROUNDS=5000` runs thousands of rounds; the default fits a check of every change.
 
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
