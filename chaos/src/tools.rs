@@ -35,21 +35,29 @@ pub fn target_folder() -> Outcome<PathBuf> {
         .ok_or_else(|| Trouble::new("run these tests with --release: they break real binaries"))
 }
 
+/// The folder of binaries to break instead of building them: for trying an installed version.
+const BINARIES_VARIABLE: &str = "CHAOS_BINARIES";
+
 /// Builds both binaries once per test process, with the features the test build already has, so little is compiled twice.
+/// `CHAOS_BINARIES=DIR` takes those in a folder instead.
 pub fn binaries() -> Outcome<Binaries> {
     static BUILT: OnceLock<Outcome<Binaries>> = OnceLock::new();
     BUILT.get_or_init(build_binaries).clone()
 }
 
 fn build_binaries() -> Outcome<Binaries> {
+    let given = std::env::var_os(BINARIES_VARIABLE).map(PathBuf::from);
     let release = target_folder()?.join("release");
-    let _guard = lock("build")?;
-    let arguments = ["build", "--release", "--quiet", "--workspace", "--bins", "--test", "house"];
-    expect_success(cargo().args(arguments), "build the binaries under test")?;
+    if given.is_none() {
+        let _guard = lock("build")?;
+        let arguments = ["build", "--release", "--quiet", "--workspace", "--bins", "--test", "house"];
+        expect_success(cargo().args(arguments), "build the binaries under test")?;
+    }
+    let release = given.unwrap_or(release);
     let binaries = Binaries { twinkeep: release.join("twinkeep"), store_node: release.join("store-node") };
     for path in [&binaries.twinkeep, &binaries.store_node] {
         if !path.is_file() {
-            return Err(Trouble::new(format!("the build made no {}", path.display())));
+            return Err(Trouble::new(format!("there is no {}", path.display())));
         }
     }
     Ok(binaries)

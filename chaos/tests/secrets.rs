@@ -25,7 +25,7 @@ fn planted_plaintext_and_keys_are_in_no_file_no_log_and_no_packet() {
     let ports: Vec<String> = (1..=HOSTS).map(|number| format!("port {}", region.peer_port(number))).collect();
     let mut capture = Command::new("tcpdump")
         .env("PATH", format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default()))
-        .args(["-i", "lo", "-s", "0", "-U", "-Z", "root", "-w"])
+        .args(["-i", "lo", "-s", "0", "-B", "65536", "-U", "-Z", "root", "-w"])
         .arg(&capture_path)
         .arg(ports.join(" or "))
         .stdin(Stdio::null())
