@@ -40,7 +40,8 @@ fn longest_pause(acknowledgements: &Acknowledgements, killed: Instant) -> Durati
     let times = acknowledgements.lock().unwrap_or_else(PoisonError::into_inner);
     let last = times.last().copied().unwrap_or(killed);
     let pauses = times.windows(2).filter(|pair| pair[1] > killed).map(|pair| pair[1] - pair[0]);
-    pauses.max().unwrap_or_default().max(Instant::now().saturating_duration_since(last))
+    let first = times.first().copied().unwrap_or(killed).saturating_duration_since(killed);
+    pauses.max().unwrap_or_default().max(first).max(Instant::now().saturating_duration_since(last))
 }
 
 #[test]
