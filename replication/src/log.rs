@@ -34,5 +34,6 @@ pub use read::SegmentScan;
 pub use report::{Finding, FindingKind, GroupRecovery, Recovery};
 pub use store::{Capacity, DiskHealth, LogStats, SegmentLog, SegmentSummary};
 pub use types::{
-    Damage, EntryId, EntryKind, GroupState, LogEntry, LogOptions, Place, ScannedEntry, SegmentId, Vote,
+    Damage, EntryId, EntryKind, GroupState, LogEntry, LogOptions, Place, Priority, ScannedEntry, SegmentId,
+    Vote,
 };

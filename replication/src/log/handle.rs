@@ -9,7 +9,7 @@ use super::{
     queue::{Pending, Request},
     record::{HEADER_BYTES, RecordKind},
     store::{Handle, SegmentLog},
-    types::{EntryId, GroupState, LogEntry, Place, Vote},
+    types::{EntryId, GroupState, LogEntry, Place, Priority, Vote},
 };
 use crate::disk::BLOCK_BYTES;
 use std::{
@@ -43,11 +43,21 @@ impl GroupLog {
         self.group.core().state()
     }
 
+    /// Adds ordinary entries: see [`GroupLog::append_as`].
+    pub async fn append(
+        &self,
+        entries: Vec<LogEntry>,
+        done: impl FnOnce(Result<(), LogError>) + Send + 'static,
+    ) -> Result<(), LogError> {
+        self.append_as(Priority::Ordinary, entries, done).await
+    }
+
     /// Adds entries that follow the last one. On return they can be read and are queued; `done` is told once they are
     /// durable, in the order of all appends of this disk, on the disk's thread: it must be short. Waits while too much
     /// is queued. On an error nothing was added and `done` is dropped.
-    pub async fn append(
+    pub async fn append_as(
         &self,
+        priority: Priority,
         entries: Vec<LogEntry>,
         done: impl FnOnce(Result<(), LogError>) + Send + 'static,
     ) -> Result<(), LogError> {
@@ -71,7 +81,7 @@ impl GroupLog {
         // under one lock, so that the order of slots is the order of records
         let mut core = self.group.core();
         core.check_append(self.group.id, &entries)?;
-        shared.admit(admitted_bytes)?;
+        shared.admit(priority, admitted_bytes)?;
         shared.queue.push(Request { group, records, done, permit, admitted_bytes })?;
         for entry in entries {
             core.push(entry);

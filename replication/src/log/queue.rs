@@ -38,12 +38,6 @@ pub(super) struct Request {
     pub(super) admitted_bytes: u64,
 }
 
-/// What the disk thread takes at once.
-pub(super) enum Work {
-    Requests(VecDeque<Request>),
-    Stop,
-}
-
 #[derive(Default)]
 struct Inner {
     requests: VecDeque<Request>,
@@ -92,15 +86,15 @@ impl Queue {
         std::mem::take(&mut self.inner().committed)
     }
 
-    /// Waits for requests and takes all of them.
-    pub(super) fn take(&self) -> Work {
+    /// Waits for requests and takes all of them; none once it is stopped and empty.
+    pub(super) fn take(&self) -> Option<VecDeque<Request>> {
         let mut inner = self.inner();
         loop {
             if !inner.requests.is_empty() {
-                return Work::Requests(std::mem::take(&mut inner.requests));
+                return Some(std::mem::take(&mut inner.requests));
             }
             if inner.stopping {
-                return Work::Stop;
+                return None;
             }
             inner = self.filled.wait(inner).unwrap_or_else(PoisonError::into_inner);
         }

@@ -3,7 +3,11 @@
 //! A few of them are a reserve: ordinary entries may not use it, votes, purges and moves may. So a full disk can still
 //! be freed.
 
-use super::{error::LogError, header::file_name, types::SegmentId};
+use super::{
+    error::LogError,
+    header::file_name,
+    types::{Priority, SegmentId},
+};
 use crate::disk::{Disk, DiskFile};
 use std::{
     collections::VecDeque,
@@ -137,14 +141,24 @@ impl Spares {
         }
     }
 
-    /// Bytes that ordinary entries may still take up in segments not begun yet; none: more can be made.
-    pub(super) fn room(&self, usable_bytes: u64) -> Option<Option<u64>> {
+    /// How many spares are not for records of this priority.
+    fn kept(&self, priority: Priority) -> usize {
+        match priority {
+            Priority::Ordinary => self.reserve,
+            // the last one is for votes and purges, or nothing could be freed any more
+            Priority::Reclaim => self.reserve.min(1),
+        }
+    }
+
+    /// Bytes that entries may still take up in segments not begun yet; none: more can be made.
+    pub(super) fn room(&self, priority: Priority, usable_bytes: u64) -> Option<Option<u64>> {
         let inner = self.inner();
         if !inner.full {
             return None;
         }
-        // below the reserve not even the active segment is theirs
-        Some(inner.ready.len().checked_sub(self.reserve).map(|spares| spares as u64 * usable_bytes))
+        // with fewer spares than are kept not even the active segment is theirs
+        let spares = inner.ready.len().checked_sub(self.kept(priority));
+        Some(spares.map(|spares| spares as u64 * usable_bytes))
     }
 
     /// A segment's file is gone: there may be room for another.

@@ -11,7 +11,7 @@ use super::{
     report::Recovery,
     segments::Segments,
     spare::Spares,
-    types::{LogEntry, LogOptions, Place, SegmentId},
+    types::{LogEntry, LogOptions, Place, Priority, SegmentId},
     writer::Writer,
 };
 use std::{
@@ -29,8 +29,8 @@ use wire::GroupId;
 /// Reads that wait for the device at the same time. 32: enough to fill a device's queue, few enough threads.
 const READS_MAX: usize = 32;
 
-/// What a queued entry costs beyond its payload, bytes: header, slot and queue.
-const ENTRY_OVERHEAD_BYTES: usize = 256;
+/// What an entry in memory costs beyond its payload, bytes: header, slot and queue.
+pub(super) const ENTRY_OVERHEAD_BYTES: usize = 256;
 
 /// Sizes of segments that work: the smallest that tests use, the largest whose offsets are safely below 4 GiB.
 const SEGMENT_BYTES_RANGE: std::ops::RangeInclusive<u64> = (64 << 10)..=(2 << 30);
@@ -174,7 +174,7 @@ impl SegmentLog {
             queue_permits: Arc::new(Semaphore::new(options.queue_bytes_max)),
             options,
         });
-        if shared.spares.ready().0 == 0 {
+        if active.is_none() && shared.spares.ready().0 == 0 {
             shared.spares.make();
         }
         let mut writer = Writer::new(Arc::clone(&shared), active, next_sequence);
@@ -227,7 +227,7 @@ impl SegmentLog {
         let used_bytes = segments as u64 * shared.options.segment_bytes;
         let limit = shared.options.total_bytes_max.unwrap_or(u64::MAX);
         let elsewhere = space.free_bytes.min(limit.saturating_sub(used_bytes));
-        let room = shared.room();
+        let room = shared.room(Priority::Ordinary);
         let margin = (shared.options.queue_bytes_max as u64).min(shared.options.segment_bytes / 2);
         Ok(Capacity {
             total_bytes: space.total_bytes.min(limit),
@@ -256,7 +256,8 @@ impl SegmentLog {
     }
 
     /// Copies an entry's record to the end of the log, though the disk be full; durable on return. The log's own slot
-    /// for the entry, if it has one, points to the copy from then on. Only applied entries may be moved.
+    /// for the entry, if it has one, points to the copy from then on. Only applied entries may be moved. It fails with
+    /// `Full` rather than use the last spare segment.
     pub async fn move_entry(&self, group: GroupId, place: &Place) -> Result<Place, LogError> {
         let entry = self.read_entry(place).await.map_err(LogError::Read)?;
         self.rewrite_entry(group, entry).await
@@ -271,7 +272,9 @@ impl SegmentLog {
         if group.core().id_at(index).is_some_and(|id| id != entry.id) {
             return Err(LogError::Read(ReadError::Gone));
         }
-        let permit = shared.permit(entry.head.len() + entry.body.len()).await?;
+        let bytes = entry.head.len() + entry.body.len();
+        let permit = shared.permit(bytes).await?;
+        shared.admit(Priority::Reclaim, bytes as u64)?;
         let body_crc = crc32c::crc32c(&entry.body);
         let kind = RecordKind::Moved(entry.id, entry.kind);
         let record = Pending { kind, head: entry.head, body: entry.body, body_crc };
@@ -375,20 +378,20 @@ impl Shared {
         if bytes > limit_bytes { Err(LogError::TooLarge { bytes, limit_bytes }) } else { Ok(()) }
     }
 
-    /// Refuses ordinary entries that would take `bytes` when they would eat into the reserve.
-    pub(super) fn admit(&self, bytes: u64) -> Result<(), LogError> {
-        match self.room() {
+    /// Refuses entries that would take `bytes` when they would eat into what is kept for others.
+    pub(super) fn admit(&self, priority: Priority, bytes: u64) -> Result<(), LogError> {
+        match self.room(priority) {
             Some(room) if room < bytes => Err(LogError::Full),
             _ => Ok(()),
         }
     }
 
-    /// Room for ordinary entries on a full disk; none while more segments can be made.
-    fn room(&self) -> Option<u64> {
+    /// Room for entries on a full disk; none while more segments can be made.
+    fn room(&self, priority: Priority) -> Option<u64> {
         // what is lost at a segment's end, and to its prologue
         let slack = payload_bytes_max(self.options.segment_bytes) as u64 + self.options.segment_bytes / 16;
         let usable = self.options.segment_bytes.saturating_sub(slack);
-        let spare_bytes = self.spares.room(usable)?;
+        let spare_bytes = self.spares.room(priority, usable)?;
         let active = self.counters.active_room_bytes.load(Relaxed);
         let room = spare_bytes.map_or(0, |spare_bytes| spare_bytes + active);
         Some(room.saturating_sub(self.queue.admitted_bytes()))

@@ -163,6 +163,15 @@ pub struct ScannedEntry {
     pub head: Bytes,
 }
 
+/// Which entries still fit when the disk is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Priority {
+    /// Those that only add.
+    Ordinary,
+    /// Those that help to free room: deletes, moves. They may use the reserve.
+    Reclaim,
+}
+
 /// How to open a log.
 #[derive(Clone)]
 pub struct LogOptions {

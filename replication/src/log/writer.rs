@@ -7,11 +7,11 @@ use super::{
     error::LogError,
     group::Group,
     header::{SegmentHeader, VERSION},
-    queue::{Done, Pending, Request, Work},
+    queue::{Done, Pending, Request},
     record::{ALIGN_BYTES, HEADER_BYTES, RecordHeader, RecordKind},
     scan::place_of,
     spare::Spare,
-    store::Shared,
+    store::{ENTRY_OVERHEAD_BYTES, Shared},
     types::{EntryId, Place, SegmentId},
 };
 use crate::disk::{AlignedBuffer, BLOCK_BYTES, DiskFile};
@@ -90,14 +90,9 @@ impl Writer {
 
     /// Until the queue is stopped and empty.
     pub(super) fn run(mut self) {
-        loop {
-            match self.shared.queue.take() {
-                Work::Requests(mut requests) => {
-                    if let Err(error) = self.write(&mut requests) {
-                        self.fail(error, requests);
-                    }
-                }
-                Work::Stop => break,
+        while let Some(mut requests) = self.shared.queue.take() {
+            if let Err(error) = self.write(&mut requests) {
+                self.fail(error, requests);
             }
         }
         if self.shared.queue.failure().is_none()
@@ -275,7 +270,8 @@ impl Writer {
             RecordKind::Entry(id, _) => {
                 if group.core().set_flushed(id, place) {
                     segments.add_entry(place.segment);
-                    let bytes = place.head_length as usize + place.body_length as usize;
+                    let bytes =
+                        place.head_length as usize + place.body_length as usize + ENTRY_OVERHEAD_BYTES;
                     self.cached_bytes += bytes;
                     self.cached.push_back(Cached { group: Arc::clone(group), id, bytes });
                 }

@@ -41,7 +41,7 @@ struct Listing<'q> {
 pub(super) fn list(index: &impl Index, query: &ListQuery) -> Result<Answer, MachineError> {
     let mut listing = Listing {
         query,
-        rows: Vec::new(),
+        rows: Vec::with_capacity(limits::LIST_ROWS_MAX.min(query.limit as usize)),
         bytes: 0,
         resume: query.after.clone(),
         name: Vec::new(),

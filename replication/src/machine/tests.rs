@@ -1,6 +1,10 @@
 //! The machine against a model of S3, against itself batched otherwise, and over a snapshot.
 
+mod format;
 mod model;
+mod repeats;
+mod speed;
+mod system;
 mod workload;
 
 use super::*;
@@ -63,6 +67,7 @@ fn history(seed: u64, length: u64) -> (Vec<AppliedEntry>, Vec<Outcome>) {
 fn outcomes_and_queries_are_those_of_the_model() {
     let seed = Random::seed();
     println!("seed {seed}");
+    let mut kinds = std::collections::BTreeSet::new();
     for run in 0..10 {
         let mut workload = Workload::new(seed.wrapping_add(run));
         let mut model = Model::default();
@@ -70,6 +75,7 @@ fn outcomes_and_queries_are_those_of_the_model() {
         for index in 1..=1_500 {
             let command = workload.next(&all_versions(&model));
             let expected = model.apply(index, &command);
+            kinds.insert(kind(&expected));
             let found = machine.apply(&[entry(index, command.clone())]).unwrap();
             assert_eq!(found, [expected], "seed {seed} run {run} entry {index}: {:?}", command.operation);
             if index % 50 == 0 {
@@ -79,6 +85,31 @@ fn outcomes_and_queries_are_those_of_the_model() {
             }
         }
     }
+    // else the workload does not go where it should
+    let reached = [
+        "BucketFrozen",
+        "Committed",
+        "Deleted",
+        "Done",
+        "Frozen",
+        "InvalidPart",
+        "MissingChunks",
+        "NoSuchKey",
+        "NoSuchUpload",
+        "NoSuchVersion",
+        "PreconditionFailed",
+        "StaleEpoch",
+    ];
+    assert!(kinds.iter().eq(reached), "{kinds:?}");
+}
+
+/// The name of the outcome, or of the refusal.
+fn kind(outcome: &Outcome) -> String {
+    let shown = match outcome {
+        Outcome::Refused(refusal) => format!("{refusal:?}"),
+        other => format!("{other:?}"),
+    };
+    shown.split([' ', '(', '{']).next().unwrap_or_default().to_owned()
 }
 
 fn same_answers(machine: &Machine<MemoryIndex>, model: &Model, workload: &mut Workload, context: &str) {

@@ -3,7 +3,7 @@
 use super::support::*;
 use crate::{
     disk::fault::{Fault, FaultDisk},
-    log::{DiskHealth, LogError, LogOptions, SegmentLog},
+    log::{DiskHealth, LogError, LogOptions, Priority, SegmentLog},
 };
 
 async fn fails_for_good(fault: impl Fn(u64, u64) -> Fault) {
@@ -86,13 +86,37 @@ async fn a_full_disk_can_be_freed(disk: &FaultDisk, options: LogOptions) {
     let capacity = log.capacity().unwrap();
     assert!(!capacity.writable, "{capacity:?}");
     assert!(entries > 10 && capacity.used_bytes <= 8 * SEGMENT_BYTES);
-    for term in 1..20 {
+    for term in 1..5 {
         group(&log, 2).save_vote(vote(term)).await.unwrap();
     }
     let oldest = log.segments()[0].id;
-    let moved = (0..entries).filter(|index| one.place(*index).unwrap().segment == oldest).last().unwrap();
+    let moved = (0..entries).rfind(|index| one.place(*index).unwrap().segment == oldest).unwrap();
     let place = one.place(moved).unwrap();
     log.move_entry(one.id(), &place).await.unwrap();
+    // deletes and moves leave the last spare to votes and purges
+    let mut end = entries;
+    loop {
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let added = vec![entry(1, end, 8000)];
+        let done = move |result: Result<(), LogError>| drop(sender.send(result));
+        match one.append_as(Priority::Reclaim, added, done).await {
+            Ok(()) => receiver.await.unwrap().unwrap(),
+            Err(error) => {
+                assert!(matches!(error, LogError::Full), "{error:?}");
+                break;
+            }
+        }
+        end += 1;
+    }
+    assert!(end > entries);
+    let mut moves = 0;
+    while let Ok(place) = log.move_entry(one.id(), &one.place(moved).unwrap()).await {
+        assert_eq!(one.place(moved), Some(place));
+        moves += 1;
+        assert!(moves < 100, "moves end");
+    }
+    let entries = end;
+    group(&log, 2).save_vote(vote(20)).await.unwrap();
     one.purge(id(1, entries - 2)).await.unwrap();
     assert!(matches!(log.health(), DiskHealth::Working));
     for segment in log.segments().into_iter().filter(|s| s.sealed && s.entries_unpurged == 0) {
@@ -105,7 +129,7 @@ async fn a_full_disk_can_be_freed(disk: &FaultDisk, options: LogOptions) {
     drop((one, log));
     let (log, recovery) = open(disk);
     assert_eq!(recovery.findings, []);
-    assert_eq!(group(&log, 2).state().vote, Some(vote(19)));
+    assert_eq!(group(&log, 2).state().vote, Some(vote(20)));
     assert_eq!(all(&group(&log, 1)).await.len(), 2);
 }
 

@@ -7,7 +7,7 @@ use wire::*;
 pub(super) struct Model {
     /// Newest first.
     pub(super) names: BTreeMap<(BucketId, ObjectKey), Vec<VersionRecord>>,
-    pub(super) uploads: BTreeMap<(BucketId, ObjectKey, VersionId), (UploadRecord, BTreeMap<u16, PartRecord>)>,
+    pub(super) uploads: BTreeMap<(BucketId, ObjectKey, VersionId), (UploadRecord, Parts)>,
     /// Chunk index → log index of the entry that holds it.
     pub(super) open: BTreeMap<StreamId, (UnixMillis, BTreeMap<u32, u64>)>,
     pub(super) adopted: BTreeMap<StreamId, BTreeMap<u32, u64>>,
@@ -16,6 +16,7 @@ pub(super) struct Model {
     seen: Vec<(RequestId, Operation, Outcome)>,
 }
 
+type Parts = BTreeMap<u16, PartRecord>;
 type Judged = Result<Outcome, Refusal>;
 
 impl Model {
