@@ -1,0 +1,170 @@
+//! Sessions on one PKCS#11 token: found by label or slot, logged in, with the root key in hand.
+//!
+//! A session lives for one call, so that a token which was pulled out, restarted or moved to another slot is found
+//! again by the next one; region keys are unwrapped at start and at rotation only, so this costs nothing that counts.
+//! The PIN is read from its source for each login and wiped after it.
+//! The driver is started once per process and never shut down: another root of this process may be using it.
+
+use super::RootKeyError;
+use super::error::TokenName;
+use crate::config::{Pkcs11Token, SecretSource};
+use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
+use cryptoki::error::{Error, RvError};
+use cryptoki::mechanism::{Mechanism, MechanismType};
+use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
+use cryptoki::session::{Session, UserType};
+use cryptoki::slot::Slot;
+use cryptoki::types::AuthPin;
+use std::path::Path;
+
+/// AES-256.
+const KEY_BYTES: u64 = 32;
+
+/// A token and how to log in to it.
+pub(super) struct Token {
+    driver: Pkcs11,
+    name: Pkcs11Token,
+    pin: SecretSource,
+}
+
+impl Token {
+    /// Starts the driver.
+    pub(super) fn load(module: &Path, name: &Pkcs11Token, pin: &SecretSource) -> Result<Self, RootKeyError> {
+        let failed = |source| RootKeyError::Module { path: module.to_owned(), source };
+        let driver = Pkcs11::new(module).map_err(failed)?;
+        match driver.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
+            Ok(()) | Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => {}
+            Err(source) => return Err(failed(source)),
+        }
+        Ok(Self { driver, name: name.clone(), pin: pin.clone() })
+    }
+
+    /// A session in which the key of this label can be used.
+    pub(super) fn session(&self, label: &str) -> Result<(Session, ObjectHandle), RootKeyError> {
+        let slot = self.slot()?;
+        let offered = self.driver.get_mechanism_list(slot).map_err(failed("list its mechanisms"))?;
+        if !offered.contains(&MechanismType::AES_GCM) {
+            return Err(RootKeyError::NoMechanism);
+        }
+        let session = self.driver.open_ro_session(slot).map_err(failed("open a session"))?;
+        self.login(&session)?;
+        let keys = find(&session, label)?;
+        match keys[..] {
+            [] => Err(RootKeyError::NoKey { label: label.to_owned() }),
+            [key] => {
+                check(&session, key, label)?;
+                Ok((session, key))
+            }
+            _ => Err(RootKeyError::ManyKeys { label: label.to_owned(), count: keys.len() }),
+        }
+    }
+
+    /// Makes a key of this label.
+    pub(super) fn create_key(&self, label: &str) -> Result<(), RootKeyError> {
+        let slot = self.slot()?;
+        let session = self.driver.open_rw_session(slot).map_err(failed("open a session"))?;
+        self.login(&session)?;
+        if !find(&session, label)?.is_empty() {
+            return Err(RootKeyError::KeyExists { label: label.to_owned() });
+        }
+        let key = [
+            Attribute::Class(ObjectClass::SECRET_KEY),
+            Attribute::KeyType(KeyType::AES),
+            Attribute::ValueLen(KEY_BYTES.into()),
+            Attribute::Label(label.as_bytes().to_vec()),
+            Attribute::Token(true),
+            Attribute::Private(true),
+            Attribute::Sensitive(true),
+            Attribute::Extractable(false),
+            Attribute::Modifiable(false),
+            Attribute::Encrypt(true),
+            Attribute::Decrypt(true),
+            // one use per key: what it seals can only be opened as what it is
+            Attribute::Wrap(false),
+            Attribute::Unwrap(false),
+            Attribute::Sign(false),
+            Attribute::Verify(false),
+            Attribute::Derive(false),
+        ];
+        session.generate_key(&Mechanism::AesKeyGen, &key).map_err(failed("make a key"))?;
+        Ok(())
+    }
+
+    fn slot(&self) -> Result<Slot, RootKeyError> {
+        let slots = self.driver.get_slots_with_token().map_err(failed("list its slots"))?;
+        let mut labels = Vec::new();
+        let mut matching = Vec::new();
+        for slot in slots {
+            // a token that was pulled out in between is not the one wanted
+            let Ok(information) = self.driver.get_token_info(slot) else { continue };
+            if !information.token_initialized() {
+                continue;
+            }
+            let label = information.label().trim_end().to_owned();
+            let wanted = match &self.name {
+                Pkcs11Token::Label(wanted) => *wanted == label,
+                Pkcs11Token::Slot(wanted) => *wanted == slot.id(),
+            };
+            if wanted {
+                matching.push(slot);
+            }
+            labels.push(label);
+        }
+        match (&matching[..], &self.name) {
+            ([slot], _) => Ok(*slot),
+            ([_, _, ..], Pkcs11Token::Label(label)) => {
+                Err(RootKeyError::ManyTokens { label: label.clone(), count: matching.len() })
+            }
+            _ => Err(RootKeyError::NoToken { wanted: TokenName(self.name.clone()), found: labels }),
+        }
+    }
+
+    fn login(&self, session: &Session) -> Result<(), RootKeyError> {
+        let pin = AuthPin::from(self.pin.read()?.as_str());
+        match session.login(UserType::User, Some(&pin)) {
+            // the login belongs to the process: another session's is ours
+            Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(()),
+            Err(Error::Pkcs11(RvError::PinLocked, _)) => Err(RootKeyError::PinLocked),
+            Err(Error::Pkcs11(RvError::PinIncorrect | RvError::PinInvalid | RvError::PinLenRange, _)) => {
+                Err(RootKeyError::WrongPin)
+            }
+            Err(source) => Err(failed("log in")(source)),
+        }
+    }
+}
+
+fn find(session: &Session, label: &str) -> Result<Vec<ObjectHandle>, RootKeyError> {
+    let wanted = [Attribute::Class(ObjectClass::SECRET_KEY), Attribute::Label(label.as_bytes().to_vec())];
+    session.find_objects(&wanted).map_err(failed("look for the key"))
+}
+
+/// A root key that could be exported would make the token pointless; one of another kind would not work.
+fn check(session: &Session, key: ObjectHandle, label: &str) -> Result<(), RootKeyError> {
+    let asked = [
+        AttributeType::KeyType,
+        AttributeType::ValueLen,
+        AttributeType::Sensitive,
+        AttributeType::Extractable,
+        AttributeType::Encrypt,
+        AttributeType::Decrypt,
+    ];
+    let answers = session.get_attributes(key, &asked).map_err(failed("describe the key"))?;
+    let has = |wanted: Attribute| answers.contains(&wanted);
+    let problem = if !has(Attribute::KeyType(KeyType::AES)) || !has(Attribute::ValueLen(KEY_BYTES.into())) {
+        "it is not an AES key of 256 bits"
+    } else if !has(Attribute::Sensitive(true)) {
+        "the token would show it (CKA_SENSITIVE is not set)"
+    } else if !has(Attribute::Extractable(false)) {
+        "it may leave the token (CKA_EXTRACTABLE is set)"
+    } else if !has(Attribute::Encrypt(true)) || !has(Attribute::Decrypt(true)) {
+        "it may not encrypt and decrypt (CKA_ENCRYPT, CKA_DECRYPT)"
+    } else {
+        return Ok(());
+    };
+    Err(RootKeyError::UnfitKey { label: label.to_owned(), problem })
+}
+
+/// For `map_err`: the token could not do `operation`.
+pub(super) fn failed(operation: &'static str) -> impl Fn(Error) -> RootKeyError {
+    move |source| RootKeyError::Token { operation, source }
+}
