@@ -136,7 +136,7 @@ fn the_image_is_built_from_nothing_and_runs() {
     podman(&["rmi", "--force", "twinkeep-test"]);
 }
 
-/// A store-node that needs no library of the system: the C library linked in.
+/// A store-node that needs no library of the system: the C library linked in, built as the Containerfile says.
 fn static_store_node() -> PathBuf {
     let target = tools::target_folder().unwrap().join("static");
     let host = "x86_64-unknown-linux-gnu";
