@@ -94,18 +94,8 @@ const FIXED: [Bar; 9] = [
     bar(SMALL_PUTS, Measure::Throughput, Against::Peer(DURABLE), Limit::AtLeast(10.0)),
     bar(SMALL_PUTS, Measure::ServerCpu, Against::Peer(DURABLE), Limit::AtMost(0.1)),
     bar(LARGE_PUTS, Measure::ServerCpu, Against::Peer(DURABLE), Limit::AtMost(1.0 / 3.0)),
-    bar(
-        &["put 4K", "put 64K", "get 4K", "get 64K"],
-        Measure::ServerCpu,
-        Against::Floor,
-        Limit::AtMost(6.0),
-    ),
-    bar(
-        &["put 1M", "put 16M", "get 1M", "get 16M"],
-        Measure::ServerCpu,
-        Against::Floor,
-        Limit::AtMost(2.0),
-    ),
+    bar(&["put 4K", "put 64K", "get 4K", "get 64K"], Measure::ServerCpu, Against::Floor, Limit::AtMost(6.0)),
+    bar(&["put 1M", "put 16M", "get 1M", "get 16M"], Measure::ServerCpu, Against::Floor, Limit::AtMost(2.0)),
     bar(LARGE_PUTS, Measure::WrittenPerStored, Against::Nothing, Limit::AtMost(1.05)),
     // Alone means a pipeline of one: every PUT needs its own sync, and no more than that.
     bar(
@@ -309,8 +299,12 @@ mod tests {
     #[test]
     fn bars_read_as_sentences() {
         let words: Vec<String> = all_bars().iter().map(Bar::to_string).collect();
-        assert!(words.contains(&"put 4K, put 64K: server CPU per operation / garage-fsync's <= 1/10".to_owned()));
+        assert!(
+            words.contains(&"put 4K, put 64K: server CPU per operation / garage-fsync's <= 1/10".to_owned())
+        );
         assert!(words.contains(&"every cell: throughput / seaweed's > 1".to_owned()));
-        assert!(words.contains(&"put 1M, put 16M: bytes written per byte stored and copy <= 1.05".to_owned()));
+        assert!(
+            words.contains(&"put 1M, put 16M: bytes written per byte stored and copy <= 1.05".to_owned())
+        );
     }
 }

@@ -68,7 +68,11 @@ pub fn all_cells() -> Vec<Cell> {
             cells.extend(CONNECTIONS.map(|connections| Cell { operation, object_bytes, connections }));
         }
     }
-    cells.extend([1, 16].map(|connections| Cell { operation: Operation::List, object_bytes: 0, connections }));
+    cells.extend([1, 16].map(|connections| Cell {
+        operation: Operation::List,
+        object_bytes: 0,
+        connections,
+    }));
     cells.push(Cell { operation: Operation::Mixed, object_bytes: MIXED_BYTES, connections: 16 });
     cells
 }

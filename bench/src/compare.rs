@@ -18,7 +18,10 @@ pub fn compare(ours: &Report, peers: &[Report]) -> Comparison {
     let verdicts: Vec<Verdict> = all_bars().iter().map(|bar| evaluate(bar, ours, peers)).collect();
     let mut text = String::new();
     for report in std::iter::once(ours).chain(peers) {
-        text.push_str(&format!("{}: {} commit {}, {}\n", report.name, report.time, report.commit, report.command));
+        text.push_str(&format!(
+            "{}: {} commit {}, {}\n",
+            report.name, report.time, report.commit, report.command
+        ));
     }
     for peer in peers.iter().filter(|peer| peer.machine != ours.machine) {
         text.push_str(&format!("! {} was measured on another machine: its ratios mean little\n", peer.name));
@@ -31,13 +34,15 @@ pub fn compare(ours: &Report, peers: &[Report]) -> Comparison {
 }
 
 fn ratios(ours: &Report, peers: &[Report]) -> Table {
-    let mut names = vec!["cell".to_owned(), "op/s".to_owned(), "server µs".to_owned(), "CPU × floor".to_owned()];
+    let mut names =
+        vec!["cell".to_owned(), "op/s".to_owned(), "server µs".to_owned(), "CPU × floor".to_owned()];
     for peer in peers {
         names.extend([format!("op/s × {}", peer.name), format!("CPU × {}", peer.name)]);
     }
     let mut table = Table::new(&names.iter().map(String::as_str).collect::<Vec<_>>());
     for cell in &ours.cells {
-        let to_floor = cell.server_cpu_us.zip(floor_of(&cell.cell)).map(|(cpu, floor)| cpu / floor.server_cpu_us());
+        let to_floor =
+            cell.server_cpu_us.zip(floor_of(&cell.cell)).map(|(cpu, floor)| cpu / floor.server_cpu_us());
         let mark = if cell.is_clean() { "" } else { " !" };
         let mut row = vec![
             format!("{}{mark}", cell.cell),
@@ -65,7 +70,8 @@ fn bars(verdicts: &[Verdict]) -> Table {
             Some(false) => "NO",
             None => "?",
         };
-        let misses: Vec<String> = verdict.misses.iter().map(|(cell, value)| format!("{cell} ({value:.3})")).collect();
+        let misses: Vec<String> =
+            verdict.misses.iter().map(|(cell, value)| format!("{cell} ({value:.3})")).collect();
         let worst = verdict.worst.map_or_else(String::new, |worst| format!("{worst:.3}"));
         table.row(vec![
             verdict.bar.clone(),

@@ -281,7 +281,8 @@ async fn exchange(
 
 fn is_listing_of(listing: &str, first: &str, count: usize) -> bool {
     let mut keys = listing.split("<Key>").skip(1);
-    let begins = keys.next().is_some_and(|rest| rest.strip_prefix(first).is_some_and(|end| end.starts_with('<')));
+    let begins =
+        keys.next().is_some_and(|rest| rest.strip_prefix(first).is_some_and(|end| end.starts_with('<')));
     begins && keys.count() + 1 == count
 }
 

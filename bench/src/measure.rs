@@ -106,7 +106,8 @@ impl Runner {
             self.stored_sizes.insert(cell.object_bytes);
         }
         if cell.operation == Operation::List && !self.is_list_stored {
-            self.each(preparer.stores_for_listing(self.settings.listed_keys)?, "storing keys to list").await?;
+            self.each(preparer.stores_for_listing(self.settings.listed_keys)?, "storing keys to list")
+                .await?;
             self.is_list_stored = true;
         }
         Ok(())

@@ -157,12 +157,10 @@ impl Preparer {
     ) -> Result<Step, BenchError> {
         let path = if key.is_empty() { format!("/{BUCKET}") } else { format!("/{BUCKET}/{key}") };
         let address = self.signer.presign(method.as_str(), &self.host, &path, query);
-        let address: Uri = address
-            .parse()
-            .map_err(|error: http::uri::InvalidUri| BenchError::Transport {
-                operation: "prepare",
-                detail: error.to_string(),
-            })?;
+        let address: Uri = address.parse().map_err(|error: http::uri::InvalidUri| BenchError::Transport {
+            operation: "prepare",
+            detail: error.to_string(),
+        })?;
         Ok(Step { method, address, body, expected })
     }
 }
@@ -228,10 +226,7 @@ mod tests {
             let count = steps.iter().filter(|step| step.method == method).count();
             count * 100 / steps.len()
         };
-        assert_eq!(
-            [Method::GET, Method::PUT, Method::HEAD, Method::DELETE].map(share),
-            [45, 15, 30, 10]
-        );
+        assert_eq!([Method::GET, Method::PUT, Method::HEAD, Method::DELETE].map(share), [45, 15, 30, 10]);
     }
 
     #[test]

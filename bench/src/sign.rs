@@ -105,8 +105,7 @@ impl Signer {
         pairs.extend_from_slice(query);
         let encoded = encoded_query(&pairs);
         let headers = [("host", host)];
-        let request =
-            Canonical { method, path, query: &pairs, headers: &headers, payload: UNSIGNED_PAYLOAD };
+        let request = Canonical { method, path, query: &pairs, headers: &headers, payload: UNSIGNED_PAYLOAD };
         let signature = self.signature(&request, &encoded);
         format!("{path}?{encoded}&X-Amz-Signature={signature}")
     }
@@ -145,7 +144,9 @@ pub fn percent_encoded(text: &str, is_path: bool) -> String {
     let mut encoded = String::with_capacity(text.len() + 16);
     for byte in text.bytes() {
         match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => encoded.push(char::from(byte)),
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                encoded.push(char::from(byte))
+            }
             b'/' if is_path => encoded.push('/'),
             _ => {
                 encoded.push('%');
@@ -222,10 +223,7 @@ mod tests {
         ];
         let request =
             Canonical { method: "GET", path: "/test.txt", query: &[], headers: &headers, payload: EMPTY };
-        assert_eq!(
-            signature_of(request),
-            "f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41"
-        );
+        assert_eq!(signature_of(request), "f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41");
     }
 
     #[test]
@@ -241,16 +239,12 @@ mod tests {
         let path = percent_encoded("/test$file.text", true);
         let request =
             Canonical { method: "PUT", path: &path, query: &[], headers: &headers, payload: &payload };
-        assert_eq!(
-            signature_of(request),
-            "98ad721746da40c64f1a55b78f14c238d841ea1380cd77a1b5971af0ece108bd"
-        );
+        assert_eq!(signature_of(request), "98ad721746da40c64f1a55b78f14c238d841ea1380cd77a1b5971af0ece108bd");
     }
 
     #[test]
     fn the_documented_queries_have_the_documented_signatures() {
-        let headers =
-            [("host", HOST), ("x-amz-content-sha256", EMPTY), ("x-amz-date", "20130524T000000Z")];
+        let headers = [("host", HOST), ("x-amz-content-sha256", EMPTY), ("x-amz-date", "20130524T000000Z")];
         let get = Canonical { method: "GET", path: "/", query: &[], headers: &headers, payload: EMPTY };
         assert_eq!(
             signature_of(Canonical { query: &[("lifecycle", "")], ..get }),

@@ -69,8 +69,20 @@ pub fn milliseconds(us: u64) -> String {
 
 /// The column names of [`cell_row`].
 pub const CELL_COLUMNS: [&str; 14] = [
-    "cell", "op/s", "MB/s", "p50 ms", "p99 ms", "server µs", "client µs", "written", "syncs", "MiB", "checked",
-    "errors", "others", "waits",
+    "cell",
+    "op/s",
+    "MB/s",
+    "p50 ms",
+    "p99 ms",
+    "server µs",
+    "client µs",
+    "written",
+    "syncs",
+    "MiB",
+    "checked",
+    "errors",
+    "others",
+    "waits",
 ];
 
 /// One cell as a table row.
@@ -119,7 +131,10 @@ pub fn report_table(report: &Report) -> String {
     );
     for cell in report.cells.iter().filter(|cell| !cell.is_clean()) {
         let first = cell.first_error.as_deref().unwrap_or("answers differ from what was stored");
-        text.push_str(&format!("! {}: {} errors, {} different: {first}\n", cell.cell, cell.errors, cell.different));
+        text.push_str(&format!(
+            "! {}: {} errors, {} different: {first}\n",
+            cell.cell, cell.errors, cell.different
+        ));
     }
     text
 }

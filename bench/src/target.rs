@@ -54,6 +54,19 @@ impl Target {
         Err(BenchError::Answer { operation, status: status.as_u16(), body: first_words(&body) })
     }
 
+    /// Stores one object, for readiness and start-up times.
+    pub async fn put_once(&self, key: &str, body: Bytes) -> Result<(), BenchError> {
+        let mut connection = Connection::open(&self.authority).await?;
+        let answer = connection.send(self.signed("PUT", &format!("/{BUCKET}/{key}"), body)?).await?;
+        let status = answer.status();
+        let body = text(answer.into_body()).await?;
+        if status.is_success() {
+            return Ok(());
+        }
+        let operation = format!("PutObject {key}");
+        Err(BenchError::Answer { operation, status: status.as_u16(), body: first_words(&body) })
+    }
+
     /// A request with signed headers, for what is not timed.
     pub fn signed(&self, method: &str, path: &str, body: Bytes) -> Result<Request<Full<Bytes>>, BenchError> {
         let signer = self.signer();
