@@ -1,1 +1,14 @@
-//! Not here yet.
+//! The operator's side of Twinkeep: makes regions, finds them again, asks them, judges them, runs one for development.
+//!
+//! Blocking throughout; the `twinkeep` command line is a thin layer over it, and `bench` and `chaos` use it as it is.
+//! It promises that nothing secret is written with more than owner's rights, that files appear whole or not at all,
+//! and that every error says what to do. It leaves to the server everything about data.
+
+pub mod admin;
+pub mod deployment;
+pub mod dev;
+mod error;
+pub mod files;
+pub mod region;
+
+pub use error::ClientError;

@@ -2,4 +2,21 @@
 //!
 //! Everything here handles sealed bytes only; this crate must never depend on `envelope`.
 
+pub mod admission;
+pub mod disk;
+pub mod index;
+mod leaderboard;
+pub mod log;
+pub mod machine;
+mod maintenance;
+pub mod message;
+pub mod node;
+pub mod options;
+pub mod peer;
+mod raft;
 pub mod region;
+mod replica;
+pub mod router;
+pub mod service;
+pub mod solo;
+pub mod status;

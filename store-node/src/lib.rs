@@ -1,1 +1,3 @@
-//! Not here yet.
+//! The server: storage node, gateway, or both in one process.
+
+pub mod config;

@@ -321,7 +321,8 @@ impl Command {
 }
 
 impl Operation {
-    fn encode(&self, e: &mut Encoder) {
+    /// Appends its layout, which begins with the operation's number.
+    pub fn encode(&self, e: &mut Encoder) {
         match self {
             Self::PutChunk { stream, index } => {
                 e.u8(1);

@@ -6,21 +6,28 @@
 //!
 //! It leaves to others: what the bytes mean for state (`replication`), how they are sealed (`envelope`).
 
+pub mod admin;
 mod answer;
 mod codec;
 mod command;
+pub mod descriptor;
+mod frame;
 mod id;
 pub mod limits;
+mod membership;
 mod outcome;
 mod query;
 mod record;
+mod serde_id;
 mod system;
 mod units;
 
 pub use answer::*;
 pub use codec::{DecodeError, Decoder, Encoder};
 pub use command::*;
+pub use frame::*;
 pub use id::*;
+pub use membership::*;
 pub use outcome::*;
 pub use query::*;
 pub use record::*;

@@ -1,0 +1,125 @@
+//! Asks a region: one request and one answer, as JSON in an admin frame over mutual TLS 1.3.
+//!
+//! It promises that the answer comes from a node or gateway of the very region in the descriptor, by certificate, and
+//! that no wait is longer than its limit. It tries the region's processes in order until one answers.
+
+mod tls;
+
+use crate::ClientError;
+use crate::deployment::Deployment;
+use bytes::Bytes;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
+use std::io::{self, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::sync::Arc;
+use std::time::Duration;
+use wire::admin::{ADMIN_CALL_KIND, ADMIN_MESSAGE_BYTES_MAX, AdminRequest, AdminResponse};
+use wire::{FRAME_HEADER_BYTES, FrameHeader, FrameType, PeerClass, Refusal};
+
+/// A process that does not accept a connection in this time is asked no longer; another one is.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The longest an answer may take: requests that need a leader may wait out an election, long jobs answer at once.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Asks a region under an operator's identity.
+#[derive(Clone)]
+pub struct AdminClient {
+    config: Arc<ClientConfig>,
+    addresses: Vec<String>,
+}
+
+impl AdminClient {
+    /// Reads the identity; connects only when asked something.
+    pub fn new(deployment: &Deployment) -> Result<Self, ClientError> {
+        let config = tls::client_config(&deployment.identity, &deployment.descriptor)?;
+        Ok(Self { config: Arc::new(config), addresses: deployment.addresses.clone() })
+    }
+
+    /// Asks the first process that answers. A refusal by the region is an error.
+    pub fn ask(&self, request: &AdminRequest) -> Result<AdminResponse, ClientError> {
+        let mut tried = Vec::new();
+        for address in &self.addresses {
+            match self.ask_at(address, request) {
+                Ok(AdminResponse::Error(error)) => return Err(ClientError::Refused { error }),
+                Ok(response) => return Ok(response),
+                Err(AskError::Connect(error)) => tried.push(format!("{address}: {error}")),
+                // whether it was carried out is not known: asking elsewhere could do it twice
+                Err(AskError::Broken(problem)) => {
+                    return Err(ClientError::Protocol { address: address.clone(), problem });
+                }
+            }
+        }
+        Err(ClientError::Unreachable { tried: tried.join("; ") })
+    }
+
+    /// The error for an answer of the wrong type.
+    pub fn unexpected(&self, response: &AdminResponse) -> ClientError {
+        let json = serde_json::to_value(response).ok();
+        let found = json.as_ref().and_then(|json| json["type"].as_str()).unwrap_or("nothing").to_owned();
+        let address = self.addresses.first().cloned().unwrap_or_default();
+        ClientError::Protocol { address, problem: format!("an answer of type {found} was not expected") }
+    }
+
+    fn ask_at(&self, address: &str, request: &AdminRequest) -> Result<AdminResponse, AskError> {
+        let socket = connect(address).map_err(AskError::Connect)?;
+        let name = tls::placeholder_name();
+        let connection = ClientConnection::new(Arc::clone(&self.config), name)
+            .map_err(|error| AskError::Connect(io::Error::other(error)))?;
+        let mut stream = StreamOwned::new(connection, socket);
+        while stream.conn.is_handshaking() {
+            stream.conn.complete_io(&mut stream.sock).map_err(AskError::Connect)?;
+        }
+        exchange(&mut stream, request)
+    }
+}
+
+enum AskError {
+    /// Nothing was asked yet: another process may be.
+    Connect(io::Error),
+    /// It broke after the request was sent.
+    Broken(String),
+}
+
+fn connect(address: &str) -> io::Result<TcpStream> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for candidate in address.to_socket_addrs()? {
+        match TcpStream::connect_timeout(&candidate, CONNECT_TIMEOUT) {
+            Ok(socket) => {
+                socket.set_nodelay(true)?;
+                socket.set_read_timeout(Some(ANSWER_TIMEOUT))?;
+                socket.set_write_timeout(Some(ANSWER_TIMEOUT))?;
+                return Ok(socket);
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+fn exchange(stream: &mut (impl Read + Write), request: &AdminRequest) -> Result<AdminResponse, AskError> {
+    const CALL: u64 = 1;
+    let broken = |error: &dyn std::fmt::Display| AskError::Broken(error.to_string());
+    let head = serde_json::to_vec(request).map_err(|error| broken(&error))?;
+    let header = FrameHeader::new(FrameType::Request, PeerClass::Admin, ADMIN_CALL_KIND, CALL, &head, &[])
+        .map_err(|error| broken(&error))?;
+    stream.write_all(&[&header.encode()[..], &head].concat()).map_err(|error| broken(&error))?;
+    stream.flush().map_err(|error| broken(&error))?;
+    let mut fixed = [0; FRAME_HEADER_BYTES];
+    stream.read_exact(&mut fixed).map_err(|error| broken(&error))?;
+    let header = FrameHeader::decode(&fixed).map_err(|error| broken(&error))?;
+    if header.head_bytes as usize > ADMIN_MESSAGE_BYTES_MAX || header.body_bytes != 0 || header.call != CALL {
+        return Err(AskError::Broken("the answer is not one to an admin request".to_owned()));
+    }
+    let mut head = vec![0; header.head_bytes as usize];
+    stream.read_exact(&mut head).map_err(|error| broken(&error))?;
+    header.check_head(&head).map_err(|error| broken(&error))?;
+    match header.frame_type {
+        FrameType::Reply => serde_json::from_slice(&head).map_err(|error| broken(&error)),
+        FrameType::ReplyError => {
+            let refusal = Refusal::decode(Bytes::from(head)).map_err(|error| broken(&error))?;
+            Err(AskError::Broken(refusal.message))
+        }
+        other => Err(AskError::Broken(format!("a frame of type {other:?} is no answer"))),
+    }
+}

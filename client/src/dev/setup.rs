@@ -1,0 +1,196 @@
+//! The first start of a development region, and what every later start checks and writes again.
+
+use super::{DEV_NODES_MAX, DevFolder, DevOptions, Member, Ports};
+use crate::region::{self, GatewayPlan, NodePlan, RegionPlan, RootPlan};
+use crate::{ClientError, files};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::SystemTime;
+use toml::{Table, Value};
+use wire::descriptor::{RaftTimings, TokenRole};
+use wire::{Incarnation, NodeId};
+
+/// An invented name: with `us-east-1` some clients presign with an outdated signature.
+const REGION_NAME: &str = "twin-1";
+const ENVIRONMENT: &str = "dev";
+const PORT_BASE_DEFAULT: u16 = 9000;
+const NODES_DEFAULT: u16 = 3;
+const GROUPS_DEFAULT: u32 = 8;
+const GATEWAY_ID: u16 = 1;
+
+/// Settings that a development region keeps from its first start on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DevSettings {
+    /// Version of this file.
+    pub schema_version: u32,
+    /// Storage nodes.
+    pub nodes: u16,
+    /// Data groups.
+    pub groups: u32,
+    /// First port.
+    pub port_base: u16,
+}
+
+impl DevSettings {
+    /// Reads the settings of a folder; `None` when it has none.
+    pub fn read(folder: &DevFolder) -> Result<Option<Self>, ClientError> {
+        let path = folder.settings();
+        if !path.exists() {
+            return Ok(None);
+        }
+        let text = files::read(&path)?;
+        let parsed = serde_json::from_str(&text);
+        parsed.map(Some).map_err(|error| ClientError::Content { path, problem: error.to_string() })
+    }
+
+    /// The ports of the region.
+    pub fn ports(&self) -> Result<Ports, ClientError> {
+        Ports::new(self.port_base)
+    }
+
+    /// Every process of the region.
+    pub fn members(&self) -> impl Iterator<Item = Member> + use<> {
+        Member::all(self.nodes)
+    }
+
+    fn choose(found: Option<Self>, options: &DevOptions) -> Result<Self, ClientError> {
+        let Some(found) = found else {
+            let nodes = options.nodes.unwrap_or(NODES_DEFAULT);
+            if !(3..=DEV_NODES_MAX).contains(&nodes) {
+                let problem = format!("--nodes {nodes}: three copies need three nodes");
+                return Err(ClientError::usage(problem, format!("choose 3 to {DEV_NODES_MAX}")));
+            }
+            let groups = options.groups.unwrap_or(GROUPS_DEFAULT);
+            let port_base = options.port_base.unwrap_or(PORT_BASE_DEFAULT);
+            return Ok(Self { schema_version: 1, nodes, groups, port_base });
+        };
+        let kept = [
+            ("--nodes", options.nodes.map(u32::from), u32::from(found.nodes)),
+            ("--groups", options.groups, found.groups),
+            ("--port-base", options.port_base.map(u32::from), u32::from(found.port_base)),
+        ];
+        for (name, asked, kept) in kept {
+            if asked.is_some_and(|asked| asked != kept) {
+                let problem = format!("this folder was made with {name} {kept}, which cannot change");
+                let advice = format!("leave {name} out, or name another folder with --data DIR");
+                return Err(ClientError::usage(problem, advice));
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Makes what is missing in the folder and writes every process's configuration. Call it under the folder's lock.
+pub fn prepare(options: &DevOptions) -> Result<(DevFolder, DevSettings), ClientError> {
+    let folder = DevFolder::new(&options.data);
+    for name in ["", "logs", "run"] {
+        files::make_folder(&folder.root().join(name))?;
+    }
+    let found = DevSettings::read(&folder)?;
+    let settings = DevSettings::choose(found, options)?;
+    let ports = settings.ports()?;
+    if found.is_none() {
+        let text = serde_json::to_string(&settings).expect("four numbers always have a JSON form");
+        files::write(&folder.settings(), text.as_bytes())?;
+    }
+    if !folder.region().descriptor().exists() {
+        region::init(folder.region().root(), &plan(&settings, ports), SystemTime::now())?;
+    }
+    for member in settings.members() {
+        files::make_folder(&folder.member(member))?;
+        files::write(&folder.config(member), config_text(&folder, ports, member).as_bytes())?;
+    }
+    Ok((folder, settings))
+}
+
+fn plan(settings: &DevSettings, ports: Ports) -> RegionPlan {
+    let node = |id: u16| NodePlan {
+        id: NodeId(id),
+        peer_address: ports.peer(Member::Node(id)).to_string(),
+        zone: format!("zone-{id}"),
+    };
+    RegionPlan {
+        region: REGION_NAME.to_owned(),
+        environment: ENVIRONMENT.to_owned(),
+        groups: Some(settings.groups),
+        nodes: (1..=settings.nodes).map(node).collect(),
+        gateways: vec![GatewayPlan { id: GATEWAY_ID, peer_address: ports.peer(Member::Gateway).to_string() }],
+        s3_names: Vec::new(),
+        timings: RaftTimings::default(),
+        root: RootPlan::GeneratedPassphrase,
+    }
+}
+
+/// A process's configuration, paths relative to its folder.
+fn config_text(folder: &DevFolder, ports: Ports, member: Member) -> String {
+    let (role, token) = match member {
+        Member::Node(id) => ("storage", TokenRole::Node { id: NodeId(id), incarnation: Incarnation(1) }),
+        Member::Gateway => ("gateway", TokenRole::Gateway { id: GATEWAY_ID }),
+    };
+    let token = folder.region().token(token);
+    let above = |path: &Path| {
+        let inside = path.strip_prefix(folder.root()).unwrap_or(path);
+        Value::String(Path::new("..").join(inside).display().to_string())
+    };
+    let listen = |address: std::net::SocketAddr| Value::String(address.to_string());
+    let table = |entries: Vec<(&str, Value)>| {
+        Value::Table(entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
+    };
+    let mut config = Table::new();
+    config.insert("roles".into(), Value::Array(vec![Value::String(role.into())]));
+    config.insert("data".into(), Value::String("data".into()));
+    config.insert("join_token_file".into(), above(&token));
+    config.insert("exit_on_stdin_eof".into(), Value::Boolean(true));
+    config.insert("peer".into(), table(vec![("listen", listen(ports.peer(member)))]));
+    config.insert("health".into(), table(vec![("listen", listen(ports.health(member)))]));
+    if member == Member::Gateway {
+        let s3 = vec![("listen_plain", listen(ports.s3_plain())), ("listen_tls", listen(ports.s3_tls()))];
+        config.insert("s3".into(), table(s3));
+        let passphrase = above(&folder.region().root_passphrase());
+        config.insert("root_key".into(), table(vec![("passphrase_file", passphrase)]));
+    }
+    format!("# Written by `twinkeep dev` at every start.\n{config}")
+}
+
+/// The server's binary: the one named, else the one beside this program; under `cargo run` it is built when missing.
+pub fn find_store_node(named: Option<&Path>) -> Result<PathBuf, ClientError> {
+    let advice = "build it with `cargo build --release -p store-node`, or name it with --store-node FILE";
+    if let Some(path) = named {
+        return if path.is_file() {
+            Ok(path.to_owned())
+        } else {
+            Err(ClientError::usage(format!("{} is not there", path.display()), advice))
+        };
+    }
+    let own = std::env::current_exe()
+        .map_err(ClientError::file("finding this program", Path::new("/proc/self/exe")))?;
+    // tests run from a folder below the one that holds the programs
+    let folders: Vec<&Path> = own.ancestors().skip(1).take(2).collect();
+    let found = || folders.iter().map(|folder| folder.join("store-node")).find(|path| path.is_file());
+    if let Some(path) = found() {
+        return Ok(path);
+    }
+    if let Some(cargo) = std::env::var_os("CARGO") {
+        eprintln!("twinkeep: store-node is not built yet; running `cargo build --release -p store-node`");
+        let built = Command::new(cargo)
+            .args(["build", "--release", "-p", "store-node"])
+            .current_dir(
+                std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| PathBuf::from("."), PathBuf::from),
+            )
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .status();
+        if built.is_ok_and(|status| status.success()) {
+            let release = folders
+                .first()
+                .and_then(|folder| folder.parent())
+                .map(|target| target.join("release/store-node"));
+            if let Some(path) = found().or_else(|| release.filter(|path| path.is_file())) {
+                return Ok(path);
+            }
+        }
+    }
+    let folder = folders.first().map_or_else(String::new, |folder| folder.display().to_string());
+    Err(ClientError::state(format!("the server store-node is not in {folder}"), advice))
+}

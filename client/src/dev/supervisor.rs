@@ -1,0 +1,345 @@
+//! Runs the processes of a development region: starts them, starts them again, and ends them with itself.
+//!
+//! Every child has the reading end of a pipe as its standard input; when the supervisor is gone, however that came,
+//! the pipe ends and so do they. Children are in process groups of their own, so that Ctrl-C reaches the supervisor only.
+
+use super::process::wait_until;
+use super::{
+    Credentials, DevFolder, DevOptions, DevReady, DevSettings, Member, MemberReady, Ports, ProcessRecord,
+    ProcessState, find_store_node, health, prepare,
+};
+use crate::ClientError;
+use crate::admin::AdminClient;
+use crate::deployment::Deployment;
+use rustix::process::Signal;
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// How often children and marks are looked at: a killed gateway is back before a client has tried twice.
+const TICK: Duration = Duration::from_millis(10);
+/// A fresh region elects its leaders within a second; a crowded machine may need many times that.
+const READY_TIMEOUT: Duration = Duration::from_secs(60);
+/// What children get to end by themselves.
+const END_TIMEOUT: Duration = Duration::from_secs(10);
+/// First and longest wait before a process that ended by itself is started again.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// A process that ran this long is well again: its next end waits for the first backoff only.
+const WELL_AFTER: Duration = Duration::from_secs(30);
+/// A log is set aside at start when it is longer than this, bytes; one older log is kept.
+const LOG_BYTES_MAX: u64 = 16 << 20;
+/// The end of a log shown when a process does not start, bytes.
+const LOG_TAIL_BYTES: usize = 2000;
+/// Starts that may fail in a row before the region has ever been ready.
+const FIRST_STARTS_MAX: u32 = 4;
+
+/// Runs a development region until SIGTERM, SIGINT or SIGHUP; `on_ready` is called once, when it serves.
+pub fn run(
+    options: &DevOptions,
+    on_ready: impl FnOnce(&DevReady) -> Result<(), ClientError>,
+) -> Result<(), ClientError> {
+    let began = Instant::now();
+    let ending = catch_signals()?;
+    crate::files::make_folder(&options.data)?;
+    let data = std::path::absolute(&options.data).map_err(ClientError::file("finding", &options.data))?;
+    let options = DevOptions { data, ..options.clone() };
+    let lock = lock(&DevFolder::new(&options.data))?;
+    let program = find_store_node(options.store_node.as_deref())?;
+    let (folder, settings) = prepare(&options)?;
+    end_leftovers(&folder, &settings)?;
+    let ports = settings.ports()?;
+    ports.check_free(settings.nodes)?;
+    if let Some(own) = ProcessRecord::of(std::process::id()) {
+        own.write(&folder.supervisor())?;
+    }
+    let mut supervisor = Supervisor::new(folder, settings, ports, program, ending);
+    let outcome = supervisor.serve(began, on_ready);
+    supervisor.end_all();
+    drop(lock);
+    outcome
+}
+
+struct Supervisor {
+    folder: DevFolder,
+    settings: DevSettings,
+    ports: Ports,
+    program: PathBuf,
+    ending: Arc<AtomicBool>,
+    children: Vec<Supervised>,
+}
+
+struct Supervised {
+    member: Member,
+    running: Option<Running>,
+    start_at: Instant,
+    backoff: Duration,
+    failures: u32,
+    was_held: bool,
+}
+
+struct Running {
+    child: Child,
+    record: ProcessRecord,
+    began: Instant,
+}
+
+impl Supervisor {
+    fn new(
+        folder: DevFolder,
+        settings: DevSettings,
+        ports: Ports,
+        program: PathBuf,
+        ending: Arc<AtomicBool>,
+    ) -> Self {
+        let now = Instant::now();
+        let children = settings
+            .members()
+            .map(|member| Supervised {
+                member,
+                running: None,
+                start_at: now,
+                backoff: BACKOFF.0,
+                failures: 0,
+                was_held: false,
+            })
+            .collect();
+        Self { folder, settings, ports, program, ending, children }
+    }
+
+    fn serve(
+        &mut self,
+        began: Instant,
+        on_ready: impl FnOnce(&DevReady) -> Result<(), ClientError>,
+    ) -> Result<(), ClientError> {
+        if !self.wait_ready(began)? {
+            return Ok(());
+        }
+        let deployment = Deployment::find(self.folder.root())?;
+        let client = AdminClient::new(&deployment)?;
+        let credentials = Credentials::ensure(&self.folder, &client)?;
+        on_ready(&self.describe(&deployment, &credentials, began))?;
+        while !self.ending.load(Ordering::Relaxed) {
+            self.tick()?;
+            std::thread::sleep(TICK);
+        }
+        Ok(())
+    }
+
+    /// Runs until the gateway says it is ready; false when it was told to end before.
+    fn wait_ready(&mut self, began: Instant) -> Result<bool, ClientError> {
+        let gateway = self.ports.health(Member::Gateway);
+        let mut reasons = String::new();
+        loop {
+            if self.ending.load(Ordering::Relaxed) {
+                return Ok(false);
+            }
+            self.tick()?;
+            if let Some(broken) = self.children.iter().find(|child| child.failures >= FIRST_STARTS_MAX) {
+                return Err(self.does_not_start(broken.member));
+            }
+            match health::get(gateway, "/health/ready") {
+                Some((200, _)) => return Ok(true),
+                Some((_, body)) => reasons = body,
+                None => {}
+            }
+            if began.elapsed() > READY_TIMEOUT {
+                let problem = format!(
+                    "the gateway is not ready after {} s: {}",
+                    READY_TIMEOUT.as_secs(),
+                    reasons.trim()
+                );
+                let logs = self.folder.root().join("logs");
+                return Err(ClientError::state(problem, format!("the logs say why: {}", logs.display())));
+            }
+            std::thread::sleep(TICK);
+        }
+    }
+
+    /// Looks at every child once: reaps, starts, leaves alone.
+    fn tick(&mut self) -> Result<(), ClientError> {
+        for position in 0..self.children.len() {
+            self.reap(position)?;
+            let member = self.children[position].member;
+            let held = self.folder.held(member).exists();
+            let child = &mut self.children[position];
+            if child.was_held && !held {
+                // let go by hand: at once
+                child.start_at = Instant::now();
+            }
+            child.was_held = held;
+            if child.running.is_none() && !held && Instant::now() >= child.start_at {
+                let running = spawn(&self.folder, &self.program, member)?;
+                self.children[position].running = Some(running);
+            }
+        }
+        Ok(())
+    }
+
+    fn reap(&mut self, position: usize) -> Result<(), ClientError> {
+        let child = &mut self.children[position];
+        let Some(running) = &mut child.running else { return Ok(()) };
+        let status = running.child.try_wait().map_err(ClientError::file("waiting for", &self.program))?;
+        let Some(status) = status else { return Ok(()) };
+        let lived = running.began.elapsed();
+        child.running = None;
+        if self.folder.held(child.member).exists() {
+            return Ok(());
+        }
+        if lived >= WELL_AFTER {
+            child.backoff = BACKOFF.0;
+            child.failures = 0;
+        }
+        // a gateway that had served is missed by every client: the first time, it does not wait
+        let at_once = child.member == Member::Gateway && child.failures == 0;
+        let wait = if at_once { Duration::ZERO } else { child.backoff };
+        child.failures += 1;
+        child.backoff = (child.backoff * 2).min(BACKOFF.1);
+        child.start_at = Instant::now() + wait;
+        let name = child.member.name();
+        eprintln!("twinkeep: {name} {}; starting it again in {} ms", how_it_ended(status), wait.as_millis());
+        Ok(())
+    }
+
+    fn describe(&self, deployment: &Deployment, credentials: &Credentials, began: Instant) -> DevReady {
+        let mut members = self.children.iter().map(|child| MemberReady {
+            id: match child.member {
+                Member::Node(id) => id,
+                Member::Gateway => 1,
+            },
+            pid: child.running.as_ref().map_or(0, |running| running.record.pid),
+            data: self.folder.data(child.member),
+            log: self.folder.log(child.member),
+            peer_address: self.ports.peer(child.member).to_string(),
+            health_address: self.ports.health(child.member).to_string(),
+        });
+        let nodes = members.by_ref().take(usize::from(self.settings.nodes)).collect();
+        let gateway = members.next().expect("the gateway follows the nodes in `Member::all`");
+        DevReady {
+            schema_version: 1,
+            endpoint: format!("http://{}", self.ports.s3_plain()),
+            endpoint_tls: format!("https://{}", self.ports.s3_tls()),
+            ca_file: self.folder.region().authority_certificate(),
+            access_key: credentials.access_key.clone(),
+            secret_key: credentials.secret_key.clone(),
+            region: deployment.descriptor.region.clone(),
+            data: self.folder.root().to_owned(),
+            supervisor_pid: std::process::id(),
+            gateway,
+            nodes,
+            started_in_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+
+    fn does_not_start(&self, member: Member) -> ClientError {
+        let log = self.folder.log(member);
+        let text = std::fs::read(&log).unwrap_or_default();
+        let tail = String::from_utf8_lossy(&text[text.len().saturating_sub(LOG_TAIL_BYTES)..]).into_owned();
+        let problem = format!("{} does not start; the end of its log:\n{}", member.name(), tail.trim_end());
+        ClientError::state(problem, format!("the whole log is {}", log.display()))
+    }
+
+    /// Ends all children: SIGTERM, then SIGKILL for those that do not listen in time.
+    fn end_all(&mut self) {
+        let mut running: Vec<Running> =
+            self.children.iter_mut().filter_map(|child| child.running.take()).collect();
+        for child in &running {
+            let _ = child.record.signal(Signal::TERM);
+            // one that is halted could not hear it
+            let _ = child.record.signal(Signal::CONT);
+        }
+        let ended = wait_until(END_TIMEOUT, || {
+            running.iter_mut().all(|child| matches!(child.child.try_wait(), Ok(Some(_))))
+        });
+        for child in &mut running {
+            if !ended {
+                let _ = child.child.kill();
+            }
+            let _ = child.child.wait();
+        }
+        for member in self.settings.members() {
+            let _ = std::fs::remove_file(self.folder.record(member));
+        }
+        let _ = std::fs::remove_file(self.folder.supervisor());
+    }
+}
+
+fn catch_signals() -> Result<Arc<AtomicBool>, ClientError> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    let ending = Arc::new(AtomicBool::new(false));
+    for signal in [SIGTERM, SIGINT, SIGHUP] {
+        signal_hook::flag::register(signal, Arc::clone(&ending))
+            .map_err(ClientError::file("catching signals of", Path::new("twinkeep dev")))?;
+    }
+    Ok(ending)
+}
+
+/// Held as long as the file is open, so that no crash can leave it behind.
+fn lock(folder: &DevFolder) -> Result<File, ClientError> {
+    let path = folder.lock();
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+    let file = file.map_err(ClientError::file("opening", &path))?;
+    if file.try_lock().is_err() {
+        let holder = ProcessRecord::read(&folder.supervisor())
+            .map_or_else(String::new, |it| format!(" (pid {})", it.pid));
+        let problem = format!("another `twinkeep dev` runs on {}{holder}", folder.root().display());
+        return Err(ClientError::state(
+            problem,
+            "end it, or use another folder with --data DIR --port-base N",
+        ));
+    }
+    Ok(file)
+}
+
+/// Ends what a supervisor that was killed could not end (children halted by SIGSTOP do not see their pipe close), and
+/// forgets what it held: every process starts anew.
+fn end_leftovers(folder: &DevFolder, settings: &DevSettings) -> Result<(), ClientError> {
+    for member in settings.members() {
+        if let Some(record) = ProcessRecord::read(&folder.record(member)) {
+            record.signal(Signal::KILL)?;
+            record.wait_for(ProcessState::Ended, END_TIMEOUT);
+        }
+        let _ = std::fs::remove_file(folder.record(member));
+        let _ = std::fs::remove_file(folder.held(member));
+    }
+    Ok(())
+}
+
+fn spawn(folder: &DevFolder, program: &Path, member: Member) -> Result<Running, ClientError> {
+    let log_path = folder.log(member);
+    if std::fs::metadata(&log_path).is_ok_and(|log| log.len() > LOG_BYTES_MAX) {
+        let _ = std::fs::rename(&log_path, log_path.with_extension("log.old"));
+    }
+    let log = OpenOptions::new().append(true).create(true).mode(0o600).open(&log_path);
+    let log = log.map_err(ClientError::file("opening", &log_path))?;
+    let output = log.try_clone().map_err(ClientError::file("opening", &log_path))?;
+    let mut child = Command::new(program)
+        .arg("--config")
+        .arg(folder.config(member))
+        .current_dir(folder.member(member))
+        .stdin(Stdio::piped())
+        .stdout(output)
+        .stderr(log)
+        .process_group(0)
+        .spawn()
+        .map_err(ClientError::file("running", program))?;
+    let Some(record) = ProcessRecord::of(child.id()) else {
+        let _ = child.kill();
+        return Err(ClientError::state("/proc does not show the processes of this machine", "mount /proc"));
+    };
+    record.write(&folder.record(member))?;
+    Ok(Running { child, record, began: Instant::now() })
+}
+
+fn how_it_ended(status: ExitStatus) -> String {
+    use std::os::unix::process::ExitStatusExt;
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("ended with exit code {code}"),
+        (None, Some(signal)) => format!("was ended by signal {signal}"),
+        (None, None) => "ended".to_owned(),
+    }
+}

@@ -1,0 +1,2 @@
+//! `twinkeep`: placeholder until the commands follow.
+fn main() {}

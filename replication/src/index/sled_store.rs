@@ -1,0 +1,183 @@
+//! The index on disk: one sled database per node, one tree per group.
+//!
+//! sled's own flush stops at `sync_file_range`, which neither empties the disk's cache nor makes the file's length
+//! durable, and never syncs the files of large values. `flush` here syncs them itself. sled gives up by panicking in
+//! places: a panic becomes [`IndexError::Damaged`], and the caller rebuilds.
+
+use super::{Batch, Index, IndexError, Row, RowBytes, Rows};
+use std::{
+    collections::HashSet,
+    ffi::OsString,
+    fs::File,
+    ops::Range,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+use wire::GroupId;
+
+/// How a node's index is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct SledOptions {
+    /// Pages kept in memory, bytes, for all groups of the node.
+    pub cache_bytes_max: u64,
+}
+
+impl Default for SledOptions {
+    /// 64 MiB: inner pages of some ten million rows, so that a lookup costs one page from disk.
+    fn default() -> Self {
+        Self { cache_bytes_max: 64 << 20 }
+    }
+}
+
+/// A node's database. Clones share it.
+#[derive(Clone)]
+pub struct SledStore {
+    shared: Arc<Shared>,
+}
+
+/// One group's tree. Clones share it.
+#[derive(Clone)]
+pub struct SledIndex {
+    store: SledStore,
+    tree: sled::Tree,
+}
+
+struct Shared {
+    database: sled::Db,
+    directory: PathBuf,
+    /// Files of large values that were synced before: sled never changes one once it is written.
+    synced_blobs: Mutex<HashSet<OsString>>,
+}
+
+impl SledStore {
+    /// Opens the database in `directory`, or makes one.
+    pub fn open(directory: &Path, options: SledOptions) -> Result<Self, IndexError> {
+        let database = guarded("open", || {
+            sled::Config::new()
+                .path(directory)
+                .cache_capacity(options.cache_bytes_max)
+                // the log below decides what is durable, so checkpoints are ours to time
+                .flush_every_ms(None)
+                // small space beats speed: the index is written in batches, behind the acknowledgement
+                .mode(sled::Mode::LowSpace)
+                .open()
+        })?;
+        let shared = Shared { database, directory: directory.to_owned(), synced_blobs: Mutex::default() };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// The index of `group`, empty if the store has not seen it before.
+    pub fn group(&self, group: GroupId) -> Result<SledIndex, IndexError> {
+        let tree = guarded("open a group", || self.shared.database.open_tree(group.0.to_be_bytes()))?;
+        Ok(SledIndex { store: self.clone(), tree })
+    }
+
+    /// Removes a group's index with all rows. Other handles to it must be gone.
+    pub fn remove_group(&self, group: GroupId) -> Result<(), IndexError> {
+        guarded("remove a group", || self.shared.database.drop_tree(group.0.to_be_bytes())).map(drop)
+    }
+
+    /// When it returns, everything written before to any group survives a power cut.
+    pub fn flush(&self) -> Result<(), IndexError> {
+        guarded("flush", || self.shared.database.flush())?;
+        self.sync_blobs()?;
+        sync(&self.shared.directory.join("db"))?;
+        sync(&self.shared.directory)
+    }
+
+    fn sync_blobs(&self) -> Result<(), IndexError> {
+        let directory = self.shared.directory.join("blobs");
+        let mut synced = self.shared.synced_blobs.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut present = HashSet::new();
+        for entry in std::fs::read_dir(&directory).map_err(|e| disk("list", &directory, e))? {
+            let name = entry.map_err(|e| disk("list", &directory, e))?.file_name();
+            if !synced.contains(&name) {
+                match sync(&directory.join(&name)) {
+                    // sled removes what it no longer needs at any time
+                    Err(IndexError::Disk { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                        continue;
+                    }
+                    other => other?,
+                }
+            }
+            present.insert(name);
+        }
+        if !present.is_subset(&synced) {
+            sync(&directory)?;
+        }
+        *synced = present;
+        Ok(())
+    }
+}
+
+impl Index for SledIndex {
+    fn get(&self, key: &[u8]) -> Result<Option<RowBytes>, IndexError> {
+        guarded("get", || self.tree.get(key))
+    }
+
+    fn scan(&self, range: Range<&[u8]>, forward: bool) -> Rows<'_> {
+        if range.start >= range.end {
+            return Box::new(std::iter::empty());
+        }
+        Box::new(SledRows { rows: self.tree.range(range), forward, ended: false })
+    }
+
+    fn write(&self, batch: Batch) -> Result<(), IndexError> {
+        let mut changes = sled::Batch::default();
+        for (key, value) in batch.into_changes() {
+            match value {
+                Some(value) => changes.insert(key, value),
+                None => changes.remove(key),
+            }
+        }
+        guarded("write", || self.tree.apply_batch(changes))
+    }
+
+    fn flush(&self) -> Result<(), IndexError> {
+        self.store.flush()
+    }
+
+    fn clear(&self) -> Result<(), IndexError> {
+        guarded("clear", || self.tree.clear())
+    }
+}
+
+struct SledRows {
+    rows: sled::Iter,
+    forward: bool,
+    ended: bool,
+}
+
+impl Iterator for SledRows {
+    type Item = Result<Row, IndexError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        let row = guarded("scan", || {
+            if self.forward { self.rows.next() } else { self.rows.next_back() }.transpose()
+        });
+        // nothing after an error can be trusted to be the next row
+        self.ended = !matches!(row, Ok(Some(_)));
+        row.transpose()
+    }
+}
+
+/// Runs sled's code; its errors and its panics both say that the store cannot be relied on.
+fn guarded<T>(operation: &'static str, run: impl FnOnce() -> sled::Result<T>) -> Result<T, IndexError> {
+    match catch_unwind(AssertUnwindSafe(run)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(source)) => Err(IndexError::Damaged { operation, source: Some(source) }),
+        Err(_) => Err(IndexError::Damaged { operation, source: None }),
+    }
+}
+
+fn sync(path: &Path) -> Result<(), IndexError> {
+    File::open(path).and_then(|file| file.sync_all()).map_err(|e| disk("sync", path, e))
+}
+
+fn disk(operation: &'static str, path: &Path, source: std::io::Error) -> IndexError {
+    IndexError::Disk { operation, path: path.to_owned(), source }
+}

@@ -1,0 +1,257 @@
+//! The state machine of one group: what its log means.
+//!
+//! Applying an entry is a function of the entry and of the rows: no clock, no randomness, no I/O but the index. All
+//! entries of one call, the applied position and the membership become visible in one index write. Replicas that
+//! applied the same log hold the same rows, but for the places, which are each replica's own.
+//!
+//! It leaves to others: when an entry may be applied (its record must be flushed here, `group`), where bodies lie
+//! (`log`), sealing (the gateways).
+//!
+//! After an error the machine must not be used again: reopen it, or wipe the index and learn anew.
+
+mod apply;
+mod buckets;
+mod key;
+mod listing;
+mod objects;
+mod place;
+mod query;
+mod row;
+mod space;
+mod streams;
+mod system;
+mod transaction;
+mod uploads;
+mod versions;
+mod window;
+
+pub use place::Place;
+pub use space::Move;
+
+use crate::index::{Batch, Index, IndexError, RowBytes};
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use thiserror::Error;
+use transaction::Changes;
+use window::Window;
+use wire::{Command, DecodeError, Decoder, Encoder, Epoch, GroupId, ReplicaId, Revision};
+
+/// First row of every index that holds a whole state: magic and version.
+const FORMAT_VALUE: [u8; 8] = *b"TKINDEX\x01";
+
+/// A membership as the engine encodes it, bytes. 64 KiB: far above three replicas and a learner.
+const MEMBERSHIP_BYTES_MAX: usize = 64 << 10;
+
+/// Why a machine stopped. It must not be used any longer.
+#[derive(Debug, Error)]
+pub enum MachineError {
+    /// The index failed.
+    #[error("the index failed")]
+    Index {
+        /// How.
+        #[source]
+        source: IndexError,
+    },
+    /// A row does not read as what it should be.
+    #[error("a row of the index cannot be read")]
+    Decode {
+        /// What is wrong with it.
+        #[from]
+        source: DecodeError,
+    },
+    /// A row contradicts another, or is missing.
+    #[error("the index contradicts itself: {row}")]
+    Row {
+        /// Which kind of row.
+        row: &'static str,
+    },
+    /// The index has a format that this version does not know.
+    #[error("the index has an unknown format")]
+    Format,
+    /// Entries came out of order.
+    #[error("entry {found} came after entry {applied}")]
+    Order {
+        /// The last one applied.
+        applied: u64,
+        /// The one that came.
+        found: u64,
+    },
+}
+
+/// An entry's place in its group's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// The term in which it was proposed.
+    pub term: u64,
+    /// The leader that proposed it.
+    pub leader: ReplicaId,
+    /// Its index.
+    pub index: u64,
+}
+
+/// An entry to apply.
+#[derive(Clone, Debug)]
+pub struct AppliedEntry {
+    /// Where it stands in the log.
+    pub position: Position,
+    /// What it carries.
+    pub payload: Payload,
+}
+
+/// What an entry carries.
+#[derive(Clone, Debug)]
+pub enum Payload {
+    /// Nothing: a new leader's first entry.
+    Blank,
+    /// A membership, as the engine encodes it.
+    Membership(Bytes),
+    /// A command. Its body is not looked at.
+    Command {
+        /// The command.
+        command: Command,
+        /// Where its record lies on this replica.
+        place: Place,
+    },
+}
+
+/// A membership and the entry that brought it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredMembership {
+    /// The entry.
+    pub position: Position,
+    /// The membership, as the engine encodes it.
+    pub membership: Bytes,
+}
+
+/// One group's state on one replica.
+pub struct Machine<I> {
+    group: GroupId,
+    index: I,
+    state: State,
+}
+
+/// What is kept in memory of the rows.
+#[derive(Default)]
+struct State {
+    applied: Option<Position>,
+    membership: Option<StoredMembership>,
+    epoch: Epoch,
+    revision: Revision,
+    liveness: BTreeMap<u32, u64>,
+    window: Window,
+}
+
+impl<I: Index> Machine<I> {
+    /// Takes up the state that `index` holds of `group`, or begins an empty one. What an interrupted copy left is removed.
+    pub fn open(group: GroupId, index: I) -> Result<Self, MachineError> {
+        match index.get(&key::FORMAT)? {
+            Some(value) if *value == FORMAT_VALUE => {}
+            Some(_) => return Err(MachineError::Format),
+            None => {
+                index.clear()?;
+                let mut batch = Batch::default();
+                batch.put(&key::FORMAT, &FORMAT_VALUE);
+                index.write(batch)?;
+            }
+        }
+        let state = State::open(&index)?;
+        Ok(Self { group, index, state })
+    }
+
+    /// The group.
+    pub fn group(&self) -> GroupId {
+        self.group
+    }
+
+    /// The index.
+    pub fn index(&self) -> &I {
+        &self.index
+    }
+
+    /// The last entry applied, and the last membership.
+    pub fn applied(&self) -> (Option<Position>, Option<StoredMembership>) {
+        (self.state.applied, self.state.membership.clone())
+    }
+
+    /// The epoch that reigns here.
+    pub fn epoch(&self) -> Epoch {
+        self.state.epoch
+    }
+
+    /// When it returns, everything applied before survives a power cut.
+    pub fn flush(&self) -> Result<(), MachineError> {
+        Ok(self.index.flush()?)
+    }
+
+    /// Writes changes, with the liveness rows they entail, and returns what lives where from now on.
+    fn write(&self, mut changes: Changes) -> Result<Vec<(u32, u64)>, MachineError> {
+        let mut live = Vec::with_capacity(changes.liveness.len());
+        for (segment, change) in std::mem::take(&mut changes.liveness) {
+            let before = self.state.liveness.get(&segment).copied().unwrap_or(0);
+            let after = before.checked_add_signed(change).ok_or(MachineError::Row { row: "liveness" })?;
+            let value = (after > 0).then(|| RowBytes::from(&after.to_le_bytes()));
+            changes.rows.insert(key::liveness(segment).as_slice().into(), value);
+            live.push((segment, after));
+        }
+        self.index.write(changes.into_batch())?;
+        Ok(live)
+    }
+}
+
+impl State {
+    fn open(index: &impl Index) -> Result<Self, MachineError> {
+        let applied = match index.get(&key::APPLIED)? {
+            Some(value) => Some(row::read("applied row", value, Position::decode)?),
+            None => None,
+        };
+        let membership = match index.get(&key::MEMBERSHIP)? {
+            Some(value) => Some(row::read("membership row", value, StoredMembership::decode)?),
+            None => None,
+        };
+        let mut liveness = BTreeMap::new();
+        for found in index.scan(&[key::table::LIVENESS]..&key::table_end(key::table::LIVENESS), true) {
+            let (row_key, value) = found?;
+            let segment = key::last_u32(&row_key).ok_or(MachineError::Row { row: "liveness key" })?;
+            liveness.insert(segment, row::read("liveness row", value, Decoder::u64)?);
+        }
+        Ok(Self {
+            applied,
+            membership,
+            epoch: Epoch(number(index, &key::EPOCH)?),
+            revision: Revision(number(index, &key::REVISION)?),
+            liveness,
+            window: Window::open(index)?,
+        })
+    }
+}
+
+/// A meta row that holds a number; 0 when there is none.
+fn number(index: &impl Index, key: &[u8]) -> Result<u64, MachineError> {
+    Ok(match index.get(key)? {
+        Some(value) => row::read("meta row", value, Decoder::u64)?,
+        None => 0,
+    })
+}
+
+impl Position {
+    fn encode(&self, e: &mut Encoder) {
+        e.u64(self.term);
+        e.u64(self.leader.0);
+        e.u64(self.index);
+    }
+
+    fn decode(d: &mut Decoder) -> Result<Self, DecodeError> {
+        Ok(Self { term: d.u64()?, leader: ReplicaId(d.u64()?), index: d.u64()? })
+    }
+}
+
+impl StoredMembership {
+    fn encode(&self, e: &mut Encoder) {
+        self.position.encode(e);
+        e.bytes(&self.membership);
+    }
+
+    fn decode(d: &mut Decoder) -> Result<Self, DecodeError> {
+        Ok(Self { position: Position::decode(d)?, membership: d.bytes(MEMBERSHIP_BYTES_MAX)? })
+    }
+}

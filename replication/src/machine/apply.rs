@@ -1,0 +1,181 @@
+//! Applying entries: one transaction per call, one outcome per entry.
+
+use super::{
+    AppliedEntry, Machine, MachineError, Payload, Place, Position, StoredMembership, key, row,
+    streams::FREED_ROWS_MAX,
+    transaction::Transaction,
+    window::{CommandIdentity, NewOutcomes},
+};
+use crate::index::{Index, IndexError};
+use wire::{Command, CommandMeta, DecodeError, Epoch, GroupId, Operation, Outcome, Refusal, Revision};
+
+/// Why a command ends early: it is refused (and has changed nothing), or the machine failed.
+pub(super) enum Halt {
+    Refused(Refusal),
+    Failed(MachineError),
+}
+
+/// What an operation gives.
+pub(super) type Judged = Result<Outcome, Halt>;
+
+/// The state under change.
+pub(super) struct Applying<'a, I> {
+    pub(super) transaction: Transaction<'a, I>,
+    pub(super) entry: EntryContext,
+    /// Chunk rows that the present entry may still remove.
+    pub(super) freed_rows_left: usize,
+    group: GroupId,
+    epoch: Epoch,
+    pub(super) revision: Revision,
+    new: NewOutcomes,
+}
+
+/// What an operation knows of its entry.
+#[derive(Clone, Copy)]
+pub(super) struct EntryContext {
+    pub(super) index: u64,
+    pub(super) meta: CommandMeta,
+    pub(super) place: Place,
+}
+
+impl<I: Index> Machine<I> {
+    /// Applies entries, which follow what was applied before, and gives each one's outcome (`Done` for those that
+    /// carry no command). Either all of them are applied or none.
+    pub fn apply(&mut self, entries: &[AppliedEntry]) -> Result<Vec<Outcome>, MachineError> {
+        let Some(last) = entries.last() else { return Ok(Vec::new()) };
+        let mut applying = Applying {
+            transaction: Transaction::new(&self.index),
+            entry: EntryContext { index: 0, meta: CommandMeta::default(), place: NOWHERE },
+            freed_rows_left: 0,
+            group: self.group,
+            epoch: self.state.epoch,
+            revision: self.state.revision,
+            new: NewOutcomes::default(),
+        };
+        let mut membership = None;
+        let mut outcomes = Vec::with_capacity(entries.len());
+        let mut applied = self.state.applied.map(|position| position.index);
+        for entry in entries {
+            in_order(&mut applied, &entry.position)?;
+            outcomes.push(match &entry.payload {
+                Payload::Blank => Outcome::Done,
+                Payload::Membership(bytes) => {
+                    membership =
+                        Some(StoredMembership { position: entry.position, membership: bytes.clone() });
+                    Outcome::Done
+                }
+                Payload::Command { command, place } => {
+                    applying.entry =
+                        EntryContext { index: entry.position.index, meta: command.meta, place: *place };
+                    applying.once(&self.state.window, command)?
+                }
+            });
+        }
+        let Applying { mut transaction, epoch, revision, new, .. } = applying;
+        let window = self.state.window.write(&mut transaction, new, last.position.index)?;
+        transaction.put(&key::APPLIED, row::value(|e| last.position.encode(e)));
+        if let Some(membership) = &membership {
+            transaction.put(&key::MEMBERSHIP, row::value(|e| membership.encode(e)));
+        }
+        if epoch != self.state.epoch {
+            transaction.put(&key::EPOCH, &epoch.0.to_le_bytes());
+        }
+        if revision != self.state.revision {
+            transaction.put(&key::REVISION, &revision.0.to_le_bytes());
+        }
+        let live = self.write(transaction.into_changes())?;
+        self.note_live(live);
+        self.state.window.absorb(window);
+        self.state.applied = Some(last.position);
+        self.state.membership = membership.or(self.state.membership.take());
+        (self.state.epoch, self.state.revision) = (epoch, revision);
+        Ok(outcomes)
+    }
+}
+
+/// Before the first command of a batch.
+const NOWHERE: Place = Place { segment: 0, offset: 0, head_length: 0, body_length: 0, body_crc: 0 };
+
+fn in_order(applied: &mut Option<u64>, position: &Position) -> Result<(), MachineError> {
+    match applied.replace(position.index) {
+        Some(applied) if applied >= position.index => {
+            Err(MachineError::Order { applied, found: position.index })
+        }
+        _ => Ok(()),
+    }
+}
+
+impl<I: Index> Applying<'_, I> {
+    /// Applies a command unless it was applied before.
+    fn once(&mut self, window: &super::Window, command: &Command) -> Result<Outcome, MachineError> {
+        let identity = CommandIdentity::of(command);
+        if let Some(identity) = &identity
+            && let Some(outcome) = window.find(&self.transaction, &self.new, identity, self.entry.index)?
+        {
+            return Ok(outcome);
+        }
+        self.freed_rows_left = FREED_ROWS_MAX;
+        let outcome = match self.judge(command) {
+            Ok(outcome) => outcome,
+            Err(Halt::Refused(refusal)) => Outcome::Refused(refusal),
+            Err(Halt::Failed(error)) => return Err(error),
+        };
+        if let Some(identity) = identity {
+            self.new.push(self.entry.index, identity, outcome.clone());
+        }
+        Ok(outcome)
+    }
+
+    fn judge(&mut self, command: &Command) -> Judged {
+        if command.meta.epoch < self.epoch {
+            return Err(Refusal::StaleEpoch { current: self.epoch }.into());
+        }
+        let for_system = matches!(command.operation, Operation::System(_));
+        if for_system != (self.group == GroupId::SYSTEM) {
+            return Err(Refusal::WrongGroup.into());
+        }
+        self.epoch = command.meta.epoch;
+        match &command.operation {
+            Operation::PutChunk { stream, index } => self.put_chunk(*stream, *index),
+            Operation::AbandonStream { stream } => self.abandon_stream(*stream),
+            Operation::CommitVersion(commit) => self.commit_version(commit),
+            Operation::DeleteObject(delete) => self.delete_object(delete),
+            Operation::CreateUpload(create) => self.create_upload(create),
+            Operation::PutPart(put) => self.put_part(put),
+            Operation::CompleteUpload(complete) => self.complete_upload(complete),
+            Operation::AbortUpload { bucket, key, upload } => self.abort_upload(*bucket, key, *upload),
+            Operation::ExpireStreams { created_before } => self.expire_streams(*created_before),
+            Operation::Rewrap { bucket, key, version, expected, header } => {
+                self.rewrap(*bucket, key, *version, expected, header)
+            }
+            Operation::FreezeBucket { bucket } => self.freeze_bucket(*bucket, true),
+            Operation::ThawBucket { bucket } => self.freeze_bucket(*bucket, false),
+            Operation::ForgetBucket { bucket } => self.forget_bucket(*bucket),
+            Operation::System(changes) => self.change_system(changes),
+        }
+    }
+}
+
+impl From<Refusal> for Halt {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<MachineError> for Halt {
+    fn from(error: MachineError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<IndexError> for Halt {
+    fn from(error: IndexError) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl From<DecodeError> for Halt {
+    fn from(error: DecodeError) -> Self {
+        Self::Failed(error.into())
+    }
+}

@@ -1,0 +1,46 @@
+//! Where an entry's record lies in this replica's segment log.
+
+use wire::{DecodeError, Decoder, Encoder};
+
+/// Where a record lies: this replica's own business, never sent to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Place {
+    /// The segment.
+    pub segment: u32,
+    /// Where the record begins in it, bytes.
+    pub offset: u64,
+    /// Length of the command's head, bytes.
+    pub head_length: u32,
+    /// Length of the body, bytes.
+    pub body_length: u32,
+    /// CRC-32C of the body.
+    pub body_crc: u32,
+}
+
+impl Place {
+    /// Its length in encoded form, bytes.
+    pub(crate) const ENCODED_BYTES: usize = 24;
+
+    /// What it keeps alive of its segment, bytes.
+    pub fn live_bytes(&self) -> u64 {
+        u64::from(self.head_length) + u64::from(self.body_length)
+    }
+
+    pub(crate) fn encode(&self, e: &mut Encoder) {
+        e.u32(self.segment);
+        e.u64(self.offset);
+        e.u32(self.head_length);
+        e.u32(self.body_length);
+        e.u32(self.body_crc);
+    }
+
+    pub(crate) fn decode(d: &mut Decoder) -> Result<Self, DecodeError> {
+        Ok(Self {
+            segment: d.u32()?,
+            offset: d.u64()?,
+            head_length: d.u32()?,
+            body_length: d.u32()?,
+            body_crc: d.u32()?,
+        })
+    }
+}

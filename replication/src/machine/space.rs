@@ -1,0 +1,101 @@
+//! What the rows keep alive in this replica's segments, and moving it when segments are compacted.
+
+use super::{
+    Machine, MachineError, Place, key,
+    row::{self, VersionRow},
+    transaction::Transaction,
+};
+use crate::index::{Index, RowBytes};
+use wire::{Operation, Sequence};
+
+/// A record that was copied to another segment.
+#[derive(Clone, Debug)]
+pub struct Move<'a> {
+    /// The command in it.
+    pub operation: &'a Operation,
+    /// Its entry's log index.
+    pub index: u64,
+    /// Where it lay.
+    pub from: Place,
+    /// Where its copy lies.
+    pub to: Place,
+}
+
+impl<I: Index> Machine<I> {
+    /// Bytes (heads and bodies) per segment that rows point to; segments without any are left out.
+    pub fn segment_liveness(&self) -> impl Iterator<Item = (u32, u64)> + '_ {
+        self.state.liveness.iter().map(|(segment, bytes)| (*segment, *bytes))
+    }
+
+    /// Whether a row points to the body of this command, at this place.
+    pub fn is_live(&self, operation: &Operation, index: u64, place: &Place) -> Result<bool, MachineError> {
+        let Some(row_key) = body_row(operation, index) else { return Ok(false) };
+        Ok(match self.index.get(&row_key)? {
+            Some(value) => place_in(&row_key, value)? == Some(*place),
+            None => false,
+        })
+    }
+
+    /// Lets rows point to the copies of records, unless they point elsewhere by now; says how many do. The old
+    /// segment may go once the index is flushed.
+    pub fn relocate(&mut self, moves: &[Move<'_>]) -> Result<usize, MachineError> {
+        let mut transaction = Transaction::new(&self.index);
+        let mut moved = 0;
+        for Move { operation, index, from, to } in moves {
+            let Some(row_key) = body_row(operation, *index) else { continue };
+            let Some(value) = transaction.get(&row_key)? else { continue };
+            if place_in(&row_key, value.clone())? != Some(*from) {
+                continue;
+            }
+            let value = with_place(&row_key, value, to)?;
+            transaction.put(row_key, value);
+            transaction.release(from);
+            transaction.hold(to);
+            moved += 1;
+        }
+        let live = self.write(transaction.into_changes())?;
+        self.note_live(live);
+        Ok(moved)
+    }
+
+    pub(super) fn note_live(&mut self, live: Vec<(u32, u64)>) {
+        for (segment, bytes) in live {
+            if bytes == 0 {
+                self.state.liveness.remove(&segment);
+            } else {
+                self.state.liveness.insert(segment, bytes);
+            }
+        }
+    }
+}
+
+/// The row that points to the command's body, if any does.
+fn body_row(operation: &Operation, index: u64) -> Option<Vec<u8>> {
+    match operation {
+        Operation::PutChunk { stream, index } => Some(key::chunk(*stream, *index)),
+        Operation::PutPart(put) if put.part.inline => Some(key::chunk(put.part.stream, 0)),
+        Operation::CommitVersion(commit) if commit.content.parts.iter().any(|part| part.inline) => {
+            Some(key::version(commit.bucket, commit.key.as_bytes(), Sequence(index)))
+        }
+        _ => None,
+    }
+}
+
+/// The place in a row, if it is one that can hold a place.
+pub(super) fn place_in(row_key: &[u8], value: RowBytes) -> Result<Option<Place>, MachineError> {
+    Ok(match row_key.first() {
+        Some(&key::table::CHUNK) => Some(row::read("chunk row", value, Place::decode)?),
+        Some(&key::table::VERSION) => VersionRow::decode(value)?.place,
+        _ => None,
+    })
+}
+
+/// The row with another place in it.
+fn with_place(row_key: &[u8], value: RowBytes, place: &Place) -> Result<RowBytes, MachineError> {
+    if row_key.first() == Some(&key::table::CHUNK) {
+        return Ok(row::value(|e| place.encode(e)));
+    }
+    let mut version = VersionRow::decode(value)?;
+    version.place = Some(*place);
+    Ok(version.encode())
+}

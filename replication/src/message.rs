@@ -1,0 +1,103 @@
+//! Messages between peers: the numbers that tell them apart, and the small heads that are not Raft's.
+
+use wire::{DecodeError, Decoder, Encoder, GroupId, ReplicaId};
+
+/// What a call or stream is about.
+pub mod kind {
+    /// Stream of append requests of one group (append).
+    pub const APPEND: u16 = 1;
+    /// Heartbeats of many groups in one call (liveness).
+    pub const HEARTBEATS: u16 = 2;
+    /// A vote request (liveness).
+    pub const VOTE: u16 = 3;
+    /// A pre-vote request (liveness).
+    pub const PRE_VOTE: u16 = 4;
+    /// A leader hands over (liveness).
+    pub const TRANSFER: u16 = 5;
+    /// A leader asks a replica that lags behind the log to fetch the group's state (bulk).
+    pub const INSTALL: u16 = 6;
+    /// A piece of a group's state, for a replica that fetches it (bulk).
+    pub const STATE: u16 = 7;
+    /// A command for the group's leader (bulk).
+    pub const PROPOSE: u16 = 10;
+    /// A query (bulk).
+    pub const QUERY: u16 = 11;
+    /// Who leads which group; answered when that changed (bulk).
+    pub const LEADERS: u16 = 12;
+    /// A node's own state, for other nodes and for status (bulk).
+    pub const NODE_STATUS: u16 = 13;
+    /// Asks a node to hold a replica of a group, or to give it up (bulk).
+    pub const REPLICA: u16 = 14;
+    /// A new node asks whether the region is formed and whether it may take part (bulk).
+    pub const HELLO: u16 = 15;
+    /// An operator's request, as JSON (admin).
+    pub const ADMIN: u16 = 100;
+}
+
+/// Codes of refusals that callers act on.
+pub mod refusal {
+    use wire::CallRefusal;
+
+    /// This node does not lead the group; the message is the leader's node id, or empty.
+    pub const NOT_LEADER: u16 = CallRefusal::HANDLER_CODES + 0;
+    /// This node holds no replica of the group.
+    pub const NO_REPLICA: u16 = CallRefusal::HANDLER_CODES + 1;
+    /// Too much is in flight here.
+    pub const OVERLOADED: u16 = CallRefusal::HANDLER_CODES + 2;
+    /// The disks are nearly full and the command does not free space.
+    pub const FULL: u16 = CallRefusal::HANDLER_CODES + 3;
+    /// The bytes asked for cannot be read here.
+    pub const UNREADABLE: u16 = CallRefusal::HANDLER_CODES + 4;
+    /// The message makes no sense.
+    pub const MALFORMED: u16 = CallRefusal::HANDLER_CODES + 5;
+    /// The replica stopped after a storage error.
+    pub const STOPPED: u16 = CallRefusal::HANDLER_CODES + 6;
+    /// The replica asked for runs under another incarnation.
+    pub const WRONG_INCARNATION: u16 = CallRefusal::HANDLER_CODES + 7;
+    /// This peer may not ask for that.
+    pub const DENIED: u16 = CallRefusal::HANDLER_CODES + 8;
+    /// The process is still starting.
+    pub const STARTING: u16 = CallRefusal::HANDLER_CODES + 9;
+}
+
+/// First part of each message to one replica of a group: for whom it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ReplicaAddress {
+    pub(crate) group: GroupId,
+    pub(crate) replica: ReplicaId,
+}
+
+impl ReplicaAddress {
+    pub(crate) fn encode(self, e: &mut Encoder) {
+        e.u32(self.group.0);
+        e.u64(self.replica.0);
+    }
+
+    pub(crate) fn decode(d: &mut Decoder) -> Result<Self, DecodeError> {
+        Ok(Self { group: GroupId(d.u32()?), replica: ReplicaId(d.u64()?) })
+    }
+}
+
+/// Who leads a group, as one node knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Leadership {
+    pub(crate) group: GroupId,
+    pub(crate) term: u64,
+    pub(crate) leader: Option<ReplicaId>,
+}
+
+impl Leadership {
+    pub(crate) fn encode(&self, e: &mut Encoder) {
+        e.u32(self.group.0);
+        e.u64(self.term);
+        e.option(self.leader.as_ref(), |e, leader| e.u64(leader.0));
+    }
+
+    pub(crate) fn decode(d: &mut Decoder) -> Result<Self, DecodeError> {
+        Ok(Self {
+            group: GroupId(d.u32()?),
+            term: d.u64()?,
+            leader: d.option(Decoder::u64)?.map(ReplicaId),
+        })
+    }
+}

@@ -1,0 +1,252 @@
+//! A storage node's engine: opens disk, log and index, starts a replica for every group that it holds, keeps them in
+//! order, and stops cleanly. Keyless: all it ever sees is sealed.
+
+use crate::{
+    admission::{self, AdmissionError, Applicant, Disk, RegionAge},
+    index::{SledOptions, SledStore},
+    leaderboard::Leaderboard,
+    log::{LogError, LogOptions, SegmentLog},
+    maintenance,
+    message::ReplicaAddress,
+    options::RaftTimings,
+    peer::Peers,
+    raft::Heartbeats,
+    replica::{Replica, ReplicaError, Shared},
+    router::Router,
+    service::Service,
+};
+use futures_util::{StreamExt, stream};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+use thiserror::Error;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{info, warn};
+use wire::{DeploymentId, GroupId, Incarnation, NodeId, ReplicaId, RequestId, UnixMillis};
+
+/// Replicas opened at once at start-up. 8: opening is disk work, and elections shall not come all at once.
+const OPENING_MAX: usize = 8;
+
+/// How a node's engine is set up.
+#[derive(Clone, Debug)]
+pub struct NodeOptions {
+    /// The deployment.
+    pub deployment: DeploymentId,
+    /// This node.
+    pub node: NodeId,
+    /// How often its disk began anew.
+    pub incarnation: Incarnation,
+    /// Where everything is kept.
+    pub data: PathBuf,
+    /// First members of every group, for groups that have never run.
+    pub founders: BTreeMap<GroupId, Vec<ReplicaId>>,
+    /// Raft's clocks.
+    pub timings: RaftTimings,
+    /// Size of a segment file, bytes.
+    pub segment_bytes: u64,
+    /// Most bytes that all segments may take, if less than the file system has.
+    pub total_bytes_max: Option<u64>,
+    /// Recent entries in memory, bytes.
+    pub log_cache_bytes: usize,
+    /// Index pages in memory, bytes.
+    pub index_cache_bytes: u64,
+}
+
+/// Why a node did not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The data folder cannot be made or read.
+    #[error("cannot use the data folder {}", path.display())]
+    Data {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The log could not be opened.
+    #[error("cannot open the segment log in {}", path.display())]
+    Log {
+        /// Its folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: LogError,
+    },
+    /// The index could not be opened, even empty.
+    #[error("cannot open the index in {}", path.display())]
+    Index {
+        /// Its folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: crate::index::IndexError,
+    },
+    /// A replica could not be opened.
+    #[error("cannot open a replica")]
+    Replica(#[from] ReplicaError),
+    /// The node may not take part.
+    #[error("the node may not take part")]
+    Admission(#[from] AdmissionError),
+}
+
+/// What a node cannot draw or read by itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival {
+    /// The identity that an empty disk gets: random.
+    pub disk: [u8; 16],
+    /// The request under which the disk is registered: random.
+    pub request: RequestId,
+    /// The time.
+    pub now: UnixMillis,
+}
+
+/// A storage engine.
+pub struct Node {
+    service: Arc<Service>,
+    shared: Shared,
+    options: NodeOptions,
+    held: BTreeSet<GroupId>,
+}
+
+impl Node {
+    /// Opens disk, log and index. Calls of peers may be handed to [`Self::service`] from here on; no replica runs yet.
+    pub async fn open(options: NodeOptions, peers: Peers) -> Result<Self, StartError> {
+        let log_path = options.data.join("log");
+        let index_path = options.data.join("index");
+        for path in [&log_path, &index_path] {
+            std::fs::create_dir_all(path).map_err(|source| StartError::Data { path: path.clone(), source })?;
+        }
+        let (segments, recovery) = open_log(&options, &log_path).await?;
+        let store = open_index(&options, &index_path).await?;
+        let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
+        let heartbeat_wait = Duration::from_millis(options.timings.election_max_ms);
+        let heartbeats = Heartbeats::new(peers.clone(), heartbeat_wait, tracker.clone(), stop.clone());
+        let leaderboard = Arc::new(Leaderboard::new());
+        let shared = Shared {
+            segments: segments.clone(),
+            store: Arc::new(store),
+            peers,
+            heartbeats,
+            timings: options.timings,
+            leaderboard: Arc::clone(&leaderboard),
+            tracker,
+            stop,
+        };
+        let service = Arc::new(Service::new(options.node, options.incarnation, segments, leaderboard));
+        let held = recovery.groups.iter().map(|found| found.group).collect();
+        Ok(Self { service, shared, options, held })
+    }
+
+    /// Takes part in the region: waits until this disk may, then starts every replica that it holds.
+    pub async fn run(
+        &self,
+        router: &Router,
+        applicant: &Applicant,
+        arrival: Arrival,
+    ) -> Result<(), StartError> {
+        let mut disk = self.admit(applicant, arrival).await?;
+        let mut held = self.held.clone();
+        held.extend(self.founded_here());
+        // the system group first: without it no disk can be registered
+        if held.remove(&GroupId::SYSTEM) {
+            self.open_replica(GroupId::SYSTEM).await?;
+        }
+        admission::register(router, applicant, &mut disk, arrival.now, arrival.request).await?;
+        self.open_replicas(held).await?;
+        self.shared.tracker.spawn(maintenance::run(Arc::clone(&self.service), self.shared.stop.clone()));
+        info!(node = %self.options.node, replicas = self.service.replicas().len(), "storage engine runs");
+        Ok(())
+    }
+
+    async fn admit(&self, applicant: &Applicant, arrival: Arrival) -> Result<Disk, AdmissionError> {
+        if let Some(disk) = Disk::load(&self.options.data)? {
+            return Ok(disk);
+        }
+        if admission::wait_for_region(&self.shared.peers, applicant).await == RegionAge::Formed {
+            info!(node = %self.options.node, "joins a region that has formed");
+        }
+        Disk::create(&self.options.data, arrival.disk)
+    }
+
+    /// Answers peers' calls.
+    pub fn service(&self) -> &Arc<Service> {
+        &self.service
+    }
+
+    /// Stops all replicas and background work; what was acknowledged is on disk already.
+    pub async fn shutdown(&self) {
+        self.shared.stop.cancel();
+        for replica in self.service.replicas() {
+            if let Err(error) = replica.shutdown().await {
+                warn!(group = %replica.address.group, %error, "replica did not stop cleanly");
+            }
+        }
+        self.shared.tracker.close();
+        self.shared.tracker.wait().await;
+        self.shared.segments.close();
+    }
+
+    fn replica_id(&self) -> ReplicaId {
+        ReplicaId::new(self.options.node, self.options.incarnation)
+    }
+
+    fn founded_here(&self) -> impl Iterator<Item = GroupId> + '_ {
+        let me = self.replica_id();
+        self.options.founders.iter().filter(move |(_, members)| members.contains(&me)).map(|(group, _)| *group)
+    }
+
+    async fn open_replicas(&self, groups: BTreeSet<GroupId>) -> Result<(), ReplicaError> {
+        let mut opening = stream::iter(groups)
+            .map(|group| self.open_replica(group))
+            .buffer_unordered(OPENING_MAX);
+        while let Some(opened) = opening.next().await {
+            opened?;
+        }
+        Ok(())
+    }
+
+    async fn open_replica(&self, group: GroupId) -> Result<(), ReplicaError> {
+        let address = ReplicaAddress { group, replica: self.replica_id() };
+        let replica = Replica::open(&self.shared, address).await?;
+        self.service.add(Arc::clone(&replica));
+        let state = replica.state.log.state();
+        let founders = self.options.founders.get(&group);
+        if let Some(members) = founders
+            && members.iter().min() == Some(&address.replica)
+            && state.last.is_none()
+            && state.vote.is_none()
+        {
+            replica.initialize(members.iter().copied()).await?;
+        }
+        Ok(())
+    }
+}
+
+async fn open_log(
+    options: &NodeOptions,
+    path: &Path,
+) -> Result<(SegmentLog, crate::log::Recovery), StartError> {
+    let failed = |source| StartError::Log { path: path.to_owned(), source };
+    let mut log_options = LogOptions::new(path, options.deployment, options.node, options.incarnation)
+        .map_err(|source| StartError::Data { path: path.to_owned(), source })?;
+    log_options.segment_bytes = options.segment_bytes;
+    log_options.total_bytes_max = options.total_bytes_max;
+    log_options.cache_bytes_max = options.log_cache_bytes;
+    tokio::task::spawn_blocking(move || SegmentLog::open(log_options))
+        .await
+        .expect("opening the log does not panic")
+        .map_err(failed)
+}
+
+async fn open_index(options: &NodeOptions, path: &Path) -> Result<SledStore, StartError> {
+    let sled_options = SledOptions { cache_bytes_max: options.index_cache_bytes };
+    let directory = path.to_owned();
+    tokio::task::spawn_blocking(move || SledStore::open(&directory, sled_options))
+        .await
+        .expect("opening the index does not panic")
+        .map_err(|source| StartError::Index { path: path.to_owned(), source })
+}

@@ -1,0 +1,237 @@
+//! One place for a connection: connects when first needed, keeps the link, waits longer after every failure.
+//!
+//! While the wait lasts, callers are told at once that the peer is unreachable, so that nothing piles up behind a dead node.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::io::BufReader;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_rustls::TlsConnector;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use wire::{FrameType, NodeId, PeerClass};
+
+use super::frame_io::{FrameReader, FrameWriter, Outgoing, ReadError};
+use super::link::{ClientStream, Driver, Link};
+use super::metrics::Counters;
+use super::refusals::RefusedPeers;
+use super::tls::{handshake_reason, server_name};
+use super::{CallError, PeerOptions, PeerTls, CallRefusal, RefusedReason};
+
+/// Read ahead of TLS, bytes: TLS itself reads 4 KiB at a time, which would cost a system call each.
+pub(super) const READ_BUFFER_BYTES: usize = 64 << 10;
+
+/// What every connection of a process shares.
+#[derive(Debug)]
+pub(super) struct Common {
+    pub(super) tls: Mutex<PeerTls>,
+    pub(super) options: PeerOptions,
+    pub(super) counters: Arc<Counters>,
+    pub(super) refused: Arc<RefusedPeers>,
+    pub(super) stop: CancellationToken,
+    pub(super) tasks: TaskTracker,
+}
+
+#[derive(Debug)]
+pub(super) struct Slot {
+    node: NodeId,
+    class: PeerClass,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    connection: Connection,
+    failures: u32,
+}
+
+type Outcome = Option<Result<Arc<Link>, Arc<str>>>;
+
+#[derive(Debug, Default)]
+enum Connection {
+    #[default]
+    Idle,
+    Connecting(watch::Receiver<Outcome>),
+    Up(Arc<Link>),
+    Waiting {
+        until: Instant,
+        reason: Arc<str>,
+    },
+}
+
+impl Slot {
+    pub(super) fn new(node: NodeId, class: PeerClass) -> Self {
+        Self { node, class, state: Mutex::default() }
+    }
+
+    /// The link, connecting first if need be.
+    pub(super) async fn link(
+        self: &Arc<Self>,
+        common: &Arc<Common>,
+        address: Option<SocketAddr>,
+        deadline: Instant,
+    ) -> Result<Arc<Link>, CallError> {
+        let mut outcome = {
+            let mut state = self.lock();
+            match &state.connection {
+                Connection::Up(link) if !link.is_closed() => return Ok(link.clone()),
+                Connection::Connecting(outcome) => outcome.clone(),
+                Connection::Waiting { until, reason } if Instant::now() < *until => {
+                    return Err(CallError::Unreachable { reason: reason.clone() });
+                }
+                Connection::Up(_) | Connection::Waiting { .. } | Connection::Idle => {
+                    let address = address.ok_or_else(|| unreachable("no address is known for this node"))?;
+                    let (sender, outcome) = watch::channel(None);
+                    let connecting = self.clone().run(common.clone(), address, sender);
+                    if common.stop.is_cancelled() {
+                        return Err(unreachable("shutting down"));
+                    }
+                    common.tasks.spawn(connecting);
+                    state.connection = Connection::Connecting(outcome.clone());
+                    outcome
+                }
+            }
+        };
+        let known = timeout_at(deadline, outcome.wait_for(Option::is_some)).await;
+        match known.as_ref().map(|known| known.as_deref()) {
+            Ok(Ok(Some(Ok(link)))) => Ok(link.clone()),
+            Ok(Ok(Some(Err(reason)))) => Err(CallError::Unreachable { reason: reason.clone() }),
+            Ok(_) => Err(unreachable("shutting down")),
+            Err(_) => Err(unreachable("no connection in time")),
+        }
+    }
+
+    /// Drops the connection, and any wait, so that the next call starts afresh.
+    pub(super) fn reset(&self) {
+        let connection = std::mem::take(&mut *self.lock()).connection;
+        if let Connection::Up(link) = connection {
+            link.close(std::iter::empty());
+        }
+    }
+
+    /// Connects, then drives the connection to its end.
+    async fn run(self: Arc<Self>, common: Arc<Common>, address: SocketAddr, outcome: watch::Sender<Outcome>) {
+        let options = common.options;
+        let connected = tokio::select! {
+            connected = timeout(options.handshake, self.connect(&common, address)) => {
+                connected.unwrap_or_else(|_| Err("no answer to the handshake in time".into()))
+            }
+            () = common.stop.cancelled() => Err("shutting down".into()),
+        };
+        let counters = common.counters.class(self.class);
+        let link = Arc::new(Link::new(self.class, &options, common.counters.clone()));
+        let (stream, reader) = match connected {
+            Ok(connected) => connected,
+            Err(reason) => {
+                tracing::debug!(node = %self.node, %address, class = self.class.name(), %reason, "connect failed");
+                let reason: Arc<str> = reason.into();
+                self.failed(&options, reason.clone());
+                outcome.send_replace(Some(Err(reason)));
+                return;
+            }
+        };
+        counters.connects.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        *self.lock() = State { connection: Connection::Up(link.clone()), failures: 0 };
+        outcome.send_replace(Some(Ok(link.clone())));
+        drop(outcome);
+        let mut driver = Driver::new(link, stream, reader, options);
+        let reason = tokio::select! {
+            reason = std::future::poll_fn(|context| driver.poll(context)) => reason,
+            () = common.stop.cancelled() => "shutting down".into(),
+        };
+        tracing::info!(node = %self.node, %address, class = self.class.name(), %reason, "connection ended");
+        counters.disconnects.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        driver.end();
+    }
+
+    async fn connect(
+        &self,
+        common: &Common,
+        address: SocketAddr,
+    ) -> Result<(ClientStream, FrameReader), String> {
+        let socket = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
+        socket.set_nodelay(true).map_err(|error| error.to_string())?;
+        let config = common.tls.lock().unwrap_or_else(PoisonError::into_inner).client.clone();
+        let socket = BufReader::with_capacity(READ_BUFFER_BYTES, socket);
+        let connecting = TlsConnector::from(config).connect(server_name(self.node), socket);
+        let mut stream = connecting.await.map_err(|error| {
+            let reason = handshake_reason(&error);
+            let text = reason.to_string();
+            if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
+                common.refused.record(address, reason);
+            }
+            text
+        })?;
+        let reader = self.greet(common, &mut stream).await.map_err(|(text, refused)| {
+            if refused {
+                common.refused.record(address, RefusedReason::ByPeer { detail: text.clone() });
+            }
+            text
+        })?;
+        Ok((stream, reader))
+    }
+
+    /// TLS 1.3 lets the opener finish before it is accepted: a ping and its answer tell that it was. An error says
+    /// whether the peer refused.
+    async fn greet(&self, common: &Common, stream: &mut ClientStream) -> Result<FrameReader, (String, bool)> {
+        let counters = common.counters.class(self.class);
+        let mut writer = FrameWriter::default();
+        writer.push(Outgoing::bare(FrameType::Ping, self.class, 0, 0));
+        std::future::poll_fn(|context| writer.poll(context, stream, counters, |_| ()))
+            .await
+            .map_err(|error| (error.to_string(), false))?;
+        let mut reader = FrameReader::new();
+        reader.trust();
+        let answer = std::future::poll_fn(|context| {
+            reader.poll(context, stream, counters, |_, _| std::task::Poll::Ready(()))
+        });
+        let frame = answer.await.map_err(|error| {
+            let alert = matches!(&error, ReadError::Failed(io) if io.get_ref().is_some_and(|e| e.is::<rustls::Error>()));
+            (error.to_string(), alert)
+        })?;
+        match frame.header.frame_type {
+            FrameType::Pong => Ok(reader),
+            FrameType::ReplyError => {
+                let refusal = CallRefusal::decode(frame.head).map_err(|error| (error.to_string(), false))?;
+                Err((refusal.message, true))
+            }
+            other => Err((format!("unexpected frame {other:?}"), false)),
+        }
+    }
+
+    fn failed(&self, options: &PeerOptions, reason: Arc<str>) {
+        let mut state = self.lock();
+        let wait = backoff(options, state.failures);
+        state.failures = state.failures.saturating_add(1);
+        state.connection = Connection::Waiting { until: Instant::now() + wait, reason };
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn backoff(options: &PeerOptions, failures: u32) -> Duration {
+    options.backoff_first.saturating_mul(1 << failures.min(16)).min(options.backoff_max)
+}
+
+fn unreachable(reason: &str) -> CallError {
+    CallError::Unreachable { reason: Arc::from(reason) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_the_longest() {
+        let options = PeerOptions::default();
+        let waits: Vec<u128> = (0..9).map(|failures| backoff(&options, failures).as_millis()).collect();
+        assert_eq!(waits, [5, 10, 20, 40, 80, 160, 320, 500, 500]);
+        assert_eq!(backoff(&options, u32::MAX), options.backoff_max);
+    }
+}

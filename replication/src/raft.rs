@@ -1,0 +1,23 @@
+//! Raft, by openraft: adapters between its traits and the log, the index and the peers of this crate.
+//!
+//! Nothing of openraft is seen outside `raft`, `replica` and `service`.
+
+mod codec;
+mod heartbeat;
+mod log_store;
+mod network;
+mod snapshot;
+mod state_machine;
+mod types;
+
+pub(crate) use codec::{
+    AppendResult, decode_append, decode_log_id, decode_vote, decode_vote_request, encode_append_result,
+    encode_vote_response,
+};
+pub(crate) use heartbeat::{Heartbeats, decode_beats, encode_answers};
+pub(crate) use log_store::LogStore;
+pub(crate) use network::Network;
+pub(crate) use snapshot::GroupSnapshot;
+pub(crate) use state_machine::StateMachine;
+pub use state_machine::GroupState;
+pub(crate) use types::{Proposal, Raft, Types};

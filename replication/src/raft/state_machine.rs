@@ -1,0 +1,196 @@
+//! openraft's state machine, over a group's [`Machine`]: batches committed entries, waits until they are durable on this
+//! node, applies each batch with one index write, then answers those who wait.
+//!
+//! Applying waits for this node's own flush although a majority may have flushed before: the index then never points at
+//! bytes that a power cut could take, and no body needs pinning. The cost is the leader's own disk in the path, which on
+//! equal disks is within the noise.
+
+use super::{
+    codec,
+    log_store::{from_log_id, to_log_id},
+    snapshot::GroupSnapshot,
+    types::{LogId, StoredMembership, Types},
+};
+use crate::{
+    index::{Index, SledIndex},
+    log::{GroupLog, SegmentLog},
+    machine::{AppliedEntry, Machine, Payload, Position},
+};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
+use openraft::{
+    EntryPayload, OptionalSend, RaftSnapshotBuilder,
+    alias::{SnapshotMetaOf, SnapshotOf},
+    storage::{EntryResponder, RaftStateMachine},
+};
+use std::{
+    io,
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+};
+use wire::{Command, GroupId, ReplicaId};
+
+/// Entries applied with one index write. 256: an index write's fixed cost is spread, and queries wait for at most one.
+const APPLY_BATCH_MAX: usize = 256;
+
+/// A group's state on this node: what queries, the state machine and snapshots share.
+pub struct GroupState {
+    /// Which group.
+    pub group: GroupId,
+    /// Its entries.
+    pub log: GroupLog,
+    /// Where bodies are read.
+    pub segments: SegmentLog,
+    machine: RwLock<Machine<SledIndex>>,
+}
+
+impl GroupState {
+    /// Over an opened machine.
+    pub fn new(group: GroupId, log: GroupLog, segments: SegmentLog, machine: Machine<SledIndex>) -> Arc<Self> {
+        Arc::new(Self { group, log, segments, machine: RwLock::new(machine) })
+    }
+
+    /// For queries. A panic while applying stops the group, but what was applied before can still be read.
+    pub fn machine(&self) -> RwLockReadGuard<'_, Machine<SledIndex>> {
+        self.machine.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// For applying and relocating.
+    pub fn machine_mut(&self) -> RwLockWriteGuard<'_, Machine<SledIndex>> {
+        self.machine.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A group's state machine in openraft's terms.
+#[derive(Clone)]
+pub struct StateMachine {
+    state: Arc<GroupState>,
+}
+
+impl StateMachine {
+    /// Over `state`.
+    pub fn new(state: Arc<GroupState>) -> Self {
+        Self { state }
+    }
+
+    fn applied(&self) -> io::Result<(Option<LogId>, StoredMembership)> {
+        let (applied, membership) = self.state.machine().applied();
+        let membership = match membership {
+            Some(stored) => StoredMembership::new(
+                Some(position_to_log_id(stored.position)),
+                codec::decode_membership(stored.membership).map_err(invalid)?,
+            ),
+            None => StoredMembership::default(),
+        };
+        Ok((applied.map(position_to_log_id), membership))
+    }
+
+    async fn snapshot(&self) -> io::Result<SnapshotOf<Types, GroupSnapshot>> {
+        let (applied, membership) = self.applied()?;
+        let state = Arc::clone(&self.state);
+        // what a snapshot covers may be purged from the log: the index must hold it durably first
+        tokio::task::spawn_blocking(move || {
+            // the handle is taken out so that applying goes on meanwhile
+            let index = state.machine().index().clone();
+            index.flush()
+        })
+        .await
+        .map_err(io::Error::other)?
+        .map_err(io::Error::other)?;
+        let meta = SnapshotMetaOf::<Types> { last_log_id: applied, last_membership: membership };
+        Ok(SnapshotOf::<Types, GroupSnapshot> { meta, snapshot: GroupSnapshot::Live })
+    }
+
+    async fn apply_batch(&self, items: Vec<EntryResponder<Types>>) -> io::Result<()> {
+        let Some((last, _)) = items.last() else { return Ok(()) };
+        self.state.log.flushed(last.log_id.index).await.map_err(io::Error::other)?;
+        let mut entries = Vec::with_capacity(items.len());
+        let mut responders = Vec::with_capacity(items.len());
+        for (entry, responder) in items {
+            let id = from_log_id(entry.log_id);
+            let payload = match entry.payload {
+                EntryPayload::Blank => Payload::Blank,
+                EntryPayload::Membership(membership) => Payload::Membership(codec::encode_membership(&membership)),
+                EntryPayload::Normal(proposal) => {
+                    let place = self.state.log.place(id.index).ok_or_else(|| {
+                        io::Error::other(format!("entry {} of group {} has no place", id.index, self.state.group))
+                    })?;
+                    let command = Command::decode(proposal.head, Bytes::new()).map_err(invalid)?;
+                    Payload::Command { command, place: place.into() }
+                }
+            };
+            let position = Position { term: id.term, leader: id.leader, index: id.index };
+            entries.push(AppliedEntry { position, payload });
+            responders.push(responder);
+        }
+        let outcomes = self.state.machine_mut().apply(&entries).map_err(io::Error::other)?;
+        assert_eq!(outcomes.len(), responders.len(), "one outcome for each entry");
+        for (responder, outcome) in responders.into_iter().zip(outcomes) {
+            if let Some(responder) = responder {
+                responder.send(outcome);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl RaftSnapshotBuilder<Types> for StateMachine {
+    type SnapshotData = GroupSnapshot;
+
+    async fn build_snapshot(&mut self) -> io::Result<SnapshotOf<Types, GroupSnapshot>> {
+        self.snapshot().await
+    }
+}
+
+impl RaftStateMachine<Types> for StateMachine {
+    type SnapshotData = GroupSnapshot;
+    type SnapshotBuilder = Self;
+
+    async fn applied_state(&mut self) -> io::Result<(Option<LogId>, StoredMembership)> {
+        self.applied()
+    }
+
+    async fn apply<S>(&mut self, entries: S) -> io::Result<()>
+    where
+        S: Stream<Item = io::Result<EntryResponder<Types>>> + Unpin + OptionalSend,
+    {
+        let mut batches = entries.ready_chunks(APPLY_BATCH_MAX);
+        while let Some(batch) = batches.next().await {
+            self.apply_batch(batch.into_iter().collect::<io::Result<Vec<_>>>()?).await?;
+        }
+        Ok(())
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Self {
+        self.clone()
+    }
+
+    async fn install_snapshot(&mut self, meta: &SnapshotMetaOf<Types>, snapshot: GroupSnapshot) -> io::Result<()> {
+        match snapshot {
+            GroupSnapshot::Live => Ok(()),
+            GroupSnapshot::Staged(machine) => {
+                let position = meta.last_log_id.map(log_id_to_position);
+                assert_eq!(machine.applied().0, position, "a staged state is the one its description names");
+                *self.state.machine_mut() = *machine;
+                Ok(())
+            }
+        }
+    }
+
+    async fn get_current_snapshot(&mut self) -> io::Result<Option<SnapshotOf<Types, GroupSnapshot>>> {
+        let snapshot = self.snapshot().await?;
+        Ok(snapshot.meta.last_log_id.is_some().then_some(snapshot))
+    }
+}
+
+pub(crate) fn position_to_log_id(position: Position) -> LogId {
+    to_log_id(crate::log::EntryId { term: position.term, leader: position.leader, index: position.index })
+}
+
+pub(crate) fn log_id_to_position(id: LogId) -> Position {
+    Position { term: id.leader_id.term, leader: ReplicaId(id.leader_id.node_id), index: id.index }
+}
+
+fn invalid(error: wire::DecodeError) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}
+

@@ -1,0 +1,162 @@
+//! One replica of one group on this node: its Raft, its state, and the task that tells who leads it.
+
+use crate::{
+    index::SledStore,
+    leaderboard::Leaderboard,
+    log::SegmentLog,
+    machine::Machine,
+    message::{Leadership, ReplicaAddress},
+    options::RaftTimings,
+    peer::Peers,
+    raft::{Heartbeats, LogStore, Network, Raft, StateMachine},
+};
+use openraft::async_runtime::watch::WatchReceiver;
+use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
+use thiserror::Error;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{error, info};
+use wire::{GroupId, ReplicaId};
+
+pub use crate::raft::GroupState;
+
+/// Why a replica could not be opened.
+#[derive(Debug, Error)]
+pub enum ReplicaError {
+    /// The index could not be read.
+    #[error("group {group}: the index cannot be opened")]
+    Index {
+        /// The group.
+        group: GroupId,
+        /// Why.
+        #[source]
+        source: crate::machine::MachineError,
+    },
+    /// The index store failed.
+    #[error("group {group}: the index store failed")]
+    Store {
+        /// The group.
+        group: GroupId,
+        /// Why.
+        #[source]
+        source: crate::index::IndexError,
+    },
+    /// The settings do not fit together.
+    #[error("raft timings are not usable: {reason}")]
+    Timings {
+        /// Why.
+        reason: String,
+    },
+    /// Raft did not start.
+    #[error("group {group}: raft did not start: {reason}")]
+    Raft {
+        /// The group.
+        group: GroupId,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What all replicas of a node share.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) segments: SegmentLog,
+    pub(crate) store: Arc<SledStore>,
+    pub(crate) peers: Peers,
+    pub(crate) heartbeats: Heartbeats,
+    pub(crate) timings: RaftTimings,
+    pub(crate) leaderboard: Arc<Leaderboard>,
+    pub(crate) tracker: TaskTracker,
+    pub(crate) stop: CancellationToken,
+}
+
+/// One replica.
+pub struct Replica {
+    /// Which one.
+    pub(crate) address: ReplicaAddress,
+    /// Its consensus.
+    pub(crate) raft: Raft,
+    /// Its state.
+    pub(crate) state: Arc<GroupState>,
+}
+
+impl Replica {
+    /// Opens the replica from what log and index hold, and starts its Raft.
+    pub(crate) async fn open(shared: &Shared, address: ReplicaAddress) -> Result<Arc<Self>, ReplicaError> {
+        let group = address.group;
+        let index = shared.store.group(group).map_err(|source| ReplicaError::Store { group, source })?;
+        let machine = Machine::open(group, index).map_err(|source| ReplicaError::Index { group, source })?;
+        let log = shared.segments.group(group);
+        let state = GroupState::new(group, log.clone(), shared.segments.clone(), machine);
+        let config = shared.timings.to_config(group).map_err(|reason| ReplicaError::Timings { reason })?;
+        let network = Network {
+            peers: shared.peers.clone(),
+            heartbeats: shared.heartbeats.clone(),
+            group,
+            state: Arc::clone(&state),
+            vote_wait: Duration::from_millis(shared.timings.election_max_ms),
+        };
+        let raft = Raft::new(
+            address.replica.0,
+            Arc::new(config),
+            network,
+            LogStore::new(log),
+            StateMachine::new(Arc::clone(&state)),
+        )
+        .await
+        .map_err(|fatal| ReplicaError::Raft { group, reason: fatal.to_string() })?;
+        let replica = Arc::new(Self { address, raft, state });
+        shared.tracker.spawn(watch_leader(
+            replica.raft.clone(),
+            group,
+            Arc::clone(&shared.leaderboard),
+            shared.stop.clone(),
+        ));
+        Ok(replica)
+    }
+
+    /// Makes `members` the group's first voters. Done once in a group's life, by one of them.
+    pub(crate) async fn initialize(&self, members: impl IntoIterator<Item = ReplicaId>) -> Result<(), ReplicaError> {
+        let members: BTreeMap<u64, openraft::EmptyNode> =
+            members.into_iter().map(|id| (id.0, openraft::EmptyNode::new())).collect();
+        self.raft.initialize(members).await.map_err(|error| ReplicaError::Raft {
+            group: self.address.group,
+            reason: error.to_string(),
+        })
+    }
+
+    /// Stops its Raft; the state stays readable.
+    pub(crate) async fn shutdown(&self) -> io::Result<()> {
+        self.raft.shutdown().await.map_err(io::Error::other)
+    }
+}
+
+/// Keeps the leaderboard's row of one group up to date until the Raft ends.
+async fn watch_leader(raft: Raft, group: GroupId, leaderboard: Arc<Leaderboard>, stop: CancellationToken) {
+    let mut metrics = raft.server_metrics();
+    let mut led_by = None;
+    loop {
+        let (leadership, id) = {
+            let now = metrics.borrow_watched();
+            let leader = now.current_leader.map(ReplicaId);
+            (Leadership { group, term: now.vote.leader_id.term, leader }, ReplicaId(now.id))
+        };
+        if leadership.leader != led_by {
+            if leadership.leader == Some(id) {
+                info!(%group, term = leadership.term, "leads the group");
+            }
+            led_by = leadership.leader;
+        }
+        leaderboard.note(leadership);
+        let changed = tokio::select! {
+            () = stop.cancelled() => return,
+            changed = metrics.changed() => changed,
+        };
+        if changed.is_err() {
+            leaderboard.note(Leadership { group, term: leadership.term, leader: None });
+            if !stop.is_cancelled() {
+                error!(%group, "replica stopped");
+            }
+            return;
+        }
+    }
+}

@@ -1,0 +1,297 @@
+//! The region as seen from a gateway: finds each group's leader, holds requests while there is none, repeats them.
+//!
+//! One task per node keeps a long poll open that answers when any group's leader changed there; the newest term wins.
+//! A request in flight to a leader that lost its group moves on to the next one at once. Repeating is safe: a command
+//! keeps its request id, and applying one twice gives the first outcome.
+
+use crate::{
+    message::{Leadership, kind, refusal},
+    peer::{CallError, PeerClass, Peers},
+    region::{Consistency, Region, RegionError},
+};
+use async_trait::async_trait;
+use bytes::Bytes;
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, timeout_at},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::debug;
+use wire::{Answer, Command, Decoder, Encoder, Epoch, GroupId, NodeId, Outcome, Query, ReplicaId};
+
+/// How long a node may think over a leaders poll, ms. 1 s: the answer doubles as a sign of life.
+pub(crate) const LEADERS_POLL_MS: u64 = 1_000;
+
+/// Wait after a poll that failed, ms: about one heartbeat.
+const POLL_RETRY_MS: u64 = 40;
+
+/// Wait before the same leader is asked again, ms, when nothing else is known.
+const LEADER_RETRY_MS: u64 = 15;
+
+/// Commands and queries in flight through one router: beyond it callers are refused. 8,192 is far past what two
+/// cores serve in the time a client waits.
+const REQUESTS_MAX: usize = 8_192;
+
+/// A group's leader as known here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Known {
+    term: u64,
+    leader: Option<ReplicaId>,
+}
+
+/// Routes commands and queries to leaders.
+pub struct Router {
+    peers: Peers,
+    groups: u32,
+    epoch: AtomicU64,
+    /// Index 0 is the system group.
+    leaders: Vec<watch::Sender<Known>>,
+    /// Nodes that may hold replicas, for reads that any replica can answer.
+    nodes: Mutex<BTreeMap<NodeId, CancellationToken>>,
+    in_flight: AtomicUsize,
+    tracker: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Router {
+    /// Routes to `groups` data groups held by `nodes`; polls run on `tracker` until `stop`.
+    pub fn start(
+        peers: Peers,
+        groups: u32,
+        nodes: impl IntoIterator<Item = NodeId>,
+        tracker: TaskTracker,
+        stop: CancellationToken,
+    ) -> Arc<Self> {
+        assert!(groups.is_power_of_two(), "a region's group count is a power of two");
+        let leaders = (0..=groups).map(|_| watch::channel(Known::default()).0).collect();
+        let router = Arc::new(Self {
+            peers,
+            groups,
+            epoch: AtomicU64::new(1),
+            leaders,
+            nodes: Mutex::default(),
+            in_flight: AtomicUsize::new(0),
+            tracker,
+            stop,
+        });
+        router.set_nodes(nodes);
+        router
+    }
+
+    /// Changes the set of nodes that are polled.
+    pub fn set_nodes(self: &Arc<Self>, nodes: impl IntoIterator<Item = NodeId>) {
+        let wanted: Vec<NodeId> = nodes.into_iter().collect();
+        let mut polled = self.nodes.lock().expect("no holder of this lock panics");
+        polled.retain(|node, stop| {
+            let keep = wanted.contains(node);
+            if !keep {
+                stop.cancel();
+            }
+            keep
+        });
+        for node in wanted {
+            polled.entry(node).or_insert_with(|| {
+                let stop = self.stop.child_token();
+                let (router, token) = (Arc::clone(self), stop.clone());
+                self.tracker.spawn(async move {
+                    tokio::select! {
+                        () = token.cancelled() => {}
+                        () = router.poll(node) => {}
+                    }
+                });
+                stop
+            });
+        }
+    }
+
+    /// The node that leads `group`, as far as known.
+    pub fn leader(&self, group: GroupId) -> Option<NodeId> {
+        self.leaders.get(group.0 as usize)?.borrow().leader.map(ReplicaId::node)
+    }
+
+    /// Asks one node, whoever it is, for what a group's replica there has.
+    pub async fn query_node(
+        &self,
+        node: NodeId,
+        group: GroupId,
+        query: &Query,
+        wait: Duration,
+    ) -> Result<(Answer, Bytes), RegionError> {
+        let head = query_head(group, Consistency::Local, query);
+        let reply = self
+            .peers
+            .call(node, PeerClass::Bulk, kind::QUERY, head, Vec::new(), wait)
+            .await
+            .map_err(|_| RegionError::Unreadable { group })?;
+        let answer = Answer::decode(reply.head).map_err(|_| RegionError::Protocol { group })?;
+        Ok((answer, reply.body))
+    }
+
+    async fn poll(&self, node: NodeId) {
+        let mut seen = 0_u64;
+        loop {
+            let mut e = Encoder::new();
+            e.u64(seen);
+            let wait = Duration::from_millis(LEADERS_POLL_MS * 2);
+            match self.peers.call(node, PeerClass::Bulk, kind::LEADERS, e.finish(), Vec::new(), wait).await {
+                Ok(reply) => match self.learn(reply.head) {
+                    Ok(version) => seen = version,
+                    Err(error) => {
+                        debug!(%node, %error, "leaders answer not understood");
+                        sleep(Duration::from_millis(POLL_RETRY_MS)).await;
+                    }
+                },
+                Err(error) => {
+                    debug!(%node, %error, "leaders poll failed");
+                    seen = 0;
+                    sleep(Duration::from_millis(POLL_RETRY_MS)).await;
+                }
+            }
+        }
+    }
+
+    fn learn(&self, head: Bytes) -> Result<u64, wire::DecodeError> {
+        let mut d = Decoder::new("leaders", head);
+        let version = d.u64()?;
+        for known in d.list(self.leaders.len(), Leadership::decode)? {
+            self.note(known.group, known.term, known.leader);
+        }
+        Ok(version)
+    }
+
+    fn note(&self, group: GroupId, term: u64, leader: Option<ReplicaId>) {
+        let Some(slot) = self.leaders.get(group.0 as usize) else { return };
+        slot.send_if_modified(|known| {
+            let newer = term > known.term || (term == known.term && known.leader.is_none());
+            let changed = newer && (known.term, known.leader) != (term, leader);
+            if changed {
+                *known = Known { term, leader };
+            }
+            changed
+        });
+    }
+
+    /// Calls the group's leader until it answers or the deadline passes.
+    async fn call_leader(
+        &self,
+        group: GroupId,
+        kind: u16,
+        head: Bytes,
+        body: Bytes,
+        deadline: Instant,
+    ) -> Result<crate::peer::Reply, RegionError> {
+        let slot = self.leaders.get(group.0 as usize).ok_or(RegionError::Protocol { group })?;
+        let mut known = slot.subscribe();
+        let unavailable = RegionError::Unavailable { group };
+        loop {
+            let current = *known.borrow_and_update();
+            let Some(leader) = current.leader else {
+                match timeout_at(deadline, known.changed()).await {
+                    Ok(Ok(())) => continue,
+                    _ => return Err(unavailable),
+                }
+            };
+            let wait = deadline.saturating_duration_since(Instant::now());
+            if wait.is_zero() {
+                return Err(unavailable);
+            }
+            let bodies = if body.is_empty() { Vec::new() } else { vec![body.clone()] };
+            let call = self.peers.call(leader.node(), PeerClass::Bulk, kind, head.clone(), bodies, wait);
+            let result = tokio::select! {
+                biased;
+                result = call => result,
+                // another term began: whatever the old leader would say comes too late or not at all
+                _ = known.changed() => continue,
+            };
+            match result {
+                Ok(reply) => return Ok(reply),
+                Err(CallError::Refused { code: refusal::NOT_LEADER | refusal::NO_REPLICA | refusal::STOPPED, .. })
+                | Err(CallError::Unreachable { .. } | CallError::Disconnected | CallError::TimedOut) => {
+                    let retry = (Instant::now() + Duration::from_millis(LEADER_RETRY_MS)).min(deadline);
+                    // either someone else leads now, or the same one is asked again
+                    let _changed_or_time_passed = timeout_at(retry, known.changed()).await.is_ok();
+                    if Instant::now() >= deadline {
+                        return Err(unavailable);
+                    }
+                }
+                Err(CallError::Refused { code: refusal::FULL, .. }) => return Err(RegionError::Full { group }),
+                Err(CallError::Refused { code: refusal::UNREADABLE, .. }) => {
+                    return Err(RegionError::Unreadable { group });
+                }
+                Err(CallError::Overloaded | CallError::Refused { code: refusal::OVERLOADED, .. }) => {
+                    return Err(RegionError::Overloaded);
+                }
+                Err(CallError::Refused { .. } | CallError::TooLarge) => {
+                    return Err(RegionError::Protocol { group });
+                }
+            }
+        }
+    }
+
+    fn admit(&self) -> Result<InFlight<'_>, RegionError> {
+        if self.in_flight.fetch_add(1, Ordering::Relaxed) >= REQUESTS_MAX {
+            self.in_flight.fetch_sub(1, Ordering::Relaxed);
+            return Err(RegionError::Overloaded);
+        }
+        Ok(InFlight(&self.in_flight))
+    }
+}
+
+struct InFlight<'a>(&'a AtomicUsize);
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[async_trait]
+impl Region for Router {
+    fn groups(&self) -> u32 {
+        self.groups
+    }
+
+    fn epoch(&self) -> Epoch {
+        Epoch(self.epoch.load(Ordering::Relaxed))
+    }
+
+    async fn propose(&self, group: GroupId, command: Command, deadline: Instant) -> Result<Outcome, RegionError> {
+        let _in_flight = self.admit()?;
+        let mut e = Encoder::with_capacity(512);
+        e.u32(group.0);
+        e.fixed(&command.encode_head());
+        let reply = self.call_leader(group, kind::PROPOSE, e.finish(), command.body, deadline).await?;
+        let mut d = Decoder::new("outcome", reply.head);
+        Outcome::decode(&mut d).map_err(|_| RegionError::Protocol { group })
+    }
+
+    async fn query(
+        &self,
+        group: GroupId,
+        query: Query,
+        consistency: Consistency,
+        deadline: Instant,
+    ) -> Result<(Answer, Bytes), RegionError> {
+        let _in_flight = self.admit()?;
+        let head = query_head(group, consistency, &query);
+        let reply = self.call_leader(group, kind::QUERY, head, Bytes::new(), deadline).await?;
+        let answer = Answer::decode(reply.head).map_err(|_| RegionError::Protocol { group })?;
+        Ok((answer, reply.body))
+    }
+}
+
+fn query_head(group: GroupId, consistency: Consistency, query: &Query) -> Bytes {
+    let mut e = Encoder::with_capacity(192);
+    e.u32(group.0);
+    e.flag(consistency == Consistency::Linearizable);
+    e.fixed(&query.encode());
+    e.finish()
+}

@@ -1,0 +1,425 @@
+//! What a node does with its peers' calls: Raft messages go to the replica they name, commands and queries of gateways
+//! to the group's leader here, each within its limits.
+
+use crate::{
+    admission::RegionAge,
+    leaderboard::Leaderboard,
+    log::{Place, ReadError, SegmentLog},
+    machine::MachineError,
+    message::{ReplicaAddress, kind, refusal},
+    peer::{Identity, IncomingStream, PeerClass, PeerRole, Reply},
+    raft::{self, AppendResult, Proposal, Raft, Types},
+    replica::Replica,
+    status::{DiskFigures, NodeReport, disk_figures, report_replica},
+};
+use bytes::{Bytes, BytesMut};
+use futures_util::{StreamExt, future::join_all, stream};
+use openraft::{
+    errors::{ClientWriteError, LinearizableReadError, RaftError},
+    raft::{AppendEntriesRequest, ReadPolicy, TransferLeaderRequest},
+};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout, timeout_at},
+};
+use tracing::{error, info, warn};
+use wire::{
+    Answer, CallRefusal, Command, DecodeError, Decoder, Encoder, GroupId, Incarnation, NodeId, Query, ReplicaId, limits,
+};
+
+/// Bodies of commands between arrival and outcome, bytes. 64 MiB: more than the disk takes in a client's patience on
+/// the slowest disk worth using.
+const PROPOSAL_BYTES_MAX: usize = 64 << 20;
+
+/// Each command counts at least this much, bytes: the head and what Raft keeps for it.
+const PROPOSAL_BYTES_MIN: usize = 1 << 10;
+
+/// How long a command waits for room before it is refused.
+const PROPOSAL_WAIT: Duration = Duration::from_secs(2);
+
+/// How long a batch of heartbeats may hold up its answer, ms: less than the interval of the fastest setting.
+const HEARTBEAT_WAIT_MS: u64 = 25;
+
+/// How long a leaders poll is held, ms.
+const LEADERS_WAIT_MS: u64 = crate::router::LEADERS_POLL_MS;
+
+/// The replicas of this node, and what their callers share.
+pub struct Service {
+    node: NodeId,
+    incarnation: Incarnation,
+    started: Instant,
+    replicas: RwLock<BTreeMap<GroupId, Arc<Replica>>>,
+    segments: SegmentLog,
+    leaderboard: Arc<Leaderboard>,
+    proposals: Arc<Semaphore>,
+    /// Whether the disk has room for ordinary commands; refreshed by [`Service::look_at_disk`].
+    writable: AtomicBool,
+}
+
+impl Service {
+    pub(crate) fn new(
+        node: NodeId,
+        incarnation: Incarnation,
+        segments: SegmentLog,
+        leaderboard: Arc<Leaderboard>,
+    ) -> Self {
+        Self {
+            node,
+            incarnation,
+            started: Instant::now(),
+            writable: AtomicBool::new(true),
+            replicas: RwLock::default(),
+            segments,
+            leaderboard,
+            proposals: Arc::new(Semaphore::new(PROPOSAL_BYTES_MAX)),
+        }
+    }
+
+    pub(crate) fn add(&self, replica: Arc<Replica>) {
+        let group = replica.address.group;
+        self.replicas.write().unwrap_or_else(PoisonError::into_inner).insert(group, replica);
+    }
+
+    pub(crate) fn remove(&self, group: GroupId) -> Option<Arc<Replica>> {
+        self.leaderboard.forget(group);
+        self.replicas.write().unwrap_or_else(PoisonError::into_inner).remove(&group)
+    }
+
+    /// The replica of `group` here.
+    pub(crate) fn replica(&self, group: GroupId) -> Option<Arc<Replica>> {
+        self.replicas.read().unwrap_or_else(PoisonError::into_inner).get(&group).cloned()
+    }
+
+    /// All replicas here.
+    pub(crate) fn replicas(&self) -> Vec<Arc<Replica>> {
+        self.replicas.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// The node about itself.
+    pub fn report(&self) -> NodeReport {
+        let disk = self.disk();
+        let replicas: Vec<_> = self.replicas().iter().map(|replica| report_replica(replica)).collect();
+        NodeReport {
+            node: self.node,
+            incarnation: self.incarnation,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            capacity_bytes: disk.capacity.map_or(0, |capacity| capacity.total_bytes),
+            used_bytes: disk.capacity.map_or(0, |capacity| capacity.used_bytes),
+            free_bytes: disk.capacity.map_or(0, |capacity| capacity.free_bytes),
+            writable: self.writable.load(Ordering::Relaxed),
+            disk_failed: disk.failed,
+            replicas,
+        }
+    }
+
+    /// The disk's figures.
+    pub fn disk(&self) -> DiskFigures {
+        disk_figures(&self.segments)
+    }
+
+    /// Looks whether the disk still has room.
+    pub(crate) fn look_at_disk(&self) {
+        let writable = self.segments.capacity().is_ok_and(|capacity| capacity.writable);
+        if self.writable.swap(writable, Ordering::Relaxed) != writable {
+            if writable {
+                info!(node = %self.node, "disk has room again");
+            } else {
+                warn!(node = %self.node, "disk is nearly full: only deletes are taken");
+            }
+        }
+    }
+
+    /// Answers one call; kinds that are not the engine's, or not for this peer, are refused.
+    pub async fn call(
+        &self,
+        from: &Identity,
+        class: PeerClass,
+        kind: u16,
+        head: Bytes,
+        body: Bytes,
+    ) -> Result<Reply, CallRefusal> {
+        check_allowed(from, class, kind)?;
+        match kind {
+            kind::HEARTBEATS => self.heartbeats(head).await,
+            kind::VOTE | kind::PRE_VOTE => self.vote(kind, head).await,
+            kind::TRANSFER => self.transfer(head).await,
+            kind::PROPOSE => self.propose(head, body).await,
+            kind::QUERY => self.query(head).await,
+            kind::LEADERS => self.leaders(head).await,
+            kind::NODE_STATUS => Ok(Reply::head(self.report().encode())),
+            kind::HELLO => Ok(Reply::head(self.region_age().encode())),
+            _ => Err(malformed("unknown kind of call")),
+        }
+    }
+
+    /// Serves one stream until it ends.
+    pub async fn stream(
+        &self,
+        from: &Identity,
+        class: PeerClass,
+        kind: u16,
+        head: Bytes,
+        incoming: IncomingStream,
+    ) -> Result<(), CallRefusal> {
+        check_allowed(from, class, kind)?;
+        let mut d = Decoder::new("stream", head);
+        let replica = self.addressed(ReplicaAddress::decode(&mut d).map_err(not_understood)?)?;
+        match kind {
+            kind::APPEND => serve_appends(replica.raft.clone(), incoming).await,
+            _ => Err(malformed("unknown kind of stream")),
+        }
+    }
+
+    fn region_age(&self) -> RegionAge {
+        let system = self.replica(GroupId::SYSTEM);
+        match system.and_then(|system| system.state.machine().applied().0) {
+            Some(_) => RegionAge::Formed,
+            None => RegionAge::Unformed,
+        }
+    }
+
+    fn addressed(&self, to: ReplicaAddress) -> Result<Arc<Replica>, CallRefusal> {
+        let replica = self.replica(to.group).ok_or_else(|| refuse(refusal::NO_REPLICA, ""))?;
+        if replica.address.replica != to.replica {
+            return Err(refuse(refusal::WRONG_INCARNATION, "this disk began anew"));
+        }
+        Ok(replica)
+    }
+
+    async fn heartbeats(&self, head: Bytes) -> Result<Reply, CallRefusal> {
+        let beats = raft::decode_beats(head).map_err(not_understood)?;
+        let deadline = Instant::now() + Duration::from_millis(HEARTBEAT_WAIT_MS);
+        let answers = join_all(beats.into_iter().map(|(to, request)| self.heartbeat(to, request, deadline))).await;
+        Ok(Reply::head(raft::encode_answers(&answers)))
+    }
+
+    async fn heartbeat(
+        &self,
+        to: ReplicaAddress,
+        request: AppendEntriesRequest<Types>,
+        deadline: Instant,
+    ) -> Option<AppendResult> {
+        let replica = self.addressed(to).ok()?;
+        let previous = request.prev_log_id;
+        let response = timeout_at(deadline, replica.raft.append_entries(request)).await.ok()?.ok()?;
+        Some(response.into_stream_result(previous, previous))
+    }
+
+    async fn vote(&self, kind: u16, head: Bytes) -> Result<Reply, CallRefusal> {
+        let mut d = Decoder::new("vote request", head);
+        let to = ReplicaAddress::decode(&mut d).map_err(not_understood)?;
+        let request = raft::decode_vote_request(&mut d).map_err(not_understood)?;
+        d.finish().map_err(not_understood)?;
+        let raft = &self.addressed(to)?.raft;
+        let response = if kind == kind::VOTE { raft.vote(request).await } else { raft.pre_vote(request).await };
+        let response = response.map_err(|error| stopped(to.group, &error))?;
+        let mut e = Encoder::new();
+        raft::encode_vote_response(&mut e, &response);
+        Ok(Reply::head(e.finish()))
+    }
+
+    async fn transfer(&self, head: Bytes) -> Result<Reply, CallRefusal> {
+        let mut d = Decoder::new("transfer", head);
+        let to = ReplicaAddress::decode(&mut d).map_err(not_understood)?;
+        let from = raft::decode_vote(&mut d).map_err(not_understood)?;
+        let target = d.u64().map_err(not_understood)?;
+        let last = d.option(raft::decode_log_id).map_err(not_understood)?;
+        let replica = self.addressed(to)?;
+        let request = TransferLeaderRequest::new(from, target, last);
+        match replica.raft.handle_transfer_leader(request).await {
+            Ok(Ok(())) => Ok(Reply::default()),
+            Ok(Err(rejected)) => Err(CallRefusal { code: refusal::NOT_LEADER, message: rejected.to_string() }),
+            Err(error) => Err(stopped(to.group, &error)),
+        }
+    }
+
+    async fn leaders(&self, head: Bytes) -> Result<Reply, CallRefusal> {
+        let seen = Decoder::new("leaders poll", head).u64().map_err(not_understood)?;
+        self.leaderboard.changed_since(seen, Duration::from_millis(LEADERS_WAIT_MS)).await;
+        let (version, rows) = self.leaderboard.rows();
+        let mut e = Encoder::with_capacity(16 + 24 * rows.len());
+        e.u64(version);
+        e.list(&rows, |e, row| row.encode(e));
+        Ok(Reply::head(e.finish()))
+    }
+
+    async fn propose(&self, head: Bytes, body: Bytes) -> Result<Reply, CallRefusal> {
+        let mut d = Decoder::new("proposal", head);
+        let group = GroupId(d.u32().map_err(not_understood)?);
+        let head = d.rest();
+        if head.len() > limits::COMMAND_HEAD_BYTES_MAX
+            || body.len() > limits::CHUNK_BYTES_MAX + limits::SEAL_OVERHEAD_BYTES
+        {
+            return Err(malformed("command over its limits"));
+        }
+        // what cannot be decoded must not enter the log: every replica would stop at it
+        let command = Command::decode(head.clone(), Bytes::new()).map_err(not_understood)?;
+        let replica = self.replica(group).ok_or_else(|| refuse(refusal::NO_REPLICA, ""))?;
+        if !command.operation.reclaims() && !self.writable.load(Ordering::Relaxed) {
+            return Err(refuse(refusal::FULL, "disk is nearly full"));
+        }
+        let weight = (head.len() + body.len()).max(PROPOSAL_BYTES_MIN) as u32;
+        let room = Arc::clone(&self.proposals).acquire_many_owned(weight);
+        let _room = match timeout(PROPOSAL_WAIT, room).await {
+            Ok(Ok(room)) => room,
+            _ => return Err(refuse(refusal::OVERLOADED, "too much in flight")),
+        };
+        match replica.raft.client_write(Proposal { head, body }).await {
+            Ok(written) => {
+                let mut e = Encoder::with_capacity(64);
+                written.data.encode(&mut e);
+                Ok(Reply::head(e.finish()))
+            }
+            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to))) => Err(not_leader(to.leader_id)),
+            Err(error) => Err(stopped(group, &error)),
+        }
+    }
+
+    async fn query(&self, head: Bytes) -> Result<Reply, CallRefusal> {
+        let mut d = Decoder::new("query", head);
+        let group = GroupId(d.u32().map_err(not_understood)?);
+        let linearizable = d.flag().map_err(not_understood)?;
+        let query = Query::decode(d.rest()).map_err(not_understood)?;
+        let replica = self.replica(group).ok_or_else(|| refuse(refusal::NO_REPLICA, ""))?;
+        if linearizable {
+            ensure_linearizable(&replica.raft, group).await?;
+        }
+        self.answer(&replica, query).await
+    }
+
+    async fn answer(&self, replica: &Replica, query: Query) -> Result<Reply, CallRefusal> {
+        let group = replica.address.group;
+        let mut last_error = None;
+        // a body may be moved between looking it up and reading it: then look it up again
+        for _attempt in 0..3 {
+            let (answer, places) =
+                replica.state.machine().query(&query).map_err(|error| index_failed(group, &error))?;
+            let places: Vec<Place> = places.into_iter().map(Place::from).collect();
+            match self.read_bodies(&places).await {
+                Ok(body) => return Ok(Reply { head: answer_with(answer, &places).encode(), body }),
+                Err(error @ ReadError::Gone) => last_error = Some(error),
+                Err(error) => {
+                    warn!(%group, error = &error as &dyn std::error::Error, "stored bytes cannot be read here");
+                    return Err(refuse(refusal::UNREADABLE, "stored bytes cannot be read here"));
+                }
+            }
+        }
+        warn!(%group, error = ?last_error, "stored bytes moved again and again");
+        Err(refuse(refusal::UNREADABLE, "stored bytes moved"))
+    }
+
+    async fn read_bodies(&self, places: &[Place]) -> Result<Bytes, ReadError> {
+        match places {
+            [] => Ok(Bytes::new()),
+            [place] => self.segments.read_body(place).await,
+            places => {
+                let length = places.iter().map(|place| place.body_length as usize).sum();
+                let mut all = BytesMut::with_capacity(length);
+                for place in places {
+                    all.extend_from_slice(&self.segments.read_body(place).await?);
+                }
+                Ok(all.freeze())
+            }
+        }
+    }
+}
+
+/// The lengths of the chunks that are sent along are known here, not to the machine's caller.
+fn answer_with(answer: Answer, places: &[Place]) -> Answer {
+    match answer {
+        Answer::Chunks(_) => Answer::Chunks(places.iter().map(|place| place.body_length).collect()),
+        other => other,
+    }
+}
+
+async fn ensure_linearizable(raft: &Raft, group: GroupId) -> Result<(), CallRefusal> {
+    let leased = raft.ensure_linearizable(ReadPolicy::LeaseRead).await;
+    let result = match leased {
+        // the lease is stale: ask a majority
+        Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_))) => {
+            raft.ensure_linearizable(ReadPolicy::ReadIndex).await
+        }
+        other => other,
+    };
+    match result {
+        Ok(_) => Ok(()),
+        Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(to))) => Err(not_leader(to.leader_id)),
+        Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_))) => Err(not_leader(None)),
+        Err(error) => Err(stopped(group, &error)),
+    }
+}
+
+/// Feeds a stream of append requests to Raft and its answers back, both in order.
+async fn serve_appends(raft: Raft, incoming: IncomingStream) -> Result<(), CallRefusal> {
+    let (items, replies) = incoming.split();
+    let requests = stream::unfold(items, |mut items| async move {
+        let item = items.next().await.ok()??;
+        match raft::decode_append(item.head, item.body) {
+            Ok(request) => Some((request, items)),
+            Err(error) => {
+                error!(%error, "append request not understood");
+                None
+            }
+        }
+    });
+    let mut results = Box::pin(raft.stream_append(Box::pin(requests)));
+    while let Some(result) = results.next().await {
+        let result = result.map_err(|error| refuse(refusal::STOPPED, &error.to_string()))?;
+        let mut e = Encoder::with_capacity(32);
+        raft::encode_append_result(&mut e, &result);
+        replies.reply(e.finish())?;
+    }
+    Ok(())
+}
+
+/// Raft's own messages come from nodes only, each in its class; gateways propose, ask, and look.
+fn check_allowed(from: &Identity, class: PeerClass, kind: u16) -> Result<(), CallRefusal> {
+    let node = matches!(from.role, PeerRole::Node(_));
+    let gateway = matches!(from.role, PeerRole::Gateway(_));
+    let allowed = match kind {
+        kind::APPEND => node && class == PeerClass::Append,
+        kind::HEARTBEATS | kind::VOTE | kind::PRE_VOTE | kind::TRANSFER => node && class == PeerClass::Liveness,
+        kind::PROPOSE | kind::QUERY | kind::LEADERS | kind::NODE_STATUS => {
+            (node || gateway) && class == PeerClass::Bulk
+        }
+        kind::STATE | kind::INSTALL | kind::REPLICA | kind::HELLO => node && class == PeerClass::Bulk,
+        _ => false,
+    };
+    if allowed { Ok(()) } else { Err(refuse(refusal::DENIED, "not for this peer in this class")) }
+}
+
+fn refuse(code: u16, message: &str) -> CallRefusal {
+    CallRefusal { code, message: message.to_owned() }
+}
+
+fn malformed(message: &str) -> CallRefusal {
+    refuse(refusal::MALFORMED, message)
+}
+
+fn not_understood(error: DecodeError) -> CallRefusal {
+    refuse(refusal::MALFORMED, &error.to_string())
+}
+
+fn not_leader(leader: Option<u64>) -> CallRefusal {
+    let hint = leader.map(|id| ReplicaId(id).node().to_string()).unwrap_or_default();
+    refuse(refusal::NOT_LEADER, &hint)
+}
+
+fn stopped(group: GroupId, error: &(dyn std::error::Error + 'static)) -> CallRefusal {
+    warn!(%group, error, "replica does not work");
+    refuse(refusal::STOPPED, "the replica stopped")
+}
+
+fn index_failed(group: GroupId, error: &MachineError) -> CallRefusal {
+    error!(%group, error = error as &dyn std::error::Error, "index cannot be read");
+    refuse(refusal::STOPPED, "the index cannot be read")
+}

@@ -1,0 +1,180 @@
+//! A process's configuration: one TOML file, checked as a whole before anything starts.
+//!
+//! It promises that a [`Config`] is complete and consistent: unknown keys, wrong values and combinations that would
+//! leave data unprotected are refused with file, line, key and what to do. Every key is documented once, in
+//! [`keys::KEYS`]; `config explain`, `config list` and `docs/configuration.md` come from there.
+//! It leaves reading secrets to the moment they are needed ([`SecretSource::read`]).
+
+mod error;
+mod file;
+pub mod join;
+pub mod keys;
+mod secret;
+
+pub use error::ConfigError;
+pub use secret::{SecretError, SecretSource};
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// A configuration file, bytes. The longest sensible one has a few kilobytes.
+pub const CONFIG_BYTES_MAX: u64 = 256 << 10;
+
+/// A checked configuration; all paths are absolute or relative to the working directory of the process.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The file it came from.
+    pub file: PathBuf,
+    /// What the process is.
+    pub roles: Roles,
+    /// Where everything it writes lives.
+    pub data: PathBuf,
+    /// Where its certificates and the region's descriptor live.
+    pub identity: PathBuf,
+    /// The token it joins with when `identity` does not exist yet.
+    pub join_token_file: Option<PathBuf>,
+    /// End when standard input ends: the process belongs to a supervisor.
+    pub exit_on_stdin_eof: bool,
+    /// The port for peers and the command line.
+    pub peer: PeerConfig,
+    /// Metrics and health.
+    pub health: HealthConfig,
+    /// Present with the storage role.
+    pub storage: Option<StorageConfig>,
+    /// Present with the gateway role.
+    pub gateway: Option<GatewayConfig>,
+    /// Bounds on memory and connections.
+    pub limits: Limits,
+    /// Logging.
+    pub log: LogConfig,
+}
+
+/// What a process is; at least one holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Roles {
+    /// It keeps replicas.
+    pub storage: bool,
+    /// It speaks S3 and holds keys.
+    pub gateway: bool,
+}
+
+/// The port for peers and the command line.
+#[derive(Clone, Debug)]
+pub struct PeerConfig {
+    /// Where it listens.
+    pub listen: SocketAddr,
+}
+
+/// Metrics and health over plain HTTP.
+#[derive(Clone, Debug)]
+pub struct HealthConfig {
+    /// Where it listens.
+    pub listen: SocketAddr,
+}
+
+/// The storage role.
+#[derive(Clone, Debug)]
+pub struct StorageConfig {
+    /// Size of one preallocated segment file.
+    pub segment_bytes: u64,
+}
+
+/// The gateway role.
+#[derive(Clone, Debug)]
+pub struct GatewayConfig {
+    /// Where S3 is served over TLS.
+    pub listen_tls: Option<SocketAddr>,
+    /// Where S3 is served in the clear; always a loopback address.
+    pub listen_plain: Option<SocketAddr>,
+    /// Certificate chain of the S3 endpoint, PEM.
+    pub tls_certificate: PathBuf,
+    /// Private key of the S3 endpoint, PEM.
+    pub tls_private_key: PathBuf,
+    /// Buckets are also names below this domain.
+    pub domain: Option<String>,
+    /// Where the root key comes from.
+    pub root_key: RootKeyConfig,
+}
+
+/// Where the root key comes from.
+#[derive(Clone, Debug)]
+pub enum RootKeyConfig {
+    /// A file, sealed under a passphrase.
+    File {
+        /// The sealed file.
+        file: PathBuf,
+        /// Its passphrase.
+        passphrase: SecretSource,
+    },
+    /// A key that never leaves a PKCS#11 token.
+    Pkcs11 {
+        /// The token's driver, a shared library.
+        module: PathBuf,
+        /// Which token.
+        token: Pkcs11Token,
+        /// Which key on it.
+        key_label: String,
+        /// The user PIN.
+        pin: SecretSource,
+    },
+}
+
+/// How a PKCS#11 token is found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pkcs11Token {
+    /// By its label.
+    Label(String),
+    /// By its slot's number.
+    Slot(u64),
+}
+
+/// Bounds on what a process takes.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Memory for recently written and read bodies.
+    pub cache_bytes: u64,
+    /// Memory for bodies on their way in, over all connections.
+    pub ingest_bytes: u64,
+    /// S3 connections at once.
+    pub connections: u32,
+}
+
+/// Logging, on standard error.
+#[derive(Clone, Debug)]
+pub struct LogConfig {
+    /// A level, or a filter such as `info,store_node::s3=debug`.
+    pub level: String,
+    /// How lines look.
+    pub format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object per line.
+    Json,
+    /// For people.
+    Text,
+}
+
+impl Config {
+    /// Reads and checks a file; paths inside it are relative to its folder.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let read_error = |source| ConfigError::Read { path: path.to_owned(), source };
+        let length = std::fs::metadata(path).map_err(read_error)?.len();
+        if length > CONFIG_BYTES_MAX {
+            return Err(ConfigError::TooLong { path: path.to_owned(), limit: CONFIG_BYTES_MAX });
+        }
+        let text = std::fs::read_to_string(path).map_err(read_error)?;
+        Self::parse(path, &text)
+    }
+
+    /// Checks the text of a file that lies (or would lie) at `path`.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        file::resolve(path, text)
+    }
+}
+
+#[cfg(test)]
+#[path = "config/tests.rs"]
+mod tests;

@@ -1,0 +1,397 @@
+//! The file's shape as serde reads it, and the step from there to a checked [`Config`].
+
+use super::{
+    Config, ConfigError, GatewayConfig, HealthConfig, Limits, LogConfig, LogFormat, PeerConfig, Pkcs11Token,
+    Roles, RootKeyConfig, SecretSource, StorageConfig,
+};
+use serde::de::{self, Visitor};
+use serde::{Deserialize, Deserializer};
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+/// 64 MiB: a mostly-dead segment is cheap to rewrite, and a thousand of them hold 64 GiB.
+const SEGMENT_BYTES_DEFAULT: u64 = 64 * MIB;
+/// 16 MiB holds the largest frame several times over; above 4 GiB offsets would not fit the index.
+const SEGMENT_BYTES_RANGE: (u64, u64) = (16 * MIB, 4 * GIB);
+const CACHE_BYTES_DEFAULT: u64 = 128 * MIB;
+/// Below 8 MiB a single window of chunks per group would stall.
+const CACHE_BYTES_RANGE: (u64, u64) = (8 * MIB, 1 << 40);
+const INGEST_BYTES_DEFAULT: u64 = 64 * MIB;
+const INGEST_BYTES_RANGE: (u64, u64) = (8 * MIB, 1 << 40);
+const CONNECTIONS_DEFAULT: u32 = 1024;
+const PEER_PORT_DEFAULT: u16 = 7600;
+const HEALTH_PORT_DEFAULT: u16 = 9100;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ConfigFile {
+    roles: Option<Vec<RoleName>>,
+    data: PathBuf,
+    identity: Option<PathBuf>,
+    join_token_file: Option<PathBuf>,
+    exit_on_stdin_eof: Option<bool>,
+    peer: Option<PeerTable>,
+    s3: Option<S3Table>,
+    health: Option<HealthTable>,
+    root_key: Option<RootKeyTable>,
+    storage: Option<StorageTable>,
+    limits: Option<LimitsTable>,
+    log: Option<LogTable>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum RoleName {
+    Storage,
+    Gateway,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PeerTable {
+    listen: Option<SocketAddr>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct S3Table {
+    listen_tls: Option<SocketAddr>,
+    listen_plain: Option<SocketAddr>,
+    tls_certificate: Option<PathBuf>,
+    tls_private_key: Option<PathBuf>,
+    domain: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HealthTable {
+    listen: Option<SocketAddr>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RootKeyTable {
+    file: Option<PathBuf>,
+    passphrase_env: Option<String>,
+    passphrase_file: Option<PathBuf>,
+    passphrase_credential: Option<String>,
+    pkcs11: Option<Pkcs11Table>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Pkcs11Table {
+    module: PathBuf,
+    token_label: Option<String>,
+    slot: Option<u64>,
+    key_label: String,
+    pin_env: Option<String>,
+    pin_file: Option<PathBuf>,
+    pin_credential: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StorageTable {
+    segment_bytes: Option<Size>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LimitsTable {
+    cache_bytes: Option<Size>,
+    ingest_bytes: Option<Size>,
+    connections: Option<u32>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LogTable {
+    level: Option<String>,
+    format: Option<LogFormatName>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum LogFormatName {
+    Json,
+    Text,
+}
+
+/// Reads `text` as the file at `path` and checks all of it.
+pub(super) fn resolve(path: &Path, text: &str) -> Result<Config, ConfigError> {
+    let file: ConfigFile =
+        toml::from_str(text).map_err(|error| ConfigError::from_toml(path, text, &error))?;
+    let context = Context { path, text };
+    let roles = context.roles(file.roles.as_deref())?;
+    let data = context.absolute(&file.data);
+    let identity =
+        file.identity.as_deref().map_or_else(|| data.join("identity"), |path| context.absolute(path));
+    let storage = context.storage(roles, file.storage)?;
+    let gateway = context.gateway(roles, &identity, file.s3, file.root_key)?;
+    let any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let (peer, health) = (file.peer.unwrap_or_default(), file.health.unwrap_or_default());
+    let log = file.log.unwrap_or_default();
+    Ok(Config {
+        file: path.to_owned(),
+        roles,
+        data,
+        identity,
+        join_token_file: file.join_token_file.as_deref().map(|path| context.absolute(path)),
+        exit_on_stdin_eof: file.exit_on_stdin_eof.unwrap_or(false),
+        peer: PeerConfig { listen: peer.listen.unwrap_or(SocketAddr::new(any, PEER_PORT_DEFAULT)) },
+        health: HealthConfig {
+            listen: health.listen.unwrap_or(SocketAddr::new(loopback, HEALTH_PORT_DEFAULT)),
+        },
+        storage,
+        gateway,
+        limits: context.limits(file.limits.unwrap_or_default())?,
+        log: LogConfig {
+            level: log.level.unwrap_or_else(|| "info".to_owned()),
+            format: match log.format {
+                Some(LogFormatName::Text) => LogFormat::Text,
+                Some(LogFormatName::Json) | None => LogFormat::Json,
+            },
+        },
+    })
+}
+
+/// The file that is being checked, for errors and relative paths.
+struct Context<'a> {
+    path: &'a Path,
+    text: &'a str,
+}
+
+impl Context<'_> {
+    fn error(&self, key: &str, problem: &str, advice: &str) -> ConfigError {
+        ConfigError::key(self.path, self.text, key, problem, advice)
+    }
+
+    fn absolute(&self, path: &Path) -> PathBuf {
+        self.path.parent().map_or_else(|| path.to_owned(), |folder| folder.join(path))
+    }
+
+    fn roles(&self, names: Option<&[RoleName]>) -> Result<Roles, ConfigError> {
+        let names = names.unwrap_or(&[RoleName::Storage, RoleName::Gateway]);
+        if names.is_empty() {
+            return Err(self.error("roles", "the list is empty", "name storage, gateway or both"));
+        }
+        Ok(Roles { storage: names.contains(&RoleName::Storage), gateway: names.contains(&RoleName::Gateway) })
+    }
+
+    fn storage(
+        &self,
+        roles: Roles,
+        table: Option<StorageTable>,
+    ) -> Result<Option<StorageConfig>, ConfigError> {
+        if !roles.storage {
+            return match table {
+                Some(_) => Err(self.error("storage", "this process has no storage role", "remove the table")),
+                None => Ok(None),
+            };
+        }
+        let bytes = table.and_then(|table| table.segment_bytes);
+        let segment_bytes =
+            self.size("storage.segment_bytes", bytes, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_RANGE)?;
+        if segment_bytes % MIB != 0 {
+            return Err(self.error("storage.segment_bytes", "not a whole number of MiB", "round it up"));
+        }
+        Ok(Some(StorageConfig { segment_bytes }))
+    }
+
+    fn gateway(
+        &self,
+        roles: Roles,
+        identity: &Path,
+        s3: Option<S3Table>,
+        root_key: Option<RootKeyTable>,
+    ) -> Result<Option<GatewayConfig>, ConfigError> {
+        if !roles.gateway {
+            // a key beside the ciphertext would undo the separation that the roles are for
+            let advice =
+                "remove the table: a process without the gateway role holds no keys and serves no S3";
+            return match (root_key, s3) {
+                (Some(_), _) => Err(self.error("root_key", "this process has no gateway role", advice)),
+                (_, Some(_)) => Err(self.error("s3", "this process has no gateway role", advice)),
+                (None, None) => Ok(None),
+            };
+        }
+        let s3 = s3.unwrap_or_default();
+        if s3.listen_tls.is_none() && s3.listen_plain.is_none() {
+            return Err(self.error(
+                "s3.listen_tls",
+                "a gateway must listen somewhere",
+                "add it, for example listen_tls = \"0.0.0.0:9000\" under [s3]",
+            ));
+        }
+        if let Some(address) = s3.listen_plain.filter(|address| !address.ip().is_loopback()) {
+            let problem = format!("{address} is not a loopback address");
+            let advice = "plain HTTP would send data and signatures readable over the network: use s3.listen_tls there";
+            return Err(self.error("s3.listen_plain", &problem, advice));
+        }
+        let file_or = |path: Option<PathBuf>, name: &str| {
+            path.as_deref().map_or_else(|| identity.join(name), |path| self.absolute(path))
+        };
+        Ok(Some(GatewayConfig {
+            listen_tls: s3.listen_tls,
+            listen_plain: s3.listen_plain,
+            tls_certificate: file_or(s3.tls_certificate, super::join::S3_CERTIFICATE),
+            tls_private_key: file_or(s3.tls_private_key, super::join::S3_PRIVATE_KEY),
+            domain: s3.domain.map(|domain| self.domain(domain)).transpose()?,
+            root_key: self.root_key(identity, root_key.unwrap_or_default())?,
+        }))
+    }
+
+    fn domain(&self, domain: String) -> Result<String, ConfigError> {
+        let lowered = domain.trim_end_matches('.').to_ascii_lowercase();
+        match wire::descriptor::check_address(&format!("{lowered}:1")) {
+            Ok(()) if !lowered.starts_with('[') => Ok(lowered),
+            _ => Err(self.error("s3.domain", "not a domain name", "write it as in s3.example.org")),
+        }
+    }
+
+    fn root_key(&self, identity: &Path, table: RootKeyTable) -> Result<RootKeyConfig, ConfigError> {
+        let passphrase = [
+            table.passphrase_env.map(SecretSource::Environment),
+            table.passphrase_file.as_deref().map(|path| SecretSource::File(self.absolute(path))),
+            table.passphrase_credential.map(SecretSource::Credential),
+        ];
+        let Some(pkcs11) = table.pkcs11 else {
+            let file = table.file.as_deref().map(|path| self.absolute(path));
+            let file = file.unwrap_or_else(|| identity.join(super::join::ROOT_KEY));
+            let passphrase = self.one_source("root_key.passphrase_env", passphrase)?;
+            return Ok(RootKeyConfig::File { file, passphrase });
+        };
+        if table.file.is_some() || passphrase.iter().any(Option::is_some) {
+            return Err(self.error(
+                "root_key.pkcs11",
+                "a root key file is named as well",
+                "keep one of the two",
+            ));
+        }
+        let token = match (pkcs11.token_label, pkcs11.slot) {
+            (Some(label), None) => Pkcs11Token::Label(label),
+            (None, Some(slot)) => Pkcs11Token::Slot(slot),
+            _ => {
+                let problem = "exactly one of token_label and slot is needed";
+                return Err(self.error(
+                    "root_key.pkcs11.token_label",
+                    problem,
+                    "name the token by its label",
+                ));
+            }
+        };
+        let pin = [
+            pkcs11.pin_env.map(SecretSource::Environment),
+            pkcs11.pin_file.as_deref().map(|path| SecretSource::File(self.absolute(path))),
+            pkcs11.pin_credential.map(SecretSource::Credential),
+        ];
+        Ok(RootKeyConfig::Pkcs11 {
+            module: self.absolute(&pkcs11.module),
+            token,
+            key_label: pkcs11.key_label,
+            pin: self.one_source("root_key.pkcs11.pin_env", pin)?,
+        })
+    }
+
+    fn one_source(&self, key: &str, sources: [Option<SecretSource>; 3]) -> Result<SecretSource, ConfigError> {
+        let stem = key.trim_end_matches("_env");
+        let mut named = sources.into_iter().flatten();
+        match (named.next(), named.next()) {
+            (Some(source), None) => Ok(source),
+            (None, _) => Err(self.error(
+                key,
+                "no source is named",
+                &format!("name one of {stem}_env, {stem}_file and {stem}_credential"),
+            )),
+            (Some(_), Some(_)) => Err(self.error(
+                key,
+                "more than one source is named",
+                &format!("keep one of {stem}_env, {stem}_file and {stem}_credential"),
+            )),
+        }
+    }
+
+    fn limits(&self, table: LimitsTable) -> Result<Limits, ConfigError> {
+        let connections = table.connections.unwrap_or(CONNECTIONS_DEFAULT);
+        if connections == 0 {
+            return Err(self.error("limits.connections", "0 would refuse everyone", "give at least 1"));
+        }
+        Ok(Limits {
+            cache_bytes: self.size(
+                "limits.cache_bytes",
+                table.cache_bytes,
+                CACHE_BYTES_DEFAULT,
+                CACHE_BYTES_RANGE,
+            )?,
+            ingest_bytes: self.size(
+                "limits.ingest_bytes",
+                table.ingest_bytes,
+                INGEST_BYTES_DEFAULT,
+                INGEST_BYTES_RANGE,
+            )?,
+            connections,
+        })
+    }
+
+    fn size(
+        &self,
+        key: &str,
+        size: Option<Size>,
+        default: u64,
+        range: (u64, u64),
+    ) -> Result<u64, ConfigError> {
+        let bytes = size.map_or(default, |size| size.0);
+        if (range.0..=range.1).contains(&bytes) {
+            return Ok(bytes);
+        }
+        let advice = format!("give {} MiB to {} MiB", range.0 / MIB, range.1 / MIB);
+        Err(self.error(key, &format!("{bytes} bytes is out of range"), &advice))
+    }
+}
+
+/// Bytes: a number, or text such as `"256 MiB"`.
+struct Size(u64);
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct SizeVisitor;
+
+        impl Visitor<'_> for SizeVisitor {
+            type Value = Size;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number of bytes, or text such as \"256 MiB\"")
+            }
+
+            fn visit_i64<E: de::Error>(self, value: i64) -> Result<Size, E> {
+                u64::try_from(value).map(Size).map_err(|_| E::custom("a size cannot be negative"))
+            }
+
+            fn visit_u64<E: de::Error>(self, value: u64) -> Result<Size, E> {
+                Ok(Size(value))
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Size, E> {
+                let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+                let unit = match text[digits.len()..].trim() {
+                    "" | "B" => 1,
+                    "KiB" => KIB,
+                    "MiB" => MIB,
+                    "GiB" => GIB,
+                    _ => return Err(E::custom("the unit must be B, KiB, MiB or GiB")),
+                };
+                let number: u64 = digits.trim().parse().map_err(|_| E::custom("not a number with a unit"))?;
+                number.checked_mul(unit).map(Size).ok_or_else(|| E::custom("the size is too large"))
+            }
+        }
+
+        deserializer.deserialize_any(SizeVisitor)
+    }
+}

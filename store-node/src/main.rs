@@ -1,0 +1,85 @@
+//! `store-node`: one process of a region. Reads its configuration, starts telemetry, runs until it is told to stop.
+
+use std::{path::PathBuf, process::ExitCode};
+use store_node::{
+    config::{Config, keys},
+    server, telemetry,
+};
+
+const USAGE: &str = "store-node: one process of a Twinkeep region
+
+usage:
+  store-node --config FILE          run
+  store-node config check FILE      say whether FILE would be accepted
+  store-node config list            all configuration keys
+  store-node config explain KEY     what a key means
+  store-node --version";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments[..] {
+        ["--config", file] => run(file.into()),
+        ["config", "check", file] => check(file.into()),
+        ["config", "list"] => say(&keys::list()),
+        ["config", "explain", key] => match keys::explain(key) {
+            Ok(text) => say(&text),
+            Err(error) => fail(2, &error.to_string()),
+        },
+        ["--version"] => say(concat!("store-node ", env!("CARGO_PKG_VERSION"))),
+        ["--help" | "-h"] => say(USAGE),
+        _ => fail(2, USAGE),
+    }
+}
+
+fn run(file: PathBuf) -> ExitCode {
+    let config = match Config::load(&file) {
+        Ok(config) => config,
+        Err(error) => return fail(2, &chain(&error)),
+    };
+    if let Err(error) = telemetry::start(&config.log) {
+        return fail(2, &error.to_string());
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("store-node").build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(1, &format!("cannot start the runtime: {error}")),
+    };
+    match runtime.block_on(server::run(config)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "stopped");
+            fail(1, &chain(&error))
+        }
+    }
+}
+
+fn check(file: PathBuf) -> ExitCode {
+    match Config::load(&file) {
+        Ok(_) => say(&format!("{}: accepted", file.display())),
+        Err(error) => fail(1, &chain(&error)),
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!("\n  because: {error}"));
+        cause = error.source();
+    }
+    text
+}
+
+fn say(text: &str) -> ExitCode {
+    use std::io::Write;
+    // a closed pipe is the reader's choice
+    let _reader_may_be_gone = writeln!(std::io::stdout(), "{}", text.trim_end()).is_err();
+    ExitCode::SUCCESS
+}
+
+fn fail(code: u8, text: &str) -> ExitCode {
+    use std::io::Write;
+    let _reader_may_be_gone = writeln!(std::io::stderr(), "{text}").is_err();
+    ExitCode::from(code)
+}

@@ -1,0 +1,347 @@
+//! A process from start to stop: identity, peers, storage engine, gateway, health; in this order, and back again.
+//!
+//! Ends on SIGTERM or SIGINT, and on end of standard input when a supervisor wants that. Tells systemd when it is ready,
+//! and that it lives.
+
+use crate::{
+    admin::Admin,
+    config::{Config, ConfigError, join},
+    frontend::{Frontend, FrontendError},
+    handler::ProcessHandler,
+    health,
+    state::ProcessState,
+};
+use replication::{
+    admission::Applicant,
+    node::{Arrival, Node, NodeOptions, StartError},
+    options::RaftTimings,
+    peer::{PeerOptions, PeerServer, PeerTls, Peers, TlsError},
+    router::Router,
+};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+use thiserror::Error;
+use tokio::{io::AsyncReadExt, net::TcpListener, signal::unix};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{error, info, warn};
+use wire::{
+    GroupId, Incarnation, NodeId, ReplicaId, RequestId, UnixMillis,
+    descriptor::{RegionDescriptor, TokenRole},
+};
+
+/// How long a stop may take before what is left is dropped.
+const STOP_WAIT: Duration = Duration::from_secs(10);
+
+/// Why a process did not run.
+#[derive(Debug, Error)]
+pub enum ServeError {
+    /// The configuration asks for something that this process cannot do.
+    #[error("the configuration cannot be used")]
+    Config(#[from] ConfigError),
+    /// There is no identity.
+    #[error("this process has no identity in a region")]
+    Join(#[from] join::JoinError),
+    /// A file of the identity cannot be read.
+    #[error("cannot read {}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The certificates cannot be used.
+    #[error("the certificates in {} cannot be used", folder.display())]
+    Tls {
+        /// Their folder.
+        folder: PathBuf,
+        /// Why.
+        #[source]
+        source: TlsError,
+    },
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address} for {what}: is another process using it?")]
+    Listen {
+        /// What for.
+        what: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A peer's address cannot be resolved.
+    #[error("cannot resolve the address {address:?} of node {node}")]
+    Resolve {
+        /// The node.
+        node: NodeId,
+        /// Its address.
+        address: String,
+    },
+    /// The storage engine did not start.
+    #[error("the storage engine did not start")]
+    Start(#[from] StartError),
+    /// The gateway did not start.
+    #[error("the gateway did not start")]
+    Frontend(#[from] FrontendError),
+}
+
+/// Runs until told to stop.
+pub async fn run(config: Config) -> Result<(), ServeError> {
+    let stop = CancellationToken::new();
+    spawn_stop_signals(&config, stop.clone());
+    let process = tokio::select! {
+        // starting may wait for other nodes for as long as they take
+        () = stop.cancelled() => return Ok(()),
+        process = Process::start(config, stop.clone()) => process?,
+    };
+    notify("READY=1");
+    info!("ready");
+    process.until_stopped(&stop).await;
+    notify("STOPPING=1");
+    info!("stopping");
+    if tokio::time::timeout(STOP_WAIT, process.stop()).await.is_err() {
+        warn!("stopping took too long; what was acknowledged is on disk all the same");
+    }
+    Ok(())
+}
+
+struct Process {
+    peers: Peers,
+    peer_server: PeerServer,
+    node: Option<Arc<Node>>,
+    tracker: TaskTracker,
+    background: CancellationToken,
+    failed: CancellationToken,
+}
+
+impl Process {
+    async fn start(config: Config, stop: CancellationToken) -> Result<Self, ServeError> {
+        let identity = join::identity(&config)?;
+        let descriptor = identity.descriptor.clone();
+        let tls = load_tls(&identity)?;
+        let tracker = TaskTracker::new();
+        let background = stop.child_token();
+        let peers = Peers::new(tls.clone(), PeerOptions::default());
+        let addresses = resolve_nodes(&descriptor).await?;
+        for (node, address) in &addresses {
+            peers.set_address(*node, *address);
+        }
+        let handler = Arc::new(ProcessHandler::default());
+        let listener = listen("peers", config.peer.listen).await?;
+        let peer_server = PeerServer::start(listener, tls, handler.clone(), PeerOptions::default())
+            .map_err(|source| ServeError::Listen { what: "peers", address: config.peer.listen, source })?;
+        let state = Arc::new(ProcessState::new(&config, &identity, peers.clone()));
+        let health_listener = listen("health", config.health.listen).await?;
+        tracker.spawn(health::serve(health_listener, state.clone(), tracker.clone(), background.clone()));
+        let router = Router::start(
+            peers.clone(),
+            descriptor.groups,
+            addresses.keys().copied(),
+            tracker.clone(),
+            background.clone(),
+        );
+        state.set_router(router.clone());
+        let failed = CancellationToken::new();
+        let node = match (&config.storage, identity.role) {
+            (Some(storage), TokenRole::Node { id, incarnation }) => {
+                let options =
+                    node_options(&config, storage.segment_bytes, &descriptor, id, incarnation);
+                let node = Arc::new(Node::open(options, peers.clone()).await?);
+                peers.set_local(handler.clone());
+                // the only setter: this runs once in a process
+                let _first = handler.service.set(node.service().clone()).is_ok();
+                state.set_node(node.clone());
+                spawn_node(&tracker, node.clone(), router.clone(), applicant(&descriptor, id, incarnation), &failed);
+                Some(node)
+            }
+            _ => None,
+        };
+        let admin = Arc::new(Admin::new(state.clone(), router.clone()));
+        let _first = handler.admin.set(admin.clone()).is_ok();
+        if let Some(gateway) = &config.gateway {
+            let frontend =
+                Frontend::start(gateway, &config.limits, &identity, router, &tracker, background.clone()).await?;
+            state.set_frontend(frontend.clone());
+            admin.set_frontend(frontend);
+        }
+        Ok(Self { peers, peer_server, node, tracker, background, failed })
+    }
+
+    /// Waits for the stop, telling systemd now and then that the process lives.
+    async fn until_stopped(&self, stop: &CancellationToken) {
+        let mut unset_environment_is_kept = 0_u64;
+        let watchdog = sd_notify::watchdog_enabled(&mut unset_environment_is_kept)
+            .then(|| Duration::from_micros(unset_environment_is_kept / 3));
+        loop {
+            let tick = tokio::time::sleep(watchdog.unwrap_or(Duration::from_secs(3600)));
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.failed.cancelled() => return,
+                () = tick => notify("WATCHDOG=1"),
+            }
+        }
+    }
+
+    async fn stop(&self) {
+        self.background.cancel();
+        if let Some(node) = &self.node {
+            node.shutdown().await;
+        }
+        self.peer_server.shutdown().await;
+        self.peers.shutdown().await;
+        self.tracker.close();
+        self.tracker.wait().await;
+    }
+}
+
+/// Starts replicas in the background: a gateway in the same process, and status, answer meanwhile.
+fn spawn_node(
+    tracker: &TaskTracker,
+    node: Arc<Node>,
+    router: Arc<Router>,
+    applicant: Applicant,
+    failed: &CancellationToken,
+) {
+    let failed = failed.clone();
+    tracker.spawn(async move {
+        let (mut disk, mut request) = ([0; 16], [0; 16]);
+        crate::random::fill(&mut disk);
+        crate::random::fill(&mut request);
+        let arrival = Arrival { disk, request: RequestId(request), now: now() };
+        if let Err(error) = node.run(&router, &applicant, arrival).await {
+            error!(error = &error as &dyn std::error::Error, "storage engine does not run");
+            failed.cancel();
+        }
+    });
+}
+
+fn node_options(
+    config: &Config,
+    segment_bytes: u64,
+    descriptor: &RegionDescriptor,
+    node: NodeId,
+    incarnation: Incarnation,
+) -> NodeOptions {
+    let timings = descriptor.timings;
+    NodeOptions {
+        deployment: descriptor.deployment,
+        node,
+        incarnation,
+        data: config.data.clone(),
+        founders: founders(descriptor),
+        timings: RaftTimings {
+            heartbeat_ms: timings.heartbeat_ms.into(),
+            election_min_ms: timings.election_min_ms.into(),
+            election_max_ms: timings.election_max_ms.into(),
+        },
+        segment_bytes,
+        total_bytes_max: None,
+        log_cache_bytes: usize::try_from(config.limits.cache_bytes / 2).unwrap_or(usize::MAX),
+        index_cache_bytes: config.limits.cache_bytes / 2,
+    }
+}
+
+/// First members of every group, the same on every node: placement depends on the descriptor alone.
+fn founders(descriptor: &RegionDescriptor) -> BTreeMap<GroupId, Vec<ReplicaId>> {
+    let nodes: Vec<plan::NodeFacts> = descriptor
+        .initial_members
+        .iter()
+        .filter_map(|id| descriptor.node(*id))
+        .map(|node| plan::NodeFacts { id: node.id, zone: node.zone.clone(), capacity: 1 })
+        .collect();
+    let replica = |id: NodeId| {
+        let incarnation = descriptor.node(id).map_or(Incarnation(0), |node| node.incarnation);
+        ReplicaId::new(id, incarnation)
+    };
+    plan::place_groups(&nodes, descriptor.groups + 1, usize::from(descriptor.replication))
+        .into_iter()
+        .zip(0_u32..)
+        .map(|(members, group)| (GroupId(group), members.into_iter().map(replica).collect()))
+        .collect()
+}
+
+fn applicant(descriptor: &RegionDescriptor, node: NodeId, incarnation: Incarnation) -> Applicant {
+    let own = descriptor.node(node);
+    let founder = descriptor.initial_members.contains(&node)
+        && own.is_some_and(|own| own.incarnation == incarnation);
+    let others = |ids: &mut dyn Iterator<Item = NodeId>| ids.filter(|id| *id != node).collect::<Vec<_>>();
+    Applicant {
+        node,
+        incarnation,
+        zone: own.map(|own| own.zone.clone()).unwrap_or_default(),
+        peer_address: own.map(|own| own.peer_address.clone()).unwrap_or_default(),
+        other_founders: if founder { others(&mut descriptor.initial_members.iter().copied()) } else { Vec::new() },
+        others: others(&mut descriptor.nodes.iter().map(|node| node.id)),
+    }
+}
+
+async fn resolve_nodes(descriptor: &RegionDescriptor) -> Result<BTreeMap<NodeId, SocketAddr>, ServeError> {
+    let mut addresses = BTreeMap::new();
+    for node in &descriptor.nodes {
+        let unresolved = || ServeError::Resolve { node: node.id, address: node.peer_address.clone() };
+        let mut found = tokio::net::lookup_host(&node.peer_address).await.map_err(|_| unresolved())?;
+        addresses.insert(node.id, found.next().ok_or_else(unresolved)?);
+    }
+    Ok(addresses)
+}
+
+fn load_tls(identity: &join::MemberIdentity) -> Result<PeerTls, ServeError> {
+    let read = |path: PathBuf| {
+        std::fs::read(&path).map_err(|source| ServeError::File { path: path.clone(), source })
+    };
+    let certificate = read(identity.certificate())?;
+    let key = zeroize::Zeroizing::new(read(identity.private_key())?);
+    let authority = read(identity.authority_certificate())?;
+    PeerTls::from_pem(&certificate, &key, &authority)
+        .map_err(|source| ServeError::Tls { folder: Path::new(&identity.folder).to_owned(), source })
+}
+
+pub(crate) async fn listen(what: &'static str, address: SocketAddr) -> Result<TcpListener, ServeError> {
+    TcpListener::bind(address).await.map_err(|source| ServeError::Listen { what, address, source })
+}
+
+fn spawn_stop_signals(config: &Config, stop: CancellationToken) {
+    for kind in [unix::SignalKind::terminate(), unix::SignalKind::interrupt()] {
+        let stop = stop.clone();
+        match unix::signal(kind) {
+            Ok(mut signal) => {
+                tokio::spawn(async move {
+                    signal.recv().await;
+                    stop.cancel();
+                });
+            }
+            Err(error) => warn!(%error, "cannot watch for a stop signal"),
+        }
+    }
+    if config.exit_on_stdin_eof {
+        tokio::spawn(async move {
+            let mut byte = [0];
+            let mut input = tokio::io::stdin();
+            while matches!(input.read(&mut byte).await, Ok(1..)) {}
+            stop.cancel();
+        });
+    }
+}
+
+fn notify(state: &str) {
+    let state = [match state {
+        "READY=1" => sd_notify::NotifyState::Ready,
+        "STOPPING=1" => sd_notify::NotifyState::Stopping,
+        _ => sd_notify::NotifyState::Watchdog,
+    }];
+    // outside systemd there is nobody to tell
+    if let Err(error) = sd_notify::notify(&state) {
+        warn!(%error, "systemd could not be told");
+    }
+}
+
+pub(crate) fn now() -> UnixMillis {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    UnixMillis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
