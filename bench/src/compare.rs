@@ -29,13 +29,18 @@ pub fn compare(ours: &Report, peers: &[Report]) -> Comparison {
     text.push('\n');
     text.push_str(&ratios(ours, peers).render());
     text.push_str("\nop/s ×: ours over theirs, more is better · CPU ×: ours over theirs, less is better\n\n");
-    text.push_str(&bars(&verdicts).render());
+    text.push_str(&bars(&verdicts));
     Comparison { text, verdicts }
 }
 
 fn ratios(ours: &Report, peers: &[Report]) -> Table {
-    let mut names =
-        vec!["cell".to_owned(), "op/s".to_owned(), "server µs".to_owned(), "CPU × floor".to_owned()];
+    let mut names = vec![
+        "cell".to_owned(),
+        "op/s".to_owned(),
+        "server µs".to_owned(),
+        "CPU × floor".to_owned(),
+        "op/s of limit".to_owned(),
+    ];
     for peer in peers {
         names.extend([format!("op/s × {}", peer.name), format!("CPU × {}", peer.name)]);
     }
@@ -43,12 +48,14 @@ fn ratios(ours: &Report, peers: &[Report]) -> Table {
     for cell in &ours.cells {
         let to_floor =
             cell.server_cpu_us.zip(floor_of(&cell.cell)).map(|(cpu, floor)| cpu / floor.server_cpu_us());
+        let to_limit = floor_of(&cell.cell).map(|floor| cell.operations_per_s / floor.operations_per_s);
         let mark = if cell.is_clean() { "" } else { " !" };
         let mut row = vec![
             format!("{}{mark}", cell.cell),
             figure(cell.operations_per_s),
             optional(cell.server_cpu_us),
             optional(to_floor),
+            to_limit.map_or_else(String::new, |share| format!("{:.1} %", share * 100.0)),
         ];
         for peer in peers {
             let theirs = peer.cell(&cell.cell);
@@ -62,26 +69,24 @@ fn ratios(ours: &Report, peers: &[Report]) -> Table {
     table
 }
 
-fn bars(verdicts: &[Verdict]) -> Table {
-    let mut table = Table::new(&["bar", "holds", "cells", "worst", "missed in"]);
+fn bars(verdicts: &[Verdict]) -> String {
+    let mut table = Table::new(&["bar", "holds", "cells", "worst"]);
+    let mut misses = String::new();
     for verdict in verdicts {
         let holds = match verdict.holds() {
             Some(true) => "yes",
             Some(false) => "NO",
             None => "?",
         };
-        let misses: Vec<String> =
-            verdict.misses.iter().map(|(cell, value)| format!("{cell} ({value:.3})")).collect();
         let worst = verdict.worst.map_or_else(String::new, |worst| format!("{worst:.3}"));
-        table.row(vec![
-            verdict.bar.clone(),
-            holds.to_owned(),
-            verdict.cells.to_string(),
-            worst,
-            misses.join(", "),
-        ]);
+        table.row(vec![verdict.bar.clone(), holds.to_owned(), verdict.cells.to_string(), worst]);
+        if !verdict.misses.is_empty() {
+            let cells: Vec<String> =
+                verdict.misses.iter().map(|(cell, value)| format!("{cell} ({value:.3})")).collect();
+            misses.push_str(&format!("missed: {} in {}\n", verdict.bar, cells.join(", ")));
+        }
     }
-    table
+    format!("{}\n{misses}", table.render())
 }
 
 #[cfg(test)]
@@ -105,7 +110,7 @@ mod tests {
         let comparison = compare(&report("twinkeep", 900.0, 42.0), &[report("garage", 300.0, 420.0)]);
         let line = comparison.text.lines().find(|line| line.starts_with("put 4K c64 ")).unwrap();
         let words: Vec<&str> = line.split_whitespace().skip(3).collect();
-        assert_eq!(words, ["900", "42.0", "2.00", "3.00", "0.100"]);
+        assert_eq!(words, ["900", "42.0", "2.00", "2.6", "%", "3.00", "0.100"]);
         assert!(comparison.verdicts.iter().any(|verdict| verdict.holds() == Some(true)));
     }
 }

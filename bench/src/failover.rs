@@ -106,7 +106,7 @@ pub struct Findings {
     pub terms_without_cause: u64,
     /// Length of those times.
     pub watched_s: f64,
-    /// Growth of terms while lost nodes came back: elections and planned transfers.
+    /// Growth of terms while killed nodes came back: elections and planned transfers.
     pub terms_on_return: u64,
     /// Small writes acknowledged.
     pub writes: u64,
@@ -195,11 +195,15 @@ async fn lose(
     writers.forget_gaps();
     binaries.run(&["dev", verb, &name], data)?;
     let gaps = writers.gaps_after(Instant::now(), RECOVERY_TIMEOUT).await?;
-    let recovered = Status::read(binaries, data)?;
+    // A halted node still accepts connections and never answers: asking now could mean asking it.
+    let recovered = match by {
+        Break::Kill => Some(Status::read(binaries, data)?),
+        Break::Stop => None,
+    };
     let begin = Instant::now();
     binaries.run(&["dev", "start", &name], data)?;
     let after = when_whole(binaries, data).await?;
-    findings.terms_on_return += after.terms_since(&recovered);
+    findings.terms_on_return += recovered.map_or(0, |recovered| after.terms_since(&recovered));
     let gap_ms = gaps.iter().copied().fold(0.0, f64::max);
     let stalled_ms = gaps.into_iter().filter(|gap| *gap > STALLED_MS).collect();
     let whole_after_ms = begin.elapsed().as_secs_f64() * 1e3;
