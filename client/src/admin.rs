@@ -5,6 +5,8 @@
 
 mod tls;
 
+pub(crate) use tls::identity_of as certificate_identity;
+
 use crate::ClientError;
 use crate::deployment::Deployment;
 use bytes::Bytes;
@@ -13,8 +15,10 @@ use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
-use wire::admin::{ADMIN_CALL_KIND, ADMIN_MESSAGE_BYTES_MAX, AdminRequest, AdminResponse};
-use wire::{FRAME_HEADER_BYTES, FrameHeader, FrameType, PeerClass, Refusal};
+use wire::admin::{
+    ADMIN_CALL_KIND, ADMIN_MESSAGE_BYTES_MAX, AdminError, AdminErrorCode, AdminRequest, AdminResponse,
+};
+use wire::{CallRefusal, FRAME_HEADER_BYTES, FrameHeader, FrameType, PeerClass};
 
 /// A process that does not accept a connection in this time is asked no longer; another one is.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -81,6 +85,21 @@ enum AskError {
     Broken(String),
 }
 
+/// What the transport says before any handler was asked.
+fn refused(refusal: CallRefusal) -> AdminError {
+    let (code, advice) = match refusal.code {
+        CallRefusal::IDENTITY | CallRefusal::CLASS => {
+            (AdminErrorCode::Denied, "use the operator's identity of this region")
+        }
+        CallRefusal::TOO_MANY => (AdminErrorCode::Busy, "ask again in a moment"),
+        CallRefusal::PROTOCOL => {
+            (AdminErrorCode::NotAvailable, "use the `twinkeep` of the region's own release")
+        }
+        _ => (AdminErrorCode::Internal, "its log says more"),
+    };
+    AdminError { code, message: refusal.message, advice: advice.to_owned() }
+}
+
 fn connect(address: &str) -> io::Result<TcpStream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for candidate in address.to_socket_addrs()? {
@@ -117,8 +136,8 @@ fn exchange(stream: &mut (impl Read + Write), request: &AdminRequest) -> Result<
     match header.frame_type {
         FrameType::Reply => serde_json::from_slice(&head).map_err(|error| broken(&error)),
         FrameType::ReplyError => {
-            let refusal = Refusal::decode(Bytes::from(head)).map_err(|error| broken(&error))?;
-            Err(AskError::Broken(refusal.message))
+            let refusal = CallRefusal::decode(Bytes::from(head)).map_err(|error| broken(&error))?;
+            Ok(AdminResponse::Error(refused(refusal)))
         }
         other => Err(AskError::Broken(format!("a frame of type {other:?} is no answer"))),
     }

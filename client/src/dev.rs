@@ -26,8 +26,10 @@ mod supervisor;
 
 pub use credentials::{Credentials, DEV_USER};
 pub use handle::{DevProcess, DevProcessError};
+pub(crate) use health::get as http_get;
 pub use ports::{Ports, port_holder};
 pub use process::{ProcessRecord, ProcessState};
+pub(crate) use ready::aws_profile;
 pub use ready::{DevReady, MemberReady};
 pub use setup::{DevSettings, find_store_node, prepare};
 pub use supervisor::run;
@@ -159,11 +161,6 @@ impl Member {
             Ok(id) if id != 0 => Ok(Self::Node(id)),
             _ => Err(ClientError::usage(format!("{text:?} is no node"), "write its number, or gateway")),
         }
-    }
-
-    /// Every process of a region with `nodes` storage nodes.
-    pub fn all(nodes: u16) -> impl Iterator<Item = Self> {
-        (1..=nodes).map(Self::Node).chain([Self::Gateway])
     }
 }
 

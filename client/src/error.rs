@@ -71,6 +71,12 @@ pub enum ClientError {
         /// What it said.
         error: AdminError,
     },
+    /// The command did what it should, and found that things do not work.
+    #[error("{problem}")]
+    Unwell {
+        /// What does not work.
+        problem: String,
+    },
     /// The command did what it should, and found that things are not well.
     #[error("{problem}")]
     Degraded {
@@ -132,6 +138,7 @@ impl ClientError {
             Self::Unreachable { .. } => "unreachable",
             Self::Protocol { .. } => "protocol",
             Self::Refused { .. } => "refused",
+            Self::Unwell { .. } => "unwell",
             Self::Degraded { .. } => "degraded",
         }
     }

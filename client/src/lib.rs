@@ -5,6 +5,8 @@
 //! and that every error says what to do. It leaves to the server everything about data.
 
 pub mod admin;
+pub mod check;
+pub mod cli;
 pub mod deployment;
 pub mod dev;
 mod error;

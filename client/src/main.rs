@@ -1,2 +1,7 @@
-//! `twinkeep`: placeholder until the commands follow.
-fn main() {}
+//! `twinkeep`: the operator's command line. Everything is in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    client::cli::run()
+}

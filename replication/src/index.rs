@@ -3,6 +3,7 @@
 //! A write is atomic (all of a batch or none of it) but survives a power cut only once `flush` has returned. Nothing
 //! acknowledged rests on it: the log does. What the rows mean is the state machine's business (`machine`).
 
+mod generation;
 mod memory;
 mod sled_store;
 
@@ -32,6 +33,14 @@ pub enum IndexError {
         /// What the store said, unless its code panicked.
         #[source]
         source: Option<sled::Error>,
+    },
+    /// The store came up without what was flushed: wipe and rebuild.
+    #[error("the index lost what was flushed: generation {found} of {flushed}")]
+    WentBack {
+        /// What was flushed.
+        flushed: u64,
+        /// What is there.
+        found: u64,
     },
     /// The disk below it failed.
     #[error("the index cannot {operation} {path}")]
@@ -93,3 +102,6 @@ impl Batch {
         self.changes
     }
 }
+
+#[cfg(test)]
+mod conformance;

@@ -20,3 +20,4 @@ pub mod router;
 pub mod service;
 pub mod solo;
 pub mod status;
+mod testing;

@@ -17,6 +17,7 @@ mod objects;
 mod place;
 mod query;
 mod row;
+mod snapshot;
 mod space;
 mod streams;
 mod system;
@@ -26,17 +27,19 @@ mod versions;
 mod window;
 
 pub use place::Place;
+pub use snapshot::{InstalledRow, SnapshotId, SnapshotPage, SnapshotRow};
 pub use space::Move;
 
 use crate::index::{Batch, Index, IndexError, RowBytes};
 use bytes::Bytes;
+use snapshot::OpenSnapshot;
 use std::collections::BTreeMap;
 use thiserror::Error;
 use transaction::Changes;
 use window::Window;
 use wire::{Command, DecodeError, Decoder, Encoder, Epoch, GroupId, ReplicaId, Revision};
 
-/// First row of every index that holds a whole state: magic and version.
+/// The row that every index with a whole state has: magic and version.
 const FORMAT_VALUE: [u8; 8] = *b"TKINDEX\x01";
 
 /// A membership as the engine encodes it, bytes. 64 KiB: far above three replicas and a learner.
@@ -68,6 +71,9 @@ pub enum MachineError {
     /// The index has a format that this version does not know.
     #[error("the index has an unknown format")]
     Format,
+    /// The state is being replaced by a copy of another replica's.
+    #[error("the state is being replaced")]
+    Installing,
     /// Entries came out of order.
     #[error("entry {found} came after entry {applied}")]
     Order {
@@ -100,6 +106,7 @@ pub struct AppliedEntry {
 
 /// What an entry carries.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all entries are commands")]
 pub enum Payload {
     /// Nothing: a new leader's first entry.
     Blank,
@@ -128,6 +135,9 @@ pub struct Machine<I> {
     group: GroupId,
     index: I,
     state: State,
+    snapshot: Option<OpenSnapshot>,
+    snapshots_begun: u64,
+    installing: bool,
 }
 
 /// What is kept in memory of the rows.
@@ -149,13 +159,11 @@ impl<I: Index> Machine<I> {
             Some(_) => return Err(MachineError::Format),
             None => {
                 index.clear()?;
-                let mut batch = Batch::default();
-                batch.put(&key::FORMAT, &FORMAT_VALUE);
-                index.write(batch)?;
+                write_format(&index)?;
             }
         }
         let state = State::open(&index)?;
-        Ok(Self { group, index, state })
+        Ok(Self { group, index, state, snapshot: None, snapshots_begun: 0, installing: false })
     }
 
     /// The group.
@@ -166,6 +174,11 @@ impl<I: Index> Machine<I> {
     /// The index.
     pub fn index(&self) -> &I {
         &self.index
+    }
+
+    /// The index, for another machine to take up.
+    pub fn into_index(self) -> I {
+        self.index
     }
 
     /// The last entry applied, and the last membership.
@@ -183,8 +196,13 @@ impl<I: Index> Machine<I> {
         Ok(self.index.flush()?)
     }
 
-    /// Writes changes, with the liveness rows they entail, and returns what lives where from now on.
-    fn write(&self, mut changes: Changes) -> Result<Vec<(u32, u64)>, MachineError> {
+    /// Writes changes, with the liveness rows they entail.
+    fn write(&mut self, mut changes: Changes) -> Result<(), MachineError> {
+        if let Some(snapshot) = &mut self.snapshot
+            && !snapshot.keep(&self.index, &changes)?
+        {
+            self.snapshot = None;
+        }
         let mut live = Vec::with_capacity(changes.liveness.len());
         for (segment, change) in std::mem::take(&mut changes.liveness) {
             let before = self.state.liveness.get(&segment).copied().unwrap_or(0);
@@ -194,7 +212,14 @@ impl<I: Index> Machine<I> {
             live.push((segment, after));
         }
         self.index.write(changes.into_batch())?;
-        Ok(live)
+        for (segment, bytes) in live {
+            if bytes == 0 {
+                self.state.liveness.remove(&segment);
+            } else {
+                self.state.liveness.insert(segment, bytes);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -223,6 +248,13 @@ impl State {
             window: Window::open(index)?,
         })
     }
+}
+
+/// Marks the index as one that holds a whole state.
+fn write_format(index: &impl Index) -> Result<(), IndexError> {
+    let mut batch = Batch::default();
+    batch.put(&key::FORMAT, &FORMAT_VALUE);
+    index.write(batch)
 }
 
 /// A meta row that holds a number; 0 when there is none.
@@ -255,3 +287,6 @@ impl StoredMembership {
         Ok(Self { position: Position::decode(d)?, membership: d.bytes(MEMBERSHIP_BYTES_MAX)? })
     }
 }
+
+#[cfg(test)]
+mod tests;

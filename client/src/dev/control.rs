@@ -4,11 +4,12 @@
 //! Every action may be repeated; the second time changes nothing.
 
 use super::process::wait_until;
-use super::{DevFolder, DevSettings, Member, ProcessRecord, ProcessState};
+use super::{DevFolder, Member, ProcessRecord, ProcessState, setup};
 use crate::{ClientError, files};
 use rustix::process::Signal;
 use serde::Serialize;
 use std::time::Duration;
+use wire::Incarnation;
 
 /// A killed process is gone, and a started one has a pid, long before this.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -92,10 +93,9 @@ pub fn start(folder: &DevFolder, member: Member) -> Result<ControlReport, Client
 
 /// Every process and what it does just now.
 pub fn list(folder: &DevFolder) -> Result<Vec<ControlReport>, ClientError> {
-    let settings = settings(folder)?;
-    Ok(settings
-        .members()
-        .map(|member| {
+    Ok(members(folder)?
+        .into_iter()
+        .map(|(member, _)| {
             let record = ProcessRecord::read(&folder.record(member));
             let now = state(record);
             report(member, record.filter(|_| now != ProcessState::Ended), now, now)
@@ -109,22 +109,23 @@ pub fn supervisor_runs(folder: &DevFolder) -> bool {
 }
 
 fn find(folder: &DevFolder, member: Member) -> Result<Option<ProcessRecord>, ClientError> {
-    let settings = settings(folder)?;
-    if !settings.members().any(|known| known == member) {
+    let known: Vec<String> = members(folder)?.into_iter().map(|(known, _)| known.name()).collect();
+    if !known.contains(&member.name()) {
         let problem = format!("there is no {}", member.name());
-        return Err(ClientError::usage(
-            problem,
-            format!("this region has nodes 1 to {} and gateway", settings.nodes),
-        ));
+        return Err(ClientError::usage(problem, format!("this region has {}", known.join(", "))));
     }
     Ok(ProcessRecord::read(&folder.record(member)))
 }
 
-fn settings(folder: &DevFolder) -> Result<DevSettings, ClientError> {
-    DevSettings::read(folder)?.ok_or_else(|| {
+fn members(folder: &DevFolder) -> Result<Vec<(Member, Incarnation)>, ClientError> {
+    if !folder.exists() {
         let problem = format!("{} holds no development region", folder.root().display());
-        ClientError::state(problem, "make one with `twinkeep dev --data DIR`, or name its folder")
-    })
+        return Err(ClientError::state(
+            problem,
+            "make one with `twinkeep dev --data DIR`, or name its folder",
+        ));
+    }
+    setup::members(folder)
 }
 
 fn state(record: Option<ProcessRecord>) -> ProcessState {

@@ -42,15 +42,15 @@ impl Ports {
         loopback(self.base + 3 + 2 * offset(member))
     }
 
-    /// Every port of a region with `nodes` nodes.
-    pub fn all(self, nodes: u16) -> Vec<SocketAddr> {
-        let members = Member::all(nodes).flat_map(|member| [self.peer(member), self.health(member)]);
+    /// Every port of a region with these processes.
+    pub fn all(self, members: &[Member]) -> Vec<SocketAddr> {
+        let members = members.iter().flat_map(|member| [self.peer(*member), self.health(*member)]);
         [self.s3_plain(), self.s3_tls()].into_iter().chain(members).collect()
     }
 
     /// Fails when one of them is taken, naming the port and, where it can be seen, the process that has it.
-    pub fn check_free(self, nodes: u16) -> Result<(), ClientError> {
-        for address in self.all(nodes) {
+    pub fn check_free(self, members: &[Member]) -> Result<(), ClientError> {
+        for address in self.all(members) {
             if let Err(error) = TcpListener::bind(address) {
                 let holder = port_holder(address.port())
                     .map_or_else(|| error.to_string(), |holder| format!("by {holder}"));

@@ -24,7 +24,7 @@ const GATEWAY_ID: u16 = 1;
 pub struct DevSettings {
     /// Version of this file.
     pub schema_version: u32,
-    /// Storage nodes.
+    /// Storage nodes at the first start; later ones are in the region's descriptor.
     pub nodes: u16,
     /// Data groups.
     pub groups: u32,
@@ -47,11 +47,6 @@ impl DevSettings {
     /// The ports of the region.
     pub fn ports(&self) -> Result<Ports, ClientError> {
         Ports::new(self.port_base)
-    }
-
-    /// Every process of the region.
-    pub fn members(&self) -> impl Iterator<Item = Member> + use<> {
-        Member::all(self.nodes)
     }
 
     fn choose(found: Option<Self>, options: &DevOptions) -> Result<Self, ClientError> {
@@ -97,11 +92,28 @@ pub fn prepare(options: &DevOptions) -> Result<(DevFolder, DevSettings), ClientE
     if !folder.region().descriptor().exists() {
         region::init(folder.region().root(), &plan(&settings, ports), SystemTime::now())?;
     }
-    for member in settings.members() {
-        files::make_folder(&folder.member(member))?;
-        files::write(&folder.config(member), config_text(&folder, ports, member).as_bytes())?;
+    for (member, incarnation) in members(&folder)? {
+        prepare_member(&folder, ports, member, incarnation)?;
     }
     Ok((folder, settings))
+}
+
+/// Every process of the region as its descriptor has it now, the gateway last.
+pub(super) fn members(folder: &DevFolder) -> Result<Vec<(Member, Incarnation)>, ClientError> {
+    let descriptor = folder.region().read_descriptor()?;
+    let nodes = descriptor.nodes.iter().map(|node| (Member::Node(node.id.0), node.incarnation));
+    Ok(nodes.chain([(Member::Gateway, Incarnation(1))]).collect())
+}
+
+/// Makes a process's folder and writes its configuration.
+pub(super) fn prepare_member(
+    folder: &DevFolder,
+    ports: Ports,
+    member: Member,
+    incarnation: Incarnation,
+) -> Result<(), ClientError> {
+    files::make_folder(&folder.member(member))?;
+    files::write(&folder.config(member), config_text(folder, ports, member, incarnation).as_bytes())
 }
 
 fn plan(settings: &DevSettings, ports: Ports) -> RegionPlan {
@@ -123,9 +135,9 @@ fn plan(settings: &DevSettings, ports: Ports) -> RegionPlan {
 }
 
 /// A process's configuration, paths relative to its folder.
-fn config_text(folder: &DevFolder, ports: Ports, member: Member) -> String {
+fn config_text(folder: &DevFolder, ports: Ports, member: Member, incarnation: Incarnation) -> String {
     let (role, token) = match member {
-        Member::Node(id) => ("storage", TokenRole::Node { id: NodeId(id), incarnation: Incarnation(1) }),
+        Member::Node(id) => ("storage", TokenRole::Node { id: NodeId(id), incarnation }),
         Member::Gateway => ("gateway", TokenRole::Gateway { id: GATEWAY_ID }),
     };
     let token = folder.region().token(token);

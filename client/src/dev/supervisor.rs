@@ -5,8 +5,8 @@
 
 use super::process::wait_until;
 use super::{
-    Credentials, DevFolder, DevOptions, DevReady, DevSettings, Member, MemberReady, Ports, ProcessRecord,
-    ProcessState, find_store_node, health, prepare,
+    Credentials, DevFolder, DevOptions, DevReady, Member, MemberReady, Ports, ProcessRecord, ProcessState,
+    find_store_node, health, prepare, setup,
 };
 use crate::ClientError;
 use crate::admin::AdminClient;
@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// How often children and marks are looked at: a killed gateway is back before a client has tried twice.
 const TICK: Duration = Duration::from_millis(10);
@@ -51,13 +51,14 @@ pub fn run(
     let lock = lock(&DevFolder::new(&options.data))?;
     let program = find_store_node(options.store_node.as_deref())?;
     let (folder, settings) = prepare(&options)?;
-    end_leftovers(&folder, &settings)?;
     let ports = settings.ports()?;
-    ports.check_free(settings.nodes)?;
+    let members: Vec<Member> = setup::members(&folder)?.into_iter().map(|(member, _)| member).collect();
+    end_leftovers(&folder, &members)?;
+    ports.check_free(&members)?;
     if let Some(own) = ProcessRecord::of(std::process::id()) {
         own.write(&folder.supervisor())?;
     }
-    let mut supervisor = Supervisor::new(folder, settings, ports, program, ending);
+    let mut supervisor = Supervisor::new(folder, ports, program, ending, &members);
     let outcome = supervisor.serve(began, on_ready);
     supervisor.end_all();
     drop(lock);
@@ -66,11 +67,12 @@ pub fn run(
 
 struct Supervisor {
     folder: DevFolder,
-    settings: DevSettings,
     ports: Ports,
     program: PathBuf,
     ending: Arc<AtomicBool>,
     children: Vec<Supervised>,
+    /// When the descriptor was last written, as far as it was read.
+    described: Option<SystemTime>,
 }
 
 struct Supervised {
@@ -91,24 +93,14 @@ struct Running {
 impl Supervisor {
     fn new(
         folder: DevFolder,
-        settings: DevSettings,
         ports: Ports,
         program: PathBuf,
         ending: Arc<AtomicBool>,
+        members: &[Member],
     ) -> Self {
-        let now = Instant::now();
-        let children = settings
-            .members()
-            .map(|member| Supervised {
-                member,
-                running: None,
-                start_at: now,
-                backoff: BACKOFF.0,
-                failures: 0,
-                was_held: false,
-            })
-            .collect();
-        Self { folder, settings, ports, program, ending, children }
+        let children = members.iter().map(|member| Supervised::new(*member)).collect();
+        let described = modified(&folder);
+        Self { folder, ports, program, ending, children, described }
     }
 
     fn serve(
@@ -124,6 +116,7 @@ impl Supervisor {
         let credentials = Credentials::ensure(&self.folder, &client)?;
         on_ready(&self.describe(&deployment, &credentials, began))?;
         while !self.ending.load(Ordering::Relaxed) {
+            self.follow_descriptor()?;
             self.tick()?;
             std::thread::sleep(TICK);
         }
@@ -158,6 +151,28 @@ impl Supervisor {
             }
             std::thread::sleep(TICK);
         }
+    }
+
+    /// Nodes that were added are started, nodes that were removed are ended.
+    fn follow_descriptor(&mut self) -> Result<(), ClientError> {
+        let now = modified(&self.folder);
+        if now == self.described {
+            return Ok(());
+        }
+        let members = setup::members(&self.folder)?;
+        self.described = now;
+        for (member, incarnation) in &members {
+            setup::prepare_member(&self.folder, self.ports, *member, *incarnation)?;
+            if !self.children.iter().any(|child| child.member == *member) {
+                self.children.push(Supervised::new(*member));
+            }
+        }
+        let (stay, go) = std::mem::take(&mut self.children)
+            .into_iter()
+            .partition(|child| members.iter().any(|(member, _)| *member == child.member));
+        self.children = stay;
+        end(&self.folder, go);
+        Ok(())
     }
 
     /// Looks at every child once: reaps, starts, leaves alone.
@@ -206,19 +221,10 @@ impl Supervisor {
     }
 
     fn describe(&self, deployment: &Deployment, credentials: &Credentials, began: Instant) -> DevReady {
-        let mut members = self.children.iter().map(|child| MemberReady {
-            id: match child.member {
-                Member::Node(id) => id,
-                Member::Gateway => 1,
-            },
-            pid: child.running.as_ref().map_or(0, |running| running.record.pid),
-            data: self.folder.data(child.member),
-            log: self.folder.log(child.member),
-            peer_address: self.ports.peer(child.member).to_string(),
-            health_address: self.ports.health(child.member).to_string(),
+        let nodes = self.children.iter().filter_map(|child| match child.member {
+            Member::Node(id) => Some(self.describe_member(child.member, id)),
+            Member::Gateway => None,
         });
-        let nodes = members.by_ref().take(usize::from(self.settings.nodes)).collect();
-        let gateway = members.next().expect("the gateway follows the nodes in `Member::all`");
         DevReady {
             schema_version: 1,
             endpoint: format!("http://{}", self.ports.s3_plain()),
@@ -229,8 +235,8 @@ impl Supervisor {
             region: deployment.descriptor.region.clone(),
             data: self.folder.root().to_owned(),
             supervisor_pid: std::process::id(),
-            gateway,
-            nodes,
+            gateway: self.describe_member(Member::Gateway, 1),
+            nodes: nodes.collect(),
             started_in_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
         }
     }
@@ -243,28 +249,57 @@ impl Supervisor {
         ClientError::state(problem, format!("the whole log is {}", log.display()))
     }
 
-    /// Ends all children: SIGTERM, then SIGKILL for those that do not listen in time.
+    fn describe_member(&self, member: Member, id: u16) -> MemberReady {
+        let child = self.children.iter().find(|child| child.member == member);
+        MemberReady {
+            id,
+            pid: child.and_then(|child| child.running.as_ref()).map_or(0, |running| running.record.pid),
+            data: self.folder.data(member),
+            log: self.folder.log(member),
+            peer_address: self.ports.peer(member).to_string(),
+            health_address: self.ports.health(member).to_string(),
+        }
+    }
+
     fn end_all(&mut self) {
-        let mut running: Vec<Running> =
-            self.children.iter_mut().filter_map(|child| child.running.take()).collect();
-        for child in &running {
-            let _ = child.record.signal(Signal::TERM);
-            // one that is halted could not hear it
-            let _ = child.record.signal(Signal::CONT);
-        }
-        let ended = wait_until(END_TIMEOUT, || {
-            running.iter_mut().all(|child| matches!(child.child.try_wait(), Ok(Some(_))))
-        });
-        for child in &mut running {
-            if !ended {
-                let _ = child.child.kill();
-            }
-            let _ = child.child.wait();
-        }
-        for member in self.settings.members() {
-            let _ = std::fs::remove_file(self.folder.record(member));
-        }
+        end(&self.folder, std::mem::take(&mut self.children));
         let _ = std::fs::remove_file(self.folder.supervisor());
+    }
+}
+
+impl Supervised {
+    fn new(member: Member) -> Self {
+        let start_at = Instant::now();
+        Self { member, running: None, start_at, backoff: BACKOFF.0, failures: 0, was_held: false }
+    }
+}
+
+fn modified(folder: &DevFolder) -> Option<SystemTime> {
+    std::fs::metadata(folder.region().descriptor()).and_then(|file| file.modified()).ok()
+}
+
+/// Ends children: SIGTERM, then SIGKILL for those that do not listen in time.
+fn end(folder: &DevFolder, mut children: Vec<Supervised>) {
+    for running in children.iter().filter_map(|child| child.running.as_ref()) {
+        let _ = running.record.signal(Signal::TERM);
+        // one that is halted could not hear it
+        let _ = running.record.signal(Signal::CONT);
+    }
+    let mut running: Vec<&mut Child> = children
+        .iter_mut()
+        .filter_map(|child| child.running.as_mut())
+        .map(|running| &mut running.child)
+        .collect();
+    let ended =
+        wait_until(END_TIMEOUT, || running.iter_mut().all(|child| matches!(child.try_wait(), Ok(Some(_)))));
+    for child in running {
+        if !ended {
+            let _ = child.kill();
+        }
+        let _ = child.wait();
+    }
+    for child in &children {
+        let _ = std::fs::remove_file(folder.record(child.member));
     }
 }
 
@@ -297,8 +332,8 @@ fn lock(folder: &DevFolder) -> Result<File, ClientError> {
 
 /// Ends what a supervisor that was killed could not end (children halted by SIGSTOP do not see their pipe close), and
 /// forgets what it held: every process starts anew.
-fn end_leftovers(folder: &DevFolder, settings: &DevSettings) -> Result<(), ClientError> {
-    for member in settings.members() {
+fn end_leftovers(folder: &DevFolder, members: &[Member]) -> Result<(), ClientError> {
+    for &member in members {
         if let Some(record) = ProcessRecord::read(&folder.record(member)) {
             record.signal(Signal::KILL)?;
             record.wait_for(ProcessState::Ended, END_TIMEOUT);

@@ -49,7 +49,8 @@ pub struct RegionDescriptor {
     pub groups: u32,
     /// Copies inside the region, [`REPLICATION_FACTOR`].
     pub replication: u8,
-    /// The nodes that form the region at its first start.
+    /// The nodes that formed the region at its first start, in their first incarnation. History: they stay here when
+    /// they are removed, and no other node or incarnation ever forms the region anew.
     pub initial_members: Vec<NodeId>,
     /// How fast the groups notice a lost leader.
     #[serde(default)]
@@ -160,12 +161,6 @@ pub enum DescriptorError {
         /// The address found.
         value: String,
     },
-    /// A first member that is not among the nodes.
-    #[error("initial member {node} is not among the nodes")]
-    Member {
-        /// The member.
-        node: NodeId,
-    },
     /// Timings under which a healthy leader would be deposed.
     #[error("timings must obey 2 x heartbeat_ms <= election_min_ms < election_max_ms, and heartbeat_ms >= 5")]
     Timings,
@@ -213,9 +208,6 @@ impl RegionDescriptor {
         }
         let mut members = BTreeSet::new();
         for &node in &self.initial_members {
-            if !ids.contains(&node) {
-                return Err(DescriptorError::Member { node });
-            }
             check_unique("initial member", node, members.insert(node))?;
         }
         Ok(())

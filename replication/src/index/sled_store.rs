@@ -4,7 +4,10 @@
 //! durable, and never syncs the files of large values. `flush` here syncs them itself. sled gives up by panicking in
 //! places: a panic becomes [`IndexError::Damaged`], and the caller rebuilds.
 
-use super::{Batch, Index, IndexError, Row, RowBytes, Rows};
+use super::{
+    Batch, Index, IndexError, Row, RowBytes, Rows,
+    generation::{GenerationFile, disk},
+};
 use std::{
     collections::HashSet,
     ffi::OsString,
@@ -48,7 +51,17 @@ struct Shared {
     directory: PathBuf,
     /// Files of large values that were synced before: sled never changes one once it is written.
     synced_blobs: Mutex<HashSet<OsString>>,
+    flushed: Mutex<Flushed>,
 }
+
+/// How often the store was flushed, by its own account and by the file's.
+struct Flushed {
+    file: GenerationFile,
+    count: u64,
+}
+
+/// The store's own account of it, in the tree that belongs to no group.
+const FLUSHED: &[u8] = b"generation";
 
 impl SledStore {
     /// Opens the database in `directory`, or makes one.
@@ -63,7 +76,20 @@ impl SledStore {
                 .mode(sled::Mode::LowSpace)
                 .open()
         })?;
-        let shared = Shared { database, directory: directory.to_owned(), synced_blobs: Mutex::default() };
+        let (file, flushed) = GenerationFile::open(directory)?;
+        let count = match guarded("get", || database.get(FLUSHED))? {
+            Some(value) => {
+                let count = value.as_ref().try_into().map(u64::from_le_bytes);
+                count.map_err(|_| IndexError::Damaged { operation: "read the generation", source: None })?
+            }
+            None => 0,
+        };
+        if count < flushed {
+            return Err(IndexError::WentBack { flushed, found: count });
+        }
+        let flushed = Mutex::new(Flushed { file, count });
+        let (directory, synced_blobs) = (directory.to_owned(), Mutex::default());
+        let shared = Shared { database, directory, synced_blobs, flushed };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -80,10 +106,16 @@ impl SledStore {
 
     /// When it returns, everything written before to any group survives a power cut.
     pub fn flush(&self) -> Result<(), IndexError> {
+        let mut flushed = self.shared.flushed.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = flushed.count + 1;
+        guarded("count a flush", || self.shared.database.insert(FLUSHED, &count.to_le_bytes()))?;
         guarded("flush", || self.shared.database.flush())?;
         self.sync_blobs()?;
         sync(&self.shared.directory.join("db"))?;
-        sync(&self.shared.directory)
+        sync(&self.shared.directory)?;
+        flushed.file.write(count)?;
+        flushed.count = count;
+        Ok(())
     }
 
     fn sync_blobs(&self) -> Result<(), IndexError> {
@@ -176,8 +208,4 @@ fn guarded<T>(operation: &'static str, run: impl FnOnce() -> sled::Result<T>) ->
 
 fn sync(path: &Path) -> Result<(), IndexError> {
     File::open(path).and_then(|file| file.sync_all()).map_err(|e| disk("sync", path, e))
-}
-
-fn disk(operation: &'static str, path: &Path, source: std::io::Error) -> IndexError {
-    IndexError::Disk { operation, path: path.to_owned(), source }
 }

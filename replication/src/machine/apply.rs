@@ -42,6 +42,9 @@ impl<I: Index> Machine<I> {
     /// Applies entries, which follow what was applied before, and gives each one's outcome (`Done` for those that
     /// carry no command). Either all of them are applied or none.
     pub fn apply(&mut self, entries: &[AppliedEntry]) -> Result<Vec<Outcome>, MachineError> {
+        if self.installing {
+            return Err(MachineError::Installing);
+        }
         let Some(last) = entries.last() else { return Ok(Vec::new()) };
         let mut applying = Applying {
             transaction: Transaction::new(&self.index),
@@ -83,8 +86,7 @@ impl<I: Index> Machine<I> {
         if revision != self.state.revision {
             transaction.put(&key::REVISION, &revision.0.to_le_bytes());
         }
-        let live = self.write(transaction.into_changes())?;
-        self.note_live(live);
+        self.write(transaction.into_changes())?;
         self.state.window.absorb(window);
         self.state.applied = Some(last.position);
         self.state.membership = membership.or(self.state.membership.take());

@@ -18,7 +18,6 @@ pub(crate) mod table {
     pub(crate) const LIVENESS: u8 = 0x09;
     pub(crate) const SYSTEM: u8 = 0x0A;
     pub(crate) const OUTCOME: u8 = 0x0B;
-    /// Last, so that a copy made in key order is only taken for a whole one when it is.
     pub(crate) const META: u8 = 0xF0;
 }
 
@@ -28,7 +27,7 @@ const TERMINATOR: [u8; 2] = [0, 0];
 /// Table byte and bucket id, which come before a name.
 const NAME_START: usize = 9;
 
-/// Of meta rows.
+/// The row without which an index is no whole state.
 pub(crate) const FORMAT: [u8; 2] = [table::META, 0];
 pub(crate) const APPLIED: [u8; 2] = [table::META, 1];
 pub(crate) const MEMBERSHIP: [u8; 2] = [table::META, 2];

@@ -44,3 +44,19 @@ impl Place {
         })
     }
 }
+
+impl From<crate::log::Place> for Place {
+    fn from(place: crate::log::Place) -> Self {
+        let segment = u32::try_from(place.segment.0).expect("2^32 segments of 64 MiB are 256 PiB of writes");
+        let crate::log::Place { offset, head_length, body_length, body_crc, .. } = place;
+        Self { segment, offset: u64::from(offset), head_length, body_length, body_crc }
+    }
+}
+
+impl From<Place> for crate::log::Place {
+    fn from(place: Place) -> Self {
+        let Place { segment, offset, head_length, body_length, body_crc } = place;
+        let offset = u32::try_from(offset).expect("a segment is at most 2 GiB");
+        Self { segment: crate::log::SegmentId(u64::from(segment)), offset, head_length, body_length, body_crc }
+    }
+}

@@ -20,6 +20,9 @@ const CHUNKS_MAX: u32 = 4;
 impl<I: Index> Machine<I> {
     /// Answers a query from what is applied. The bodies at the places belong to the answer, one after another.
     pub fn query(&self, query: &Query) -> Result<(Answer, Vec<Place>), MachineError> {
+        if self.installing {
+            return Err(MachineError::Installing);
+        }
         let answer = match query {
             Query::Version { bucket, key, which, body } => {
                 return self.version(Name { bucket: *bucket, object: key.as_bytes() }, *which, *body);

@@ -37,7 +37,7 @@ impl<I: Index> Machine<I> {
     }
 
     /// Lets rows point to the copies of records, unless they point elsewhere by now; says how many do. The old
-    /// segment may go once the index is flushed.
+    /// segment may go once the index is flushed and no snapshot is open.
     pub fn relocate(&mut self, moves: &[Move<'_>]) -> Result<usize, MachineError> {
         let mut transaction = Transaction::new(&self.index);
         let mut moved = 0;
@@ -53,19 +53,8 @@ impl<I: Index> Machine<I> {
             transaction.hold(to);
             moved += 1;
         }
-        let live = self.write(transaction.into_changes())?;
-        self.note_live(live);
+        self.write(transaction.into_changes())?;
         Ok(moved)
-    }
-
-    pub(super) fn note_live(&mut self, live: Vec<(u32, u64)>) {
-        for (segment, bytes) in live {
-            if bytes == 0 {
-                self.state.liveness.remove(&segment);
-            } else {
-                self.state.liveness.insert(segment, bytes);
-            }
-        }
     }
 }
 
@@ -82,7 +71,7 @@ fn body_row(operation: &Operation, index: u64) -> Option<Vec<u8>> {
 }
 
 /// The place in a row, if it is one that can hold a place.
-pub(super) fn place_in(row_key: &[u8], value: RowBytes) -> Result<Option<Place>, MachineError> {
+fn place_in(row_key: &[u8], value: RowBytes) -> Result<Option<Place>, MachineError> {
     Ok(match row_key.first() {
         Some(&key::table::CHUNK) => Some(row::read("chunk row", value, Place::decode)?),
         Some(&key::table::VERSION) => VersionRow::decode(value)?.place,

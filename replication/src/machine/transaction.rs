@@ -91,6 +91,19 @@ pub(crate) struct Merged<'a> {
     changes: Peekable<btree_map::Range<'a, RowBytes, Option<RowBytes>>>,
 }
 
+impl<'a> Merged<'a> {
+    pub(crate) fn new(
+        index: &'a impl Index,
+        changes: &'a BTreeMap<RowBytes, Option<RowBytes>>,
+        range: Range<&[u8]>,
+    ) -> Self {
+        let bounds = (Bound::Included(range.start), Bound::Excluded(range.end));
+        let changes =
+            if range.start < range.end { changes.range::<[u8], _>(bounds) } else { Default::default() };
+        Self { base: index.scan(range, true).peekable(), changes: changes.peekable() }
+    }
+}
+
 impl Iterator for Merged<'_> {
     type Item = Result<Row, IndexError>;
 

@@ -224,6 +224,11 @@ impl FrameReader {
         self.bare_only = false;
     }
 
+    /// Whether it is this end that lets a body wait.
+    pub(super) fn waits_for_room(&self) -> bool {
+        self.stage == Stage::Admission
+    }
+
     /// The next frame. `admit` is asked for room once per body, with its length.
     pub(super) fn poll<S: AsyncBufRead + Unpin>(
         &mut self,

@@ -3,7 +3,7 @@
 //! It stops reading while too much is running or waiting to be written, so a peer that floods, or does not read, slows
 //! only itself. On shutdown it reads no more, finishes what runs, and closes.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::Ordering::Relaxed;
@@ -62,8 +62,10 @@ pub(super) struct Session {
     writer: FrameWriter,
     clocks: Clocks,
     outbox: Arc<Outbox>,
-    running: HashSet<u64>,
-    streams: HashMap<u64, mpsc::Sender<IncomingEvent>>,
+    /// Calls whose handler is not done, and whether the opener still wants the answer.
+    running: HashMap<u64, bool>,
+    /// Streams whose handler is not done; `None` once the opener gave up.
+    streams: HashMap<u64, Option<mpsc::Sender<IncomingEvent>>>,
     bodies: PollSemaphore,
     bodies_units_max: u32,
     admitted: Option<OwnedSemaphorePermit>,
@@ -103,7 +105,7 @@ impl Session {
             writer,
             clocks: Clocks::new(options),
             outbox: Arc::default(),
-            running: HashSet::new(),
+            running: HashMap::new(),
             streams: HashMap::new(),
             bodies,
             bodies_units_max: u32::try_from(options.bodies_bytes / UNIT_BYTES).unwrap_or(u32::MAX).max(1),
@@ -119,7 +121,7 @@ impl Session {
         let serving = std::future::poll_fn(|context| self.poll(context, &mut inline, answer, false));
         let mut ended = shared.stop.run_until_cancelled(serving).await;
         if ended.is_none() {
-            self.streams.clear();
+            self.streams.values_mut().for_each(|stream| *stream = None);
             let draining = std::future::poll_fn(|context| self.poll(context, &mut inline, answer, true));
             ended = shared.abandon.run_until_cancelled(draining).await;
         }
@@ -191,7 +193,9 @@ impl Session {
         for _ in 0..FRAMES_PER_TURN {
             self.held_back = !self.may_read();
             if self.held_back {
-                self.clocks.heard = true; // it is us who do not listen
+                // it is this end that does not listen
+                self.clocks.heard = true;
+                self.reader.stuck_since = None;
                 return Ok(false);
             }
             let (bodies, admitted, most) = (&mut self.bodies, &mut self.admitted, self.bodies_units_max);
@@ -218,7 +222,10 @@ impl Session {
                 }
                 Poll::Ready(Err(ReadError::Closed)) => return Err("closed by the other end".into()),
                 Poll::Ready(Err(error)) => return Err(error.to_string()),
-                Poll::Pending => return Ok(false),
+                Poll::Pending => {
+                    self.clocks.heard |= self.reader.waits_for_room();
+                    return Ok(false);
+                }
             }
         }
         Ok(true)
@@ -242,7 +249,7 @@ impl Session {
         }
         match header.frame_type {
             FrameType::Request => {
-                if call == 0 || !self.running.insert(call) {
+                if call == 0 || self.running.insert(call, true).is_some() {
                     return Err("a call number twice".into());
                 }
                 self.shared.counters.class(self.class).calls_in_flight.fetch_add(1, Relaxed);
@@ -256,8 +263,9 @@ impl Session {
             }
             FrameType::StreamEnd => self.pass_on(call, IncomingEvent::End)?,
             FrameType::Cancel => {
-                self.finish_call(call);
-                self.streams.remove(&call);
+                // both stay counted until their handlers are done
+                self.running.entry(call).and_modify(|wanted| *wanted = false);
+                self.streams.entry(call).and_modify(|stream| *stream = None);
             }
             FrameType::Ping => self.writer.push(Outgoing::bare(FrameType::Pong, self.class, 0, call)),
             other => return Err(format!("unexpected frame {other:?}")),
@@ -276,7 +284,7 @@ impl Session {
         }
         // the opener keeps to its window; one more for the end
         let (sender, events) = mpsc::channel(STREAM_ITEMS_MAX + 1);
-        self.streams.insert(call, sender);
+        self.streams.insert(call, Some(sender));
         let (shared, from, class) = (self.shared.clone(), self.from.clone(), self.class);
         let outbox = self.outbox.clone();
         let incoming = IncomingStream::new(outbox.clone(), class, kind, call, events);
@@ -296,7 +304,7 @@ impl Session {
 
     fn pass_on(&mut self, call: u64, event: IncomingEvent) -> Result<(), String> {
         // a stream whose handler is done drops what still comes
-        match self.streams.get(&call).map(|stream| stream.try_send(event)) {
+        match self.streams.get(&call).and_then(Option::as_ref).map(|stream| stream.try_send(event)) {
             Some(Err(mpsc::error::TrySendError::Full(_))) => Err("a stream beyond its window".into()),
             _ => Ok(()),
         }
@@ -304,24 +312,23 @@ impl Session {
 
     fn queue_answer(&mut self, frame: Outgoing) {
         match frame.frame_type {
-            FrameType::Reply if !self.finish_call(frame.call) => return, // cancelled
-            FrameType::ReplyError | FrameType::StreamEnd => {
-                let known = self.finish_call(frame.call) | self.streams.remove(&frame.call).is_some();
-                if !known {
-                    return;
+            FrameType::Reply | FrameType::ReplyError | FrameType::StreamEnd => {
+                let of_stream = self.streams.remove(&frame.call).flatten().is_some();
+                if self.finish_call(frame.call) || of_stream {
+                    self.writer.push(frame);
                 }
             }
-            _ => {}
+            _ => self.writer.push(frame),
         }
-        self.writer.push(frame);
     }
 
+    /// Whether the answer is wanted.
     fn finish_call(&mut self, call: u64) -> bool {
-        let known = self.running.remove(&call);
-        if known {
+        let wanted = self.running.remove(&call);
+        if wanted.is_some() {
             self.shared.counters.class(self.class).calls_in_flight.fetch_sub(1, Relaxed);
         }
-        known
+        wanted.unwrap_or(false)
     }
 
     fn forget(&mut self) {

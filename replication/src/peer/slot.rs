@@ -47,6 +47,8 @@ pub(super) struct Slot {
 struct State {
     connection: Connection,
     failures: u32,
+    /// Grows with every reset, so that a connect begun before it cannot put its outcome here.
+    generation: u64,
 }
 
 type Outcome = Option<Result<Arc<Link>, Arc<str>>>;
@@ -86,7 +88,7 @@ impl Slot {
                 Connection::Up(_) | Connection::Waiting { .. } | Connection::Idle => {
                     let address = address.ok_or_else(|| unreachable("no address is known for this node"))?;
                     let (sender, outcome) = watch::channel(None);
-                    let connecting = self.clone().run(common.clone(), address, sender);
+                    let connecting = self.clone().run(common.clone(), address, state.generation, sender);
                     if common.stop.is_cancelled() {
                         return Err(unreachable("shutting down"));
                     }
@@ -107,14 +109,24 @@ impl Slot {
 
     /// Drops the connection, and any wait, so that the next call starts afresh.
     pub(super) fn reset(&self) {
-        let connection = std::mem::take(&mut *self.lock()).connection;
+        let mut state = self.lock();
+        let generation = state.generation + 1;
+        let State { connection, .. } =
+            std::mem::replace(&mut *state, State { generation, ..State::default() });
+        drop(state);
         if let Connection::Up(link) = connection {
             link.close(std::iter::empty());
         }
     }
 
     /// Connects, then drives the connection to its end.
-    async fn run(self: Arc<Self>, common: Arc<Common>, address: SocketAddr, outcome: watch::Sender<Outcome>) {
+    async fn run(
+        self: Arc<Self>,
+        common: Arc<Common>,
+        address: SocketAddr,
+        generation: u64,
+        outcome: watch::Sender<Outcome>,
+    ) {
         let options = common.options;
         let connected = tokio::select! {
             connected = timeout(options.handshake, self.connect(&common, address)) => {
@@ -129,13 +141,16 @@ impl Slot {
             Err(reason) => {
                 tracing::debug!(node = %self.node, %address, class = self.class.name(), %reason, "connect failed");
                 let reason: Arc<str> = reason.into();
-                self.failed(&options, reason.clone());
+                self.failed(&options, generation, reason.clone());
                 outcome.send_replace(Some(Err(reason)));
                 return;
             }
         };
+        if !self.connected(generation, &link) {
+            outcome.send_replace(Some(Err("the address changed".into())));
+            return;
+        }
         counters.connects.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        *self.lock() = State { connection: Connection::Up(link.clone()), failures: 0 };
         outcome.send_replace(Some(Ok(link.clone())));
         drop(outcome);
         let mut driver = Driver::new(link, stream, reader, options);
@@ -203,8 +218,20 @@ impl Slot {
         }
     }
 
-    fn failed(&self, options: &PeerOptions, reason: Arc<str>) {
+    fn connected(&self, generation: u64, link: &Arc<Link>) -> bool {
         let mut state = self.lock();
+        let current = state.generation == generation;
+        if current {
+            *state = State { connection: Connection::Up(link.clone()), failures: 0, generation };
+        }
+        current
+    }
+
+    fn failed(&self, options: &PeerOptions, generation: u64, reason: Arc<str>) {
+        let mut state = self.lock();
+        if state.generation != generation {
+            return;
+        }
         let wait = backoff(options, state.failures);
         state.failures = state.failures.saturating_add(1);
         state.connection = Connection::Waiting { until: Instant::now() + wait, reason };

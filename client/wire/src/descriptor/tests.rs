@@ -65,7 +65,7 @@ fn every_contradiction_in_a_descriptor_is_named() {
         (|r| r.nodes[1].peer_address = "node".into(), "HOST:PORT"),
         (|r| r.nodes[1].peer_address = r.nodes[0].peer_address.clone(), "address"),
         (|r| r.nodes[2].zone = String::new(), "zone"),
-        (|r| r.initial_members[0] = NodeId(9), "member 9"),
+        (|r| r.initial_members[0] = NodeId(2), "initial member 2"),
         (|r| r.timings.heartbeat_ms = 80, "heartbeat_ms"),
     ];
     for (spoil, word) in cases {

@@ -164,6 +164,7 @@ async fn an_answer_that_comes_too_late_is_dropped_and_frees_its_place() {
     let options = PeerOptions { calls_in_flight: 1, ..PeerOptions::default() };
     let mut rig = Rig::new(PeerOptions::default()).await;
     let peers = rig.peers(PeerRole::Node(CLIENT), options);
+    assert!(ask(&peers, PeerClass::Admin, ECHO, "connects").await.is_ok());
     let late = peers
         .call(SERVER, PeerClass::Admin, GATED, Bytes::new(), Vec::new(), Duration::from_millis(200))
         .await;
@@ -172,6 +173,20 @@ async fn an_answer_that_comes_too_late_is_dropped_and_frees_its_place() {
     assert_eq!(ask(&peers, PeerClass::Admin, ECHO, "next").await.unwrap().head, "next");
     rig.gate.add_permits(1);
     assert_eq!(ask(&peers, PeerClass::Admin, ECHO, "last").await.unwrap().head, "last");
+}
+
+#[tokio::test]
+async fn a_call_given_up_counts_until_its_handler_is_done() {
+    let mut rig = Rig::new(PeerOptions { calls_running: 1, ..PeerOptions::default() }).await;
+    let peers = rig.node();
+    assert!(ask(&peers, PeerClass::Admin, ECHO, "connects").await.is_ok());
+    let soon = Duration::from_millis(100);
+    let briefly = |kind| peers.call(SERVER, PeerClass::Admin, kind, Bytes::new(), Vec::new(), soon);
+    assert_eq!(briefly(GATED).await, Err(CallError::TimedOut));
+    rig.arrived().await;
+    assert_eq!(briefly(ECHO).await, Err(CallError::TimedOut), "no second handler beside the first");
+    rig.gate.add_permits(1);
+    assert!(ask(&peers, PeerClass::Admin, ECHO, "").await.is_ok());
 }
 
 #[tokio::test]

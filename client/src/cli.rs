@@ -1,0 +1,145 @@
+//! The `twinkeep` command line: what it takes, and from there to the library.
+//!
+//! Conventions: results on standard output, everything else on standard error; `--json` gives one object with
+//! `schema_version` (errors too); exit codes 0 ok, 1 failed, 2 usage, 3 degraded, 4 unreachable, 5 denied.
+
+mod access;
+mod check;
+mod dev;
+mod env;
+mod init;
+mod jobs;
+mod node;
+mod output;
+mod status;
+
+use crate::ClientError;
+use crate::deployment::Deployment;
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use output::Output;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Twinkeep: an S3-compatible object store that keeps every object three times, encrypted.
+#[derive(Debug, Parser)]
+#[command(name = "twinkeep", version, max_term_width = 100, after_help = EXIT_CODES)]
+struct Arguments {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 ok, 1 failed, 2 usage, 3 degraded, 4 unreachable, 5 denied.";
+
+#[derive(Debug, Args)]
+struct Common {
+    /// The folder that `twinkeep dev` or `twinkeep init` made
+    #[arg(long, global = true, value_name = "DIR", env = "TWINKEEP_DATA")]
+    data: Option<PathBuf>,
+    /// Ask this process instead of those in the descriptor
+    #[arg(long, global = true, value_name = "HOST:PORT", env = "TWINKEEP_ADMIN")]
+    admin: Option<String>,
+    /// The operator's identity to ask under, with --admin
+    #[arg(long, global = true, value_name = "DIR", env = "TWINKEEP_IDENTITY")]
+    identity: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a whole region on this machine, for development
+    Dev(dev::DevArguments),
+    /// Make a region: authority, certificates, root key, join tokens
+    Init(init::InitArguments),
+    /// Show nodes, groups, leaders, capacity and under-replication
+    Status(status::StatusArguments),
+    /// Say what is wrong with an installation and what to do
+    Check(check::CheckArguments),
+    /// Explain a code of `check`
+    Explain {
+        /// The code, such as TK-C001
+        code: String,
+    },
+    /// Principals
+    #[command(subcommand)]
+    User(access::UserCommand),
+    /// Access keys and the tenant key
+    #[command(subcommand)]
+    Key(access::KeyCommand),
+    /// Rights on buckets
+    #[command(subcommand)]
+    Grant(access::GrantCommand),
+    /// Storage nodes of a live region
+    #[command(subcommand)]
+    Node(node::NodeCommand),
+    /// Read and check everything stored, and repair from good copies
+    Scrub(jobs::ScrubArguments),
+    /// Free mostly-dead segments now
+    Gc(jobs::GcArguments),
+    /// Print what S3 clients need, as shell exports or an AWS profile
+    Env(env::EnvArguments),
+    /// Print a completion script
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+impl Common {
+    fn deployment(&self) -> Result<Deployment, ClientError> {
+        Deployment::resolve(self.data.as_deref(), self.admin.as_deref(), self.identity.as_deref())
+    }
+}
+
+/// Runs the command line of this process.
+pub fn run() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // help and version are no errors; a closed pipe is none either
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let output = Output::new(arguments.common.json);
+    match dispatch(&arguments, &output) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => output.failure(&error),
+    }
+}
+
+fn dispatch(arguments: &Arguments, output: &Output) -> Result<(), ClientError> {
+    let common = &arguments.common;
+    match &arguments.command {
+        Command::Dev(arguments) => dev::run(common, arguments, output),
+        Command::Init(arguments) => init::run(arguments, output),
+        Command::Status(arguments) => status::run(common, arguments, output),
+        Command::Check(arguments) => check::run(common, arguments, output),
+        Command::Explain { code } => check::explain(code, output),
+        Command::User(command) => access::user(common, command, output),
+        Command::Key(command) => access::key(common, command, output),
+        Command::Grant(command) => access::grant(common, command, output),
+        Command::Node(command) => node::run(common, command, output),
+        Command::Scrub(arguments) => jobs::scrub(common, arguments, output),
+        Command::Gc(arguments) => jobs::gc(common, arguments, output),
+        Command::Env(arguments) => env::run(common, arguments, output),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Arguments::command(), "twinkeep", &mut script);
+            output.text(&String::from_utf8_lossy(&script))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_tree_holds_together() {
+        Arguments::command().debug_assert();
+    }
+}

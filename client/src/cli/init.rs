@@ -1,0 +1,168 @@
+//! `twinkeep init`: makes a region's folder and says what goes where.
+
+use super::output::Output;
+use crate::region::{self, GatewayPlan, NodePlan, RegionFolder, RegionPlan, RootPlan};
+use crate::{ClientError, files};
+use clap::Args;
+use serde::Serialize;
+use std::fmt::Write;
+use std::path::PathBuf;
+use std::time::SystemTime;
+use wire::descriptor::{RaftTimings, TokenRole};
+use zeroize::Zeroizing;
+
+/// Where `init` looks for the passphrase of the root key.
+const PASSPHRASE_VARIABLE: &str = "TWINKEEP_ROOT_PASSPHRASE";
+
+#[derive(Debug, Args)]
+pub(super) struct InitArguments {
+    /// The folder to make
+    folder: PathBuf,
+    /// The region's name, also the S3 region; an invented one
+    #[arg(long, value_name = "NAME", default_value = "twin-1")]
+    region: String,
+    /// The environment: production, test and the like
+    #[arg(long, value_name = "NAME")]
+    environment: String,
+    /// A storage node; repeat for each, at least three
+    #[arg(long, value_name = "ID=HOST:PORT[,zone=Z]", required = true, value_parser = NodePlan::parse)]
+    node: Vec<NodePlan>,
+    /// A gateway apart from the nodes; without any, every node is a gateway too
+    #[arg(long, value_name = "ID=HOST:PORT", value_parser = GatewayPlan::parse)]
+    gateway: Vec<GatewayPlan>,
+    /// Data groups, a power of two, fixed for good [default: 64 up to 6 nodes, 256 up to 30, then 1024]
+    #[arg(long, value_name = "COUNT")]
+    groups: Option<u32>,
+    /// A further name or address for the S3 certificate; repeat for each
+    #[arg(long, value_name = "NAME")]
+    s3_name: Vec<String>,
+    /// The file with the root key's passphrase [default: TWINKEEP_ROOT_PASSPHRASE, else one is generated]
+    #[arg(long, value_name = "FILE", conflicts_with = "pkcs11")]
+    passphrase_file: Option<PathBuf>,
+    /// Make no root key: it lives in a PKCS#11 token
+    #[arg(long)]
+    pkcs11: bool,
+    /// How often a leader is heard from, milliseconds
+    #[arg(long, value_name = "MS", default_value_t = RaftTimings::default().heartbeat_ms)]
+    heartbeat_ms: u32,
+    /// Silence after which the first follower stands for election, milliseconds
+    #[arg(long, value_name = "MS", default_value_t = RaftTimings::default().election_min_ms)]
+    election_min_ms: u32,
+    /// Silence after which every follower has stood, milliseconds
+    #[arg(long, value_name = "MS", default_value_t = RaftTimings::default().election_max_ms)]
+    election_max_ms: u32,
+}
+
+#[derive(Serialize)]
+struct InitReport {
+    folder: PathBuf,
+    deployment: String,
+    environment: String,
+    region: String,
+    groups: u32,
+    tokens: Vec<TokenReport>,
+    ca_file: PathBuf,
+    root_key: Option<PathBuf>,
+    generated_passphrase: Option<PathBuf>,
+}
+
+#[derive(Serialize)]
+struct TokenReport {
+    member: String,
+    peer_address: String,
+    file: PathBuf,
+}
+
+pub(super) fn run(arguments: &InitArguments, output: &Output) -> Result<(), ClientError> {
+    let folder =
+        std::path::absolute(&arguments.folder).map_err(ClientError::file("finding", &arguments.folder))?;
+    let plan = RegionPlan {
+        region: arguments.region.clone(),
+        environment: arguments.environment.clone(),
+        groups: arguments.groups,
+        nodes: arguments.node.clone(),
+        gateways: arguments.gateway.clone(),
+        s3_names: arguments.s3_name.clone(),
+        timings: RaftTimings {
+            heartbeat_ms: arguments.heartbeat_ms,
+            election_min_ms: arguments.election_min_ms,
+            election_max_ms: arguments.election_max_ms,
+        },
+        root: root_plan(arguments)?,
+    };
+    let descriptor = region::init(&folder, &plan, SystemTime::now())?;
+    let made = RegionFolder::new(&folder);
+    let nodes = descriptor.nodes.iter().map(|node| {
+        (TokenRole::Node { id: node.id, incarnation: node.incarnation }, node.peer_address.clone())
+    });
+    let gateways = descriptor.gateways.iter();
+    let gateways = gateways.map(|it| (TokenRole::Gateway { id: it.id }, it.peer_address.clone()));
+    let tokens = nodes.chain(gateways).map(|(role, peer_address)| TokenReport {
+        member: role.to_string(),
+        peer_address,
+        file: made.token(role),
+    });
+    let report = InitReport {
+        deployment: descriptor.deployment.to_string(),
+        environment: descriptor.environment.clone(),
+        region: descriptor.region.clone(),
+        groups: descriptor.groups,
+        tokens: tokens.collect(),
+        ca_file: made.authority_certificate(),
+        root_key: Some(made.root_key()).filter(|path| path.exists()),
+        generated_passphrase: Some(made.root_passphrase()).filter(|path| path.exists()),
+        folder,
+    };
+    output.either(&report, || page(&report))
+}
+
+fn root_plan(arguments: &InitArguments) -> Result<RootPlan, ClientError> {
+    if arguments.pkcs11 {
+        return Ok(RootPlan::Hardware);
+    }
+    let passphrase = match &arguments.passphrase_file {
+        Some(path) => Some(Zeroizing::new(files::read(path)?.trim_end_matches(['\r', '\n']).to_owned())),
+        None => std::env::var(PASSPHRASE_VARIABLE).ok().map(Zeroizing::new),
+    };
+    match passphrase {
+        Some(passphrase) if passphrase.is_empty() => Err(ClientError::usage(
+            "the passphrase is empty",
+            "give one, or leave it out to have one generated",
+        )),
+        Some(passphrase) => Ok(RootPlan::Passphrase(passphrase)),
+        None => Ok(RootPlan::GeneratedPassphrase),
+    }
+}
+
+fn page(report: &InitReport) -> String {
+    let folder = report.folder.display();
+    let mut text = format!(
+        "Region {} ({}) is made in {folder}: {} data groups, deployment {}.\n\nWhat goes where:\n",
+        report.region, report.environment, report.groups, report.deployment
+    );
+    for token in &report.tokens {
+        let _ = writeln!(
+            text,
+            "  {:10} {}  ->  its join_token_file on {}",
+            token.member,
+            token.file.display(),
+            token.peer_address
+        );
+    }
+    let _ = writeln!(
+        text,
+        "  ca/        keep offline; needed again only for `twinkeep node add` and `node replace`"
+    );
+    if let Some(path) = &report.generated_passphrase {
+        let _ =
+            writeln!(text, "  {}  store it apart from root.key, give it to gateways only", path.display());
+    }
+    if report.root_key.is_some() {
+        text.push_str("  root.key   back it up: without it and its passphrase nothing can ever be read\n");
+    }
+    let _ = write!(
+        text,
+        "\nOn each host: store-node --config FILE with data, join_token_file and peer.listen (docs/configuration.md).\nThen here: twinkeep check --data {folder}; twinkeep user add NAME --data {folder}\n"
+    );
+    text
+}

@@ -1,0 +1,177 @@
+//! `twinkeep status`: the region at one glance.
+
+use super::Common;
+use super::output::{Output, Tint, bytes, duration, table};
+use crate::ClientError;
+use crate::admin::AdminClient;
+use clap::Args;
+use std::fmt::Write;
+use std::time::Duration;
+use wire::admin::{
+    AdminRequest, AdminResponse, DiskHealth, GroupStatus, NodeState, NodeStatus, RegionStatus,
+};
+
+/// Copies that a group should have.
+const COPIES: usize = wire::descriptor::REPLICATION_FACTOR as usize;
+
+#[derive(Debug, Args)]
+pub(super) struct StatusArguments {
+    /// Show again every two seconds until Ctrl-C
+    #[arg(long)]
+    watch: bool,
+    /// Show every group, not only those that need attention
+    #[arg(long)]
+    groups: bool,
+}
+
+pub(super) fn run(common: &Common, arguments: &StatusArguments, output: &Output) -> Result<(), ClientError> {
+    const AGAIN_AFTER: Duration = Duration::from_secs(2);
+    let client = AdminClient::new(&common.deployment()?)?;
+    loop {
+        let status = match client.ask(&AdminRequest::Status) {
+            Ok(AdminResponse::Status(status)) => status,
+            Ok(other) => return Err(client.unexpected(&other)),
+            Err(error) if arguments.watch && matches!(error, ClientError::Unreachable { .. }) => {
+                eprintln!("twinkeep: {error}");
+                std::thread::sleep(AGAIN_AFTER);
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        if arguments.watch && output.is_screen() {
+            output.text("\u{1b}[H\u{1b}[2J")?;
+        }
+        output.either(&status, || page(&status, arguments.groups, output))?;
+        if !arguments.watch {
+            return Ok(());
+        }
+        std::thread::sleep(AGAIN_AFTER);
+    }
+}
+
+fn page(status: &RegionStatus, all_groups: bool, output: &Output) -> String {
+    let writable = if status.writable {
+        output.tint(Tint::Good, "writable")
+    } else {
+        output.tint(Tint::Bad, "not writable")
+    };
+    let mut text = format!(
+        "Region {} ({}), {writable}; asked {}\n\n",
+        status.region, status.environment, status.answered_by
+    );
+    let rows: Vec<Vec<String>> = status.nodes.iter().map(node_row).collect();
+    let head = [
+        "node",
+        "zone",
+        "state",
+        "address",
+        ">replicas",
+        ">leads",
+        ">used",
+        ">free",
+        "disk",
+        "version",
+        ">up",
+        ">refused",
+    ];
+    text.push_str(&table(&head, &rows));
+    let used: u64 = status.nodes.iter().map(|node| node.used_bytes).sum();
+    let capacity: u64 = status.nodes.iter().map(|node| node.capacity_bytes).sum();
+    let (versions, body_bytes) =
+        status.groups.iter().fold((0, 0), |sum, group| (sum.0 + group.versions, sum.1 + group.body_bytes));
+    let _ = write!(
+        text,
+        "\n{} groups: {} under-replicated, {} without a leader\n{} object versions, {} of bodies; {} used of {} raw\n",
+        status.groups.len(),
+        count(status.under_replicated_groups, output),
+        count(status.leaderless_groups, output),
+        versions,
+        bytes(body_bytes),
+        bytes(used),
+        bytes(capacity),
+    );
+    let shown: Vec<&GroupStatus> = status
+        .groups
+        .iter()
+        .filter(|group| all_groups || group.leader.is_none() || good(group) < COPIES)
+        .collect();
+    if !shown.is_empty() {
+        let rows: Vec<Vec<String>> = shown.into_iter().map(group_row).collect();
+        let _ = write!(
+            text,
+            "\n{}",
+            table(&[">group", "leader", "copies", ">good", ">term", ">versions", ">bodies"], &rows)
+        );
+    }
+    text
+}
+
+fn count(number: u32, output: &Output) -> String {
+    output.tint(if number == 0 { Tint::Good } else { Tint::Bad }, &number.to_string())
+}
+
+fn good(group: &GroupStatus) -> usize {
+    group.replicas.iter().filter(|replica| replica.good && replica.voter).count()
+}
+
+fn node_row(node: &NodeStatus) -> Vec<String> {
+    let known = node.state != NodeState::Down;
+    let or_dash = |text: String| if known { text } else { "-".to_owned() };
+    vec![
+        node.id.to_string(),
+        node.zone.clone(),
+        state_name(node.state).to_owned(),
+        node.peer_address.clone(),
+        node.replicas.to_string(),
+        node.leaders.to_string(),
+        or_dash(bytes(node.used_bytes)),
+        or_dash(bytes(node.free_bytes)),
+        disk_name(node.disk).to_owned(),
+        or_dash(node.version.clone()),
+        or_dash(duration(node.uptime_ms)),
+        node.refused_handshakes.to_string(),
+    ]
+}
+
+fn group_row(group: &GroupStatus) -> Vec<String> {
+    let mark = |good: bool, voter: bool| match (good, voter) {
+        (true, true) => "",
+        (_, false) => "+",
+        (false, true) => "!",
+    };
+    let copies: Vec<String> = group
+        .replicas
+        .iter()
+        .map(|replica| format!("{}{}", replica.node, mark(replica.good, replica.voter)))
+        .collect();
+    vec![
+        group.id.to_string(),
+        group.leader.map_or_else(|| "none".to_owned(), |leader| leader.to_string()),
+        copies.join(" "),
+        good(group).to_string(),
+        group.term.to_string(),
+        group.versions.to_string(),
+        bytes(group.body_bytes),
+    ]
+}
+
+/// A node's state in a word.
+pub(super) fn state_name(state: NodeState) -> &'static str {
+    match state {
+        NodeState::Joining => "joining",
+        NodeState::Up => "up",
+        NodeState::Down => "down",
+        NodeState::Draining => "draining",
+        NodeState::Drained => "drained",
+        NodeState::Unknown => "unknown",
+    }
+}
+
+fn disk_name(disk: DiskHealth) -> &'static str {
+    match disk {
+        DiskHealth::Healthy => "healthy",
+        DiskHealth::ReadOnly => "read-only",
+        DiskHealth::Failed => "failed",
+        DiskHealth::Unknown => "unknown",
+    }
+}

@@ -1,0 +1,144 @@
+//! Disks that fail and fill up.
+
+use super::support::*;
+use crate::{
+    disk::fault::{Fault, FaultDisk},
+    log::{DiskHealth, LogError, LogOptions, SegmentLog},
+};
+
+async fn fails_for_good(fault: impl Fn(u64, u64) -> Fault) {
+    let disk = disk();
+    let (log, _) = open(&disk);
+    let one = group(&log, 1);
+    append(&one, vec![entry(1, 0, 10)]).await.unwrap();
+    let (writes, syncs) = disk.counts();
+    disk.plan(fault(writes + 1, syncs + 1));
+    let failed = append(&one, vec![entry(1, 1, 10)]).await;
+    assert!(matches!(failed, Err(LogError::DiskFailed { .. })), "{failed:?}");
+    let counts = disk.counts();
+    assert!(matches!(append(&one, vec![entry(1, 2, 10)]).await, Err(LogError::DiskFailed { .. })));
+    assert!(matches!(group(&log, 2).save_vote(vote(1)).await, Err(LogError::DiskFailed { .. })));
+    assert!(matches!(one.truncate_after(Some(id(1, 0))).await, Err(LogError::DiskFailed { .. })));
+    assert!(matches!(one.flushed(1).await, Err(LogError::DiskFailed { .. })));
+    assert!(matches!(log.health(), DiskHealth::Failed(_)));
+    assert!(!log.capacity().unwrap().writable);
+    assert_eq!(one.entries(0..1, 100).await.unwrap().len(), 1, "reading goes on");
+    log.close();
+    assert_eq!(disk.counts(), counts, "nothing was written or synced again");
+    // what was acknowledged before is there on the next start
+    let (log, _) = open(&disk.after_power_cut(&mut || false));
+    assert_eq!(all(&group(&log, 1)).await, [entry(1, 0, 10)]);
+}
+
+#[tokio::test]
+async fn after_a_failed_sync_nothing_is_written_again() {
+    fails_for_good(|_, sync| Fault::Sync(sync)).await;
+}
+
+#[tokio::test]
+async fn after_a_failed_write_nothing_is_written_again() {
+    fails_for_good(|write, _| Fault::Write(write)).await;
+}
+
+#[tokio::test]
+async fn after_a_torn_write_nothing_is_written_again() {
+    fails_for_good(|write, _| Fault::TornWrite(write, 60)).await;
+}
+
+#[tokio::test]
+async fn those_queued_and_waiting_when_the_disk_fails_are_told() {
+    let disk = disk();
+    let (log, _) = open(&disk);
+    let one = group(&log, 1);
+    disk.hold_syncs();
+    let first = append_later(&one, vec![entry(1, 0, 10)]).await.unwrap();
+    disk.wait_for_held_sync();
+    let second = append_later(&one, vec![entry(1, 1, 10)]).await.unwrap();
+    let waiter = tokio::spawn({
+        let one = one.clone();
+        async move { one.flushed(1).await }
+    });
+    tokio::task::yield_now().await;
+    disk.plan(Fault::Sync(disk.counts().1 + 1));
+    disk.release_syncs();
+    assert!(matches!(first.await.unwrap(), Err(LogError::DiskFailed { .. })));
+    assert!(matches!(second.await.unwrap(), Err(LogError::DiskFailed { .. })));
+    assert!(matches!(waiter.await.unwrap(), Err(LogError::DiskFailed { .. })));
+}
+
+async fn fill(log: &SegmentLog) -> u64 {
+    let one = group(log, 1);
+    let mut index = 0;
+    loop {
+        match append(&one, vec![entry(1, index, 8000)]).await {
+            Ok(()) => index += 1,
+            Err(LogError::Full) => return index,
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+}
+
+async fn a_full_disk_can_be_freed(disk: &FaultDisk, options: LogOptions) {
+    let (log, _) = SegmentLog::open(options).unwrap();
+    let one = group(&log, 1);
+    assert!(log.capacity().unwrap().writable);
+    let entries = fill(&log).await;
+    let capacity = log.capacity().unwrap();
+    assert!(!capacity.writable, "{capacity:?}");
+    assert!(entries > 10 && capacity.used_bytes <= 8 * SEGMENT_BYTES);
+    for term in 1..20 {
+        group(&log, 2).save_vote(vote(term)).await.unwrap();
+    }
+    let oldest = log.segments()[0].id;
+    let moved = (0..entries).filter(|index| one.place(*index).unwrap().segment == oldest).last().unwrap();
+    let place = one.place(moved).unwrap();
+    log.move_entry(one.id(), &place).await.unwrap();
+    one.purge(id(1, entries - 2)).await.unwrap();
+    assert!(matches!(log.health(), DiskHealth::Working));
+    for segment in log.segments().into_iter().filter(|s| s.sealed && s.entries_unpurged == 0) {
+        log.remove_segment(segment.id).unwrap();
+    }
+    while !log.capacity().unwrap().writable {
+        std::thread::yield_now();
+    }
+    append(&one, vec![entry(1, entries, 8000)]).await.unwrap();
+    drop((one, log));
+    let (log, recovery) = open(disk);
+    assert_eq!(recovery.findings, []);
+    assert_eq!(group(&log, 2).state().vote, Some(vote(19)));
+    assert_eq!(all(&group(&log, 1)).await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_full_file_system_still_takes_votes_moves_and_purges() {
+    let disk = FaultDisk::new(8 * SEGMENT_BYTES);
+    a_full_disk_can_be_freed(&disk, options(&disk)).await;
+}
+
+#[tokio::test]
+async fn a_limit_on_the_total_acts_like_a_full_file_system() {
+    let disk = disk();
+    let options = LogOptions { total_bytes_max: Some(8 * SEGMENT_BYTES), ..options(&disk) };
+    a_full_disk_can_be_freed(&disk, options).await;
+}
+
+#[tokio::test]
+async fn appends_wait_while_too_much_is_queued() {
+    let disk = disk();
+    let (log, _) = SegmentLog::open(LogOptions { queue_bytes_max: 20_000, ..options(&disk) }).unwrap();
+    let one = group(&log, 1);
+    disk.hold_syncs();
+    let first = append_later(&one, vec![entry(1, 0, 15_000)]).await.unwrap();
+    let second = append_later(&one, vec![entry(1, 1, 15_000)]);
+    tokio::pin!(second);
+    assert!(futures_util::poll!(second.as_mut()).is_pending());
+    assert_eq!(one.state().last, Some(id(1, 0)));
+    disk.release_syncs();
+    second.await.unwrap().await.unwrap().unwrap();
+    first.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_disk_too_small_for_one_segment_does_not_open() {
+    assert!(SegmentLog::open(options(&FaultDisk::new(1000))).is_err());
+}

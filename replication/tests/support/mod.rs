@@ -1,0 +1,230 @@
+//! A region of real nodes in one process: real TLS on loopback, real disks in a temporary folder.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType};
+use replication::{
+    admission::Applicant,
+    node::{Arrival, Node, NodeOptions},
+    options::RaftTimings,
+    peer::{CallRefusal, Handler, Identity, IncomingStream, PeerClass, PeerOptions, PeerRole, PeerServer, PeerTls, Peers, Reply},
+    region::{Consistency, Region},
+    router::Router,
+    service::Service,
+};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+use tokio::{net::TcpListener, time::Instant};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use wire::*;
+
+/// Data groups of the test region.
+pub const GROUPS: u32 = 4;
+
+/// Longer than anything here takes; only a failing test waits for it.
+pub const LONG: Duration = Duration::from_secs(30);
+
+struct Route(OnceLock<Arc<Service>>);
+
+#[async_trait]
+impl Handler for Route {
+    async fn call(&self, from: &Identity, class: PeerClass, kind: u16, head: Bytes, body: Bytes) -> Result<Reply, CallRefusal> {
+        match self.0.get() {
+            Some(service) => service.call(from, class, kind, head, body).await,
+            None => Err(CallRefusal::new(109, "starting")),
+        }
+    }
+
+    async fn stream(&self, from: &Identity, class: PeerClass, kind: u16, head: Bytes, incoming: IncomingStream) -> Result<(), CallRefusal> {
+        match self.0.get() {
+            Some(service) => service.stream(from, class, kind, head, incoming).await,
+            None => Err(CallRefusal::new(109, "starting")),
+        }
+    }
+}
+
+pub struct Running {
+    pub node: Node,
+    server: PeerServer,
+    peers: Peers,
+    tracker: TaskTracker,
+    stop: CancellationToken,
+}
+
+pub struct TestRegion {
+    folder: tempfile::TempDir,
+    issuer: CertifiedIssuer<'static, KeyPair>,
+    addresses: BTreeMap<NodeId, SocketAddr>,
+    pub nodes: BTreeMap<NodeId, Running>,
+    pub router: Arc<Router>,
+    requests: std::sync::atomic::AtomicU64,
+}
+
+impl TestRegion {
+    /// Three nodes that have formed a region.
+    pub async fn start() -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let mut addresses = BTreeMap::new();
+        for node in 1..=3 {
+            // the port is found free now and bound again by the node
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            addresses.insert(NodeId(node), listener.local_addr().unwrap());
+        }
+        let gateway = PeerRole::Gateway(NodeId(1));
+        let peers = Peers::new(tls(&issuer, gateway), PeerOptions::default());
+        for (node, address) in &addresses {
+            peers.set_address(*node, *address);
+        }
+        let router = Router::start(peers, GROUPS, addresses.keys().copied(), TaskTracker::new(), CancellationToken::new());
+        let folder = tempfile::tempdir_in(std::env::var("CARGO_TARGET_TMPDIR").unwrap_or_else(|_| ".".into())).unwrap();
+        let mut region = Self { folder, issuer, addresses, nodes: BTreeMap::new(), router, requests: 1.into() };
+        let ids: Vec<NodeId> = region.addresses.keys().copied().collect();
+        let started = futures_util::future::join_all(ids.iter().map(|id| region.boot(*id))).await;
+        region.nodes = ids.into_iter().zip(started).collect();
+        region
+    }
+
+    pub fn data(&self, node: NodeId) -> PathBuf {
+        self.folder.path().join(format!("node-{node}"))
+    }
+
+    /// Starts a stopped node again.
+    pub async fn restart(&mut self, node: NodeId) {
+        let running = self.boot(node).await;
+        self.nodes.insert(node, running);
+    }
+
+    /// Stops a node cleanly.
+    pub async fn stop(&mut self, node: NodeId) {
+        let running = self.nodes.remove(&node).unwrap();
+        running.stop.cancel();
+        running.node.shutdown().await;
+        running.server.shutdown().await;
+        running.peers.shutdown().await;
+        running.tracker.close();
+        running.tracker.wait().await;
+    }
+
+    async fn boot(&self, id: NodeId) -> Running {
+        let tls = tls(&self.issuer, PeerRole::Node(id));
+        let peers = Peers::new(tls.clone(), PeerOptions::default());
+        for (node, address) in &self.addresses {
+            peers.set_address(*node, *address);
+        }
+        let handler = Arc::new(Route(OnceLock::new()));
+        let listener = TcpListener::bind(self.addresses[&id]).await.unwrap();
+        let server = PeerServer::start(listener, tls, handler.clone(), PeerOptions::default()).unwrap();
+        peers.set_local(handler.clone());
+        let members: Vec<ReplicaId> = self.addresses.keys().map(|node| ReplicaId::new(*node, Incarnation(0))).collect();
+        let options = NodeOptions {
+            deployment: deployment(),
+            node: id,
+            incarnation: Incarnation(0),
+            data: self.data(id),
+            founders: (0..=GROUPS).map(|group| (GroupId(group), members.clone())).collect(),
+            timings: RaftTimings::default(),
+            segment_bytes: 4 << 20,
+            total_bytes_max: None,
+            log_cache_bytes: 8 << 20,
+            index_cache_bytes: 8 << 20,
+        };
+        let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
+        let node = Node::open(options, peers.clone()).await.unwrap();
+        assert!(handler.0.set(node.service().clone()).is_ok());
+        let router = Router::start(peers.clone(), GROUPS, self.addresses.keys().copied(), tracker.clone(), stop.clone());
+        let others: Vec<NodeId> = self.addresses.keys().copied().filter(|other| *other != id).collect();
+        let applicant = Applicant {
+            node: id,
+            incarnation: Incarnation(0),
+            zone: "a".into(),
+            peer_address: self.addresses[&id].to_string(),
+            other_founders: others.clone(),
+            others,
+        };
+        let arrival = Arrival { disk: [id.0 as u8; 16], request: RequestId([id.0 as u8; 16]), now: UnixMillis(1) };
+        tokio::time::timeout(LONG, node.run(&router, &applicant, arrival)).await.unwrap().unwrap();
+        Running { node, server, peers, tracker, stop }
+    }
+
+    /// Proposes as a gateway would.
+    pub async fn propose(&self, group: GroupId, operation: Operation, body: Bytes) -> Outcome {
+        let number = self.requests.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let mut request = [0xAB; 16];
+        request[..8].copy_from_slice(&number.to_le_bytes());
+        let meta = CommandMeta { epoch: self.router.epoch(), time: UnixMillis(number), principal: PrincipalId(1), request: RequestId(request) };
+        self.router.propose(group, Command { meta, operation, body }, Instant::now() + LONG).await.unwrap()
+    }
+
+    /// Asks as a gateway would.
+    pub async fn query(&self, group: GroupId, query: Query) -> (Answer, Bytes) {
+        self.router.query(group, query, Consistency::Linearizable, Instant::now() + LONG).await.unwrap()
+    }
+
+    /// Writes a small object.
+    pub async fn put(&self, bucket: BucketId, name: &str, version: u8, body: Bytes) -> VersionRef {
+        let key = ObjectKey::new(name.to_owned()).unwrap();
+        let group = group_of(bucket, key.as_bytes(), GROUPS);
+        let part = PartContent {
+            number: 1,
+            stream: StreamId([version; 16]),
+            size: body.len() as u64 - 16,
+            chunks: 1,
+            inline: true,
+            etag: "e".into(),
+            checksum: Bytes::new(),
+        };
+        let commit = CommitVersion {
+            bucket,
+            key,
+            version: VersionId([version; 16]),
+            mode: VersioningMode::Off,
+            condition: WriteCondition::default(),
+            content: ObjectContent {
+                size: part.size,
+                etag: "e".into(),
+                checksum: Bytes::new(),
+                header: Bytes::from_static(b"header"),
+                metadata: Bytes::new(),
+                multipart: false,
+                parts: vec![part],
+            },
+        };
+        match self.propose(group, Operation::CommitVersion(commit), body).await {
+            Outcome::Committed(version) => version,
+            other => panic!("not committed: {other:?}"),
+        }
+    }
+
+    /// Reads a small object.
+    pub async fn get(&self, bucket: BucketId, name: &str) -> Option<(VersionId, Bytes)> {
+        let key = ObjectKey::new(name.to_owned()).unwrap();
+        let group = group_of(bucket, key.as_bytes(), GROUPS);
+        let query = Query::Version { bucket, key, which: WhichVersion::Current, body: BodyWanted::At(0) };
+        match self.query(group, query).await {
+            (Answer::Version { record, .. }, body) => record.map(|record| (record.version.version, body)),
+            other => panic!("not a version: {other:?}"),
+        }
+    }
+}
+
+fn deployment() -> DeploymentId {
+    DeploymentId([5; 16])
+}
+
+fn tls(issuer: &CertifiedIssuer<'static, KeyPair>, role: PeerRole) -> PeerTls {
+    let identity = Identity { deployment: deployment(), environment: "test".into(), region: "one".into(), role };
+    let mut params = CertificateParams::default();
+    params.subject_alt_names = vec![SanType::URI(identity.to_string().try_into().unwrap())];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    let key = KeyPair::generate().unwrap();
+    let certificate = params.signed_by(&key, issuer).unwrap();
+    PeerTls::from_pem(certificate.pem().as_bytes(), key.serialize_pem().as_bytes(), issuer.pem().as_bytes()).unwrap()
+}

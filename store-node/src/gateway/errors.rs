@@ -1,0 +1,141 @@
+//! From what went wrong to the error that AWS gives for it.
+//!
+//! Messages say what to do; they never hold names, keys or anything of another principal.
+
+use replication::region::RegionError;
+use s3s::{S3Error, S3ErrorCode, S3Result};
+use wire::{DecodeError, Refusal};
+
+/// Seconds after which a client should try again: about as long as a leader change may take.
+pub(crate) const RETRY_AFTER_SECONDS: &str = "1";
+
+/// An error of this code with a message.
+pub(crate) fn s3(code: S3ErrorCode, message: &'static str) -> S3Error {
+    S3Error::with_message(code, message)
+}
+
+/// A failure of the engine.
+pub(crate) fn region(error: RegionError) -> S3Error {
+    match error {
+        RegionError::Overloaded => slow_down("Please reduce your request rate."),
+        RegionError::Unavailable { .. } => {
+            slow_down("The part of the region that holds this is changing its leader. Please try again.")
+        }
+        RegionError::Full { .. } => {
+            let mut error = s3(
+                S3ErrorCode::Custom("StorageFull".into()),
+                "The region's disks are full. Delete objects or add nodes; trying again will not help.",
+            );
+            error.set_status_code(http::StatusCode::INSUFFICIENT_STORAGE);
+            error
+        }
+        RegionError::Unreadable { group } => {
+            tracing::error!(%group, "a stored chunk cannot be read");
+            internal()
+        }
+        RegionError::Protocol { group } => {
+            tracing::error!(%group, "the engine's answer makes no sense");
+            internal()
+        }
+    }
+}
+
+/// A refusal that an operation has no meaning of its own for.
+pub(crate) fn refusal(refusal: &Refusal) -> S3Error {
+    match refusal {
+        Refusal::PreconditionFailed => precondition_failed(),
+        Refusal::NoSuchKey => no_such_key(),
+        Refusal::NoSuchVersion => no_such_version(),
+        Refusal::NoSuchUpload => no_such_upload(),
+        Refusal::InvalidPart { .. } => s3(
+            S3ErrorCode::InvalidPart,
+            "One or more of the specified parts could not be found. The part may not have been uploaded, \
+             or the specified entity tag may not match the part's entity tag.",
+        ),
+        Refusal::MissingChunks => slow_down("The upload took too long and was given up. Please try again."),
+        Refusal::BucketFrozen => slow_down("The bucket is being deleted. Please try again."),
+        Refusal::StaleEpoch { .. } => slow_down("The region is handing over. Please try again."),
+        Refusal::Conflict { .. } => {
+            s3(S3ErrorCode::OperationAborted, "A conflicting operation is in progress. Please try again.")
+        }
+        Refusal::WrongGroup => {
+            tracing::error!("a command went to a group of the wrong kind");
+            internal()
+        }
+    }
+}
+
+/// An outcome or answer of the wrong kind.
+pub(crate) fn unexpected(what: &'static str) -> S3Error {
+    tracing::error!(what, "the engine answered something else than was asked");
+    internal()
+}
+
+/// A record that cannot be read.
+pub(crate) fn undecodable(error: &DecodeError) -> S3Error {
+    tracing::error!(error = error as &dyn std::error::Error, "a record cannot be read");
+    internal()
+}
+
+/// Something sealed that does not open.
+pub(crate) fn sealed(error: &envelope::EnvelopeError) -> S3Error {
+    tracing::error!(error = error as &dyn std::error::Error, "something sealed does not open");
+    internal()
+}
+
+pub(crate) fn internal() -> S3Error {
+    s3(S3ErrorCode::InternalError, "We encountered an internal error. Please try again.")
+}
+
+pub(crate) fn slow_down(message: &'static str) -> S3Error {
+    let mut error = s3(S3ErrorCode::SlowDown, message);
+    let mut headers = http::HeaderMap::new();
+    headers.insert(http::header::RETRY_AFTER, http::HeaderValue::from_static(RETRY_AFTER_SECONDS));
+    error.set_headers(headers);
+    error
+}
+
+pub(crate) fn access_denied() -> S3Error {
+    s3(S3ErrorCode::AccessDenied, "Access Denied")
+}
+
+pub(crate) fn invalid_argument(message: &'static str) -> S3Error {
+    s3(S3ErrorCode::InvalidArgument, message)
+}
+
+pub(crate) fn not_implemented(message: &'static str) -> S3Error {
+    s3(S3ErrorCode::NotImplemented, message)
+}
+
+pub(crate) fn no_such_bucket() -> S3Error {
+    s3(S3ErrorCode::NoSuchBucket, "The specified bucket does not exist")
+}
+
+pub(crate) fn no_such_key() -> S3Error {
+    s3(S3ErrorCode::NoSuchKey, "The specified key does not exist.")
+}
+
+pub(crate) fn no_such_version() -> S3Error {
+    s3(S3ErrorCode::NoSuchVersion, "The specified version does not exist.")
+}
+
+pub(crate) fn no_such_upload() -> S3Error {
+    s3(
+        S3ErrorCode::NoSuchUpload,
+        "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted \
+         or completed.",
+    )
+}
+
+pub(crate) fn precondition_failed() -> S3Error {
+    s3(S3ErrorCode::PreconditionFailed, "At least one of the pre-conditions you specified did not hold")
+}
+
+pub(crate) fn bad_digest() -> S3Error {
+    s3(S3ErrorCode::BadDigest, "The Content-MD5 or checksum value that you specified did not match what we received.")
+}
+
+/// The value or the error for a version id that is none.
+pub(crate) fn require<T>(value: Option<T>, error: impl FnOnce() -> S3Error) -> S3Result<T> {
+    value.ok_or_else(error)
+}
