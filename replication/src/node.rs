@@ -19,7 +19,10 @@ use futures_util::{StreamExt, stream};
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 use thiserror::Error;
@@ -110,6 +113,7 @@ pub struct Node {
     shared: Shared,
     options: NodeOptions,
     held: BTreeSet<GroupId>,
+    running: AtomicBool,
 }
 
 impl Node {
@@ -138,7 +142,7 @@ impl Node {
         };
         let service = Arc::new(Service::new(options.node, options.incarnation, segments, leaderboard));
         let held = recovery.groups.iter().map(|found| found.group).collect();
-        Ok(Self { service, shared, options, held })
+        Ok(Self { service, shared, options, held, running: AtomicBool::new(false) })
     }
 
     /// Takes part in the region: waits until this disk may, then starts every replica that it holds.
@@ -158,6 +162,7 @@ impl Node {
         admission::register(router, applicant, &mut disk, arrival.now, arrival.request).await?;
         self.open_replicas(held).await?;
         self.shared.tracker.spawn(maintenance::run(Arc::clone(&self.service), self.shared.stop.clone()));
+        self.running.store(true, Ordering::Release);
         info!(node = %self.options.node, replicas = self.service.replicas().len(), "storage engine runs");
         Ok(())
     }
@@ -170,6 +175,11 @@ impl Node {
             info!(node = %self.options.node, "joins a region that has formed");
         }
         Disk::create(&self.options.data, arrival.disk)
+    }
+
+    /// Whether every replica that this node holds was started.
+    pub fn is_running(&self) -> bool {
+        self.running.load(Ordering::Acquire)
     }
 
     /// Answers peers' calls.

@@ -31,7 +31,7 @@ use bytes::Bytes;
 use thiserror::Error;
 pub use wire::{PeerClass, CallRefusal};
 
-pub use identity::{Identity, IdentityError, PeerRole};
+pub use identity::{Identity, IdentityError, PeerRole, certificate_expiry};
 pub use incoming::{IncomingItems, IncomingStream, StreamFrame, StreamReplies};
 pub use metrics::{ClassMetrics, PeerMetrics};
 pub use options::PeerOptions;

@@ -1,3 +1,17 @@
 //! The server: storage node, gateway, or both in one process.
+//!
+//! `server` wires a process together from its configuration; `gateway` speaks S3 and holds keys; `admin` answers the
+//! command line; `health` and `metrics` answer load balancers and Prometheus. The storage engine itself is `replication`.
 
+mod admin;
 pub mod config;
+mod frontend;
+pub mod gateway;
+mod handler;
+pub mod health;
+mod metrics;
+mod random;
+pub mod root_key;
+pub mod server;
+mod state;
+pub mod telemetry;

@@ -26,7 +26,8 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use thiserror::Error;
-use tokio::{io::AsyncReadExt, net::TcpListener, signal::unix};
+use std::io::Read;
+use tokio::{net::TcpListener, signal::unix};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
 use wire::{
@@ -320,10 +321,10 @@ fn spawn_stop_signals(config: &Config, stop: CancellationToken) {
         }
     }
     if config.exit_on_stdin_eof {
-        tokio::spawn(async move {
+        // a thread of its own: a runtime would wait for the read when it ends
+        std::thread::spawn(move || {
             let mut byte = [0];
-            let mut input = tokio::io::stdin();
-            while matches!(input.read(&mut byte).await, Ok(1..)) {}
+            while matches!(std::io::stdin().read(&mut byte), Ok(1..)) {}
             stop.cancel();
         });
     }

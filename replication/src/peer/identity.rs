@@ -5,7 +5,8 @@
 use std::fmt;
 
 use thiserror::Error;
-use wire::{DeploymentId, NodeId, PeerClass};
+use rustls::pki_types::{CertificateDer, pem::PemObject};
+use wire::{DeploymentId, NodeId, PeerClass, UnixMillis};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use super::RefusedReason;
@@ -121,6 +122,14 @@ impl Identity {
             PeerRole::Operator(_) => class == PeerClass::Admin,
         }
     }
+}
+
+/// When the first certificate of a PEM file expires, if it can be read.
+pub fn certificate_expiry(pem: &[u8]) -> Option<UnixMillis> {
+    let der = CertificateDer::from_pem_slice(pem).ok()?;
+    let (_, certificate) = X509Certificate::from_der(&der).ok()?;
+    let seconds = u64::try_from(certificate.validity().not_after.timestamp()).ok()?;
+    Some(UnixMillis(seconds.saturating_mul(1_000)))
 }
 
 impl fmt::Display for Identity {

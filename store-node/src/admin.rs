@@ -1,0 +1,166 @@
+//! The admin API: what the `twinkeep` command line asks, as JSON over the peer port. Only operators may ask, and nodes of
+//! the region on an operator's behalf.
+
+mod region;
+mod users;
+
+use crate::{frontend::Frontend, server, state::ProcessState};
+use bytes::Bytes;
+use replication::{
+    peer::{CallRefusal, Identity, PeerRole, Reply},
+    router::Router,
+};
+use std::sync::{Arc, OnceLock};
+use tracing::{info, warn};
+use wire::admin::{
+    ADMIN_MESSAGE_BYTES_MAX, AdminError, AdminErrorCode, AdminRequest, AdminResponse, CertificateFact, CheckFacts,
+    PeerFact,
+};
+
+/// Answers operators.
+pub(crate) struct Admin {
+    state: Arc<ProcessState>,
+    router: Arc<Router>,
+    frontend: OnceLock<Arc<Frontend>>,
+}
+
+type Answer = Result<AdminResponse, AdminError>;
+
+impl Admin {
+    pub(crate) fn new(state: Arc<ProcessState>, router: Arc<Router>) -> Self {
+        Self { state, router, frontend: OnceLock::new() }
+    }
+
+    pub(crate) fn set_frontend(&self, frontend: Arc<Frontend>) {
+        assert!(self.frontend.set(frontend).is_ok(), "a process has one gateway");
+    }
+
+    /// Answers one request.
+    pub(crate) async fn call(&self, from: &Identity, head: Bytes) -> Result<Reply, CallRefusal> {
+        if !matches!(from.role, PeerRole::Operator(_) | PeerRole::Node(_) | PeerRole::Gateway(_)) {
+            return Err(CallRefusal::new(CallRefusal::CLASS, "only operators may ask"));
+        }
+        let response = if head.len() > ADMIN_MESSAGE_BYTES_MAX {
+            AdminResponse::Error(invalid("the request is over its limit", ""))
+        } else {
+            match serde_json::from_slice::<AdminRequest>(&head) {
+                Ok(request) => {
+                    info!(from = %from.role, request = name(&request), "admin request");
+                    self.answer(request).await.unwrap_or_else(AdminResponse::Error)
+                }
+                Err(error) => {
+                    warn!(from = %from.role, %error, "admin request not understood");
+                    AdminResponse::Error(AdminError::not_available(
+                        "this request",
+                        "use a `twinkeep` of the region's own release",
+                    ))
+                }
+            }
+        };
+        let head = serde_json::to_vec(&response).expect("answers are plain data");
+        Ok(Reply::head(head.into()))
+    }
+
+    async fn answer(&self, request: AdminRequest) -> Answer {
+        match request {
+            AdminRequest::Status => self.status().await,
+            AdminRequest::CheckFacts => self.check_facts().await,
+            AdminRequest::UserAdd { name, admin } => self.user_add(&name, admin).await,
+            AdminRequest::UserList => self.user_list().await,
+            AdminRequest::UserRemove { name } => self.user_remove(&name).await,
+            AdminRequest::KeyAdd { user } => self.key_add(&user).await,
+            AdminRequest::KeyList { user } => self.key_list(user.as_deref()).await,
+            AdminRequest::KeyRemove { access_key } => self.key_remove(&access_key).await,
+            AdminRequest::GrantAdd { principal, bucket, rights } => {
+                self.grant_add(&principal, &bucket, &rights).await
+            }
+            AdminRequest::GrantRemove { principal, bucket } => self.grant_remove(&principal, &bucket).await,
+            AdminRequest::GrantList { principal, bucket } => {
+                self.grant_list(principal.as_deref(), bucket.as_deref()).await
+            }
+            AdminRequest::TenantKeyRotate => self.tenant_key_rotate().await,
+            AdminRequest::RewrapStart => self.rewrap_start().await,
+            AdminRequest::RewrapProgress => self.rewrap_progress().await,
+            _ => Err(AdminError::not_available("this request", "see the status table in README.md")),
+        }
+    }
+
+    fn frontend(&self) -> Result<&Arc<Frontend>, AdminError> {
+        self.frontend.get().ok_or_else(|| AdminError {
+            code: AdminErrorCode::Unavailable,
+            message: format!("{} has no gateway that is ready", self.state.name()),
+            advice: "ask a gateway, or wait until this one is ready".to_owned(),
+        })
+    }
+
+    async fn check_facts(&self) -> Answer {
+        let reports = self.node_reports().await;
+        let peers = reports
+            .into_iter()
+            .map(|(node, report)| PeerFact {
+                node,
+                reachable: report.is_some(),
+                clock_offset_ms: None,
+                version: report.map(|report| report.version),
+            })
+            .collect();
+        Ok(AdminResponse::CheckFacts(CheckFacts {
+            answered_by: self.state.name(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            now: server::now(),
+            certificates: self.certificates(),
+            root_key_open: self.frontend.get().map(|_| true),
+            peers,
+            open_files_max: open_files_max(),
+            unrepaired_records: 0,
+        }))
+    }
+
+    fn certificates(&self) -> Vec<CertificateFact> {
+        let folder = &self.state.identity_folder;
+        [("peer", crate::config::join::CERTIFICATE), ("authority", crate::config::join::AUTHORITY_CERTIFICATE)]
+            .into_iter()
+            .filter_map(|(purpose, file)| {
+                let pem = std::fs::read(folder.join(file)).ok()?;
+                let not_after = replication::peer::certificate_expiry(&pem)?;
+                Some(CertificateFact { purpose: purpose.to_owned(), not_after })
+            })
+            .collect()
+    }
+}
+
+fn open_files_max() -> u64 {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+/// The request's name: what it carries may be personal.
+fn name(request: &AdminRequest) -> &'static str {
+    match request {
+        AdminRequest::Status => "status",
+        AdminRequest::CheckFacts => "check-facts",
+        AdminRequest::UserAdd { .. } => "user-add",
+        AdminRequest::UserList => "user-list",
+        AdminRequest::UserRemove { .. } => "user-remove",
+        AdminRequest::KeyAdd { .. } => "key-add",
+        AdminRequest::KeyList { .. } => "key-list",
+        AdminRequest::KeyRemove { .. } => "key-remove",
+        AdminRequest::GrantAdd { .. } => "grant-add",
+        AdminRequest::GrantRemove { .. } => "grant-remove",
+        AdminRequest::GrantList { .. } => "grant-list",
+        AdminRequest::NodeAdd { .. } => "node-add",
+        AdminRequest::NodeDrain { .. } => "node-drain",
+        AdminRequest::NodeRemove { .. } => "node-remove",
+        AdminRequest::NodeReplace { .. } => "node-replace",
+        AdminRequest::NodeProgress { .. } => "node-progress",
+        AdminRequest::TenantKeyRotate => "tenant-key-rotate",
+        AdminRequest::RewrapStart => "rewrap-start",
+        AdminRequest::RewrapProgress => "rewrap-progress",
+        AdminRequest::ScrubStart { .. } => "scrub-start",
+        AdminRequest::ScrubReport { .. } => "scrub-report",
+        AdminRequest::Gc { .. } => "gc",
+    }
+}
+
+fn invalid(message: &str, advice: &str) -> AdminError {
+    AdminError { code: AdminErrorCode::Invalid, message: message.to_owned(), advice: advice.to_owned() }
+}
