@@ -135,11 +135,6 @@ impl Server {
         self.scratch.as_ref()
     }
 
-    /// Ends its processes and waits for them; the folder stays until this value is dropped.
-    pub fn end_processes(&mut self) {
-        self.processes.clear();
-    }
-
     /// Fails when the disk is too full for another cell, or a server process has ended.
     pub fn check(&self) -> Result<(), BenchError> {
         if let Some(pid) = self.target.processes.iter().find(|pid| !is_running(**pid)) {
