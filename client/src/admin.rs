@@ -14,14 +14,17 @@ use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use wire::admin::{
     ADMIN_CALL_KIND, ADMIN_MESSAGE_BYTES_MAX, AdminError, AdminErrorCode, AdminRequest, AdminResponse,
 };
 use wire::{CallRefusal, FRAME_HEADER_BYTES, FrameHeader, FrameType, PeerClass};
 
 /// A process that does not accept a connection in this time is asked no longer; another one is.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// After this, further processes are not tried: with that many away there is no quorum to ask.
+const CONNECT_BUDGET: Duration = Duration::from_secs(5);
 
 /// The longest an answer may take: requests that need a leader may wait out an election, long jobs answer at once.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -42,8 +45,13 @@ impl AdminClient {
 
     /// Asks the first process that answers. A refusal by the region is an error.
     pub fn ask(&self, request: &AdminRequest) -> Result<AdminResponse, ClientError> {
+        let began = Instant::now();
         let mut tried = Vec::new();
         for address in &self.addresses {
+            if began.elapsed() > CONNECT_BUDGET {
+                tried.push(format!("{} more not tried", self.addresses.len() - tried.len()));
+                break;
+            }
             match self.ask_at(address, request) {
                 Ok(AdminResponse::Error(error)) => return Err(ClientError::Refused { error }),
                 Ok(response) => return Ok(response),
@@ -142,3 +150,7 @@ fn exchange(stream: &mut (impl Read + Write), request: &AdminRequest) -> Result<
         other => Err(AskError::Broken(format!("a frame of type {other:?} is no answer"))),
     }
 }
+
+#[cfg(test)]
+#[path = "admin/tests.rs"]
+mod tests;

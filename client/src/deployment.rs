@@ -55,6 +55,7 @@ impl IdentityFolder {
 impl Deployment {
     /// The region in a folder that `dev` or `init` made.
     pub fn find(data: &Path) -> Result<Self, ClientError> {
+        let data = &std::path::absolute(data).map_err(ClientError::file("finding", data))?;
         let dev = DevFolder::new(data);
         let is_dev = dev.settings().exists();
         let region = if is_dev { dev.region() } else { RegionFolder::new(data) };

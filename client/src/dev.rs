@@ -16,7 +16,6 @@
 
 pub mod control;
 mod credentials;
-mod handle;
 mod health;
 mod ports;
 mod process;
@@ -25,7 +24,6 @@ mod setup;
 mod supervisor;
 
 pub use credentials::{Credentials, DEV_USER};
-pub use handle::{DevProcess, DevProcessError};
 pub(crate) use health::get as http_get;
 pub use ports::{Ports, port_holder};
 pub use process::{ProcessRecord, ProcessState};

@@ -34,6 +34,7 @@ pub(crate) async fn run(service: Arc<Service>, stop: CancellationToken) {
         service.look_at_disk();
         rounds += 1;
         if rounds.is_multiple_of(rounds_per_interval) {
+            service.expire_transfers();
             for replica in service.replicas() {
                 purge(&replica).await;
             }

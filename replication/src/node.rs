@@ -140,7 +140,7 @@ impl Node {
             tracker,
             stop,
         };
-        let service = Arc::new(Service::new(options.node, options.incarnation, segments, leaderboard));
+        let service = Arc::new(Service::new(options.node, options.incarnation, segments, leaderboard, shared.peers.clone()));
         let held = recovery.groups.iter().map(|found| found.group).collect();
         Ok(Self { service, shared, options, held, running: AtomicBool::new(false) })
     }

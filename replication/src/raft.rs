@@ -17,7 +17,6 @@ pub(crate) use codec::{
 pub(crate) use heartbeat::{Heartbeats, decode_beats, encode_answers};
 pub(crate) use log_store::LogStore;
 pub(crate) use network::Network;
-pub(crate) use snapshot::GroupSnapshot;
-pub(crate) use state_machine::StateMachine;
-pub use state_machine::GroupState;
+pub(crate) use snapshot::receive as receive_snapshot;
+pub(crate) use state_machine::{GroupState, StateMachine};
 pub(crate) use types::{Proposal, Raft, Types};

@@ -17,7 +17,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info};
 use wire::{GroupId, ReplicaId};
 
-pub use crate::raft::GroupState;
+pub(crate) use crate::raft::GroupState;
 
 /// Why a replica could not be opened.
 #[derive(Debug, Error)]
@@ -70,7 +70,7 @@ pub(crate) struct Shared {
 }
 
 /// One replica.
-pub struct Replica {
+pub(crate) struct Replica {
     /// Which one.
     pub(crate) address: ReplicaAddress,
     /// Its consensus.
@@ -86,13 +86,12 @@ impl Replica {
         let index = shared.store.group(group).map_err(|source| ReplicaError::Store { group, source })?;
         let machine = Machine::open(group, index).map_err(|source| ReplicaError::Index { group, source })?;
         let log = shared.segments.group(group);
-        let state = GroupState::new(group, log.clone(), shared.segments.clone(), machine);
+        let state = GroupState::new(log.clone(), shared.segments.clone(), Arc::clone(&shared.store), machine);
         let config = shared.timings.to_config(group).map_err(|reason| ReplicaError::Timings { reason })?;
         let network = Network {
             peers: shared.peers.clone(),
             heartbeats: shared.heartbeats.clone(),
             group,
-            state: Arc::clone(&state),
             vote_wait: Duration::from_millis(shared.timings.election_max_ms),
         };
         let raft = Raft::new(

@@ -7,9 +7,10 @@ use crate::{
     log::{Place, ReadError, SegmentLog},
     machine::MachineError,
     message::{ReplicaAddress, kind, refusal},
-    peer::{Identity, IncomingStream, PeerClass, PeerRole, Reply},
+    peer::{Identity, IncomingStream, PeerClass, PeerRole, Peers, Reply},
     raft::{self, AppendResult, Proposal, Raft, Types},
     replica::Replica,
+    transfer::Transfers,
     status::{DiskFigures, NodeReport, disk_figures, report_replica},
 };
 use bytes::{Bytes, BytesMut};
@@ -60,6 +61,8 @@ pub struct Service {
     segments: SegmentLog,
     leaderboard: Arc<Leaderboard>,
     proposals: Arc<Semaphore>,
+    transfers: Transfers,
+    peers: Peers,
     /// Whether the disk has room for ordinary commands; refreshed by [`Service::look_at_disk`].
     writable: AtomicBool,
 }
@@ -70,8 +73,11 @@ impl Service {
         incarnation: Incarnation,
         segments: SegmentLog,
         leaderboard: Arc<Leaderboard>,
+        peers: Peers,
     ) -> Self {
         Self {
+            transfers: Transfers::default(),
+            peers,
             node,
             incarnation,
             started: Instant::now(),
@@ -155,6 +161,8 @@ impl Service {
             kind::PROPOSE => self.propose(head, body).await,
             kind::QUERY => self.query(head).await,
             kind::LEADERS => self.leaders(head).await,
+            kind::STATE => self.transfers.serve(self, head).await,
+            kind::INSTALL => self.install(from, head).await,
             kind::NODE_STATUS => Ok(Reply::head(self.report().encode())),
             kind::HELLO => Ok(Reply::head(self.region_age().encode())),
             _ => Err(malformed("unknown kind of call")),
@@ -240,6 +248,26 @@ impl Service {
             Ok(Err(rejected)) => Err(CallRefusal { code: refusal::NOT_LEADER, message: rejected.to_string() }),
             Err(error) => Err(stopped(to.group, &error)),
         }
+    }
+
+    /// A leader says that its log does not reach back to what this replica lacks.
+    async fn install(&self, from: &Identity, head: Bytes) -> Result<Reply, CallRefusal> {
+        let PeerRole::Node(leader) = from.role else {
+            return Err(refuse(refusal::DENIED, "only nodes hold replicas"));
+        };
+        let mut d = Decoder::new("install", head);
+        let replica = self.addressed(ReplicaAddress::decode(&mut d).map_err(not_understood)?)?;
+        let received = raft::receive_snapshot(&self.peers, leader, &replica.state, &replica.raft, d).await;
+        received.map(Reply::head).map_err(|error| {
+            let group = replica.address.group;
+            warn!(%group, error = &error as &dyn std::error::Error, "state could not be fetched");
+            refuse(refusal::UNREADABLE, "the state could not be fetched")
+        })
+    }
+
+    /// Forgets transfers that nobody asks about any more.
+    pub(crate) fn expire_transfers(&self) {
+        self.transfers.expire(self);
     }
 
     async fn leaders(&self, head: Bytes) -> Result<Reply, CallRefusal> {

@@ -36,8 +36,8 @@ pub enum FrontendError {
     #[error("the region's directory cannot be read")]
     Directory(#[from] DirectoryStale),
     /// The region's name cannot stand in a key.
-    #[error("the region's name cannot be used")]
-    RegionName(#[source] envelope::EnvelopeError),
+    #[error("the region's name cannot stand in a key")]
+    RegionName,
     /// The S3 certificate or key cannot be used.
     #[error("the S3 certificate {} or its key {} cannot be used", certificate.display(), key.display())]
     Certificate {
@@ -87,7 +87,7 @@ impl Frontend {
         let region: Arc<dyn Region> = router;
         let options = KeyringOptions {
             deployment: identity.descriptor.deployment,
-            region: RegionName::parse(&identity.descriptor.region).map_err(FrontendError::RegionName)?,
+            region: RegionName::parse(&identity.descriptor.region).ok_or(FrontendError::RegionName)?,
             tenant: TenantId(1),
         };
         let keyring = Arc::new(Keyring::open(region.clone(), &*root, options).await?);

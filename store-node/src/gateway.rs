@@ -12,6 +12,7 @@ mod access;
 mod budget;
 mod checksum;
 mod context;
+mod deletion;
 pub mod directory;
 mod download;
 mod errors;
@@ -34,6 +35,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderValue;
 use replication::region::{Consistency, Region};
 use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::service::{S3Service, S3ServiceBuilder};
@@ -53,10 +55,13 @@ use directory::Directory;
 use keyring::Keyring;
 use metrics::GatewayMetrics;
 
-pub use context::now;
+pub(crate) use context::now;
 
 /// How often streams that nothing adopted are looked for.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(3600);
+
+/// How often deletions of buckets that were left behind are looked for.
+const RECOVERY_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Age at which a stream that nothing adopted is given up. A day: longer than any single upload at a useful pace.
 const STREAM_AGE_MAX: Duration = Duration::from_secs(24 * 3600);
@@ -109,6 +114,8 @@ pub(crate) struct Core {
     pub(crate) options: GatewayOptions,
     pub(crate) budget: Budget,
     pub(crate) tracker: TaskTracker,
+    /// Names this gateway in answers, so that its logs can be found.
+    pub(crate) host_id: HeaderValue,
 }
 
 impl Gateway {
@@ -127,6 +134,8 @@ impl Gateway {
             budget: Budget::new(options.body_bytes_max, options.requests_max),
             options,
             tracker: TaskTracker::new(),
+            host_id: HeaderValue::from_str(&hashing::hex(&random::id()))
+                .expect("hexadecimal digits are a header value"),
         });
         let mut config = S3Config::default();
         config.xml_max_body_size = guard::XML_BYTES_MAX;
@@ -168,9 +177,17 @@ impl Gateway {
                 self.core.expire_streams().await;
             }
         };
+        let recovery = async {
+            let mut ticks = tokio::time::interval(RECOVERY_INTERVAL);
+            loop {
+                ticks.tick().await;
+                deletion::recover(&self.core).await;
+            }
+        };
         tokio::select! {
             () = self.core.directory.run(stop.clone()) => {}
             () = sweep => {}
+            () = recovery => {}
             () = stop.cancelled() => {}
         }
     }

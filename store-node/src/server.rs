@@ -176,9 +176,7 @@ impl Process {
 
     /// Waits for the stop, telling systemd now and then that the process lives.
     async fn until_stopped(&self, stop: &CancellationToken) {
-        let mut unset_environment_is_kept = 0_u64;
-        let watchdog = sd_notify::watchdog_enabled(&mut unset_environment_is_kept)
-            .then(|| Duration::from_micros(unset_environment_is_kept / 3));
+        let watchdog = sd_notify::watchdog_enabled().map(|limit| limit / 3);
         loop {
             let tick = tokio::time::sleep(watchdog.unwrap_or(Duration::from_secs(3600)));
             tokio::select! {
@@ -254,13 +252,14 @@ fn founders(descriptor: &RegionDescriptor) -> BTreeMap<GroupId, Vec<ReplicaId>> 
         .initial_members
         .iter()
         .filter_map(|id| descriptor.node(*id))
-        .map(|node| plan::NodeFacts { id: node.id, zone: node.zone.clone(), capacity: 1 })
+        .map(|node| plan::NodeFacts { id: node.id, zone: node.zone.clone(), capacity_bytes: 1 })
         .collect();
     let replica = |id: NodeId| {
         let incarnation = descriptor.node(id).map_or(Incarnation(0), |node| node.incarnation);
         ReplicaId::new(id, incarnation)
     };
-    plan::place_groups(&nodes, descriptor.groups + 1, usize::from(descriptor.replication))
+    plan::place_groups(&nodes, descriptor.groups as usize + 1, usize::from(descriptor.replication))
+        .expect("a descriptor that was validated has enough members")
         .into_iter()
         .zip(0_u32..)
         .map(|(members, group)| (GroupId(group), members.into_iter().map(replica).collect()))

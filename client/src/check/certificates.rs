@@ -60,7 +60,7 @@ fn one(whose: &str, path: &Path, now: i64, findings: &mut Findings) -> Option<Ce
 /// Judges one certificate's time; also for those that the region reports.
 pub(super) fn judge(whose: &str, not_before: i64, not_after: i64, now: i64, findings: &mut Findings) {
     let days = (not_after - now) / DAY_SECONDS;
-    let advice = "renew it: SECURITY.md says how for each kind";
+    let advice = "`twinkeep explain TK-C011` says how for each kind";
     if now < not_before {
         let message = format!("the certificate of {whose} is not valid yet");
         findings.failure(OURS, "TK-C006", message, "the clock of this machine is wrong: set it");

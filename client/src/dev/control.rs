@@ -36,7 +36,11 @@ pub fn kill(folder: &DevFolder, member: Member) -> Result<ControlReport, ClientE
     files::write(&folder.held(member), b"ended by `twinkeep dev kill`\n")?;
     if let Some(record) = record {
         record.signal(Signal::KILL)?;
-        if !record.wait_for(ProcessState::Ended, TIMEOUT) {
+        // until the supervisor has seen it: a `start` right after must not look like a crash
+        let supervised = supervisor_runs(folder);
+        if !wait_until(TIMEOUT, || {
+            if supervised { record.is_reaped() } else { state(Some(record)) == ProcessState::Ended }
+        }) {
             return Err(ClientError::state(
                 format!("{} (pid {}) did not end", member.name(), record.pid),
                 "it waits for its disk; look at `dmesg`",

@@ -22,6 +22,6 @@ pub(crate) fn get(address: SocketAddr, path: &str) -> Option<(u16, String)> {
     let _ = stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer);
     let answer = String::from_utf8_lossy(&answer);
     let (head, body) = answer.split_once("\r\n\r\n")?;
-    let code = head.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
+    let code = head.strip_prefix("HTTP/1.")?.split(' ').nth(1)?.parse().ok()?;
     Some((code, body.to_owned()))
 }

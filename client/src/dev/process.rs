@@ -57,6 +57,11 @@ impl ProcessRecord {
         }
     }
 
+    /// Whether its parent has taken note of its end.
+    pub(super) fn is_reaped(&self) -> bool {
+        read_stat(self.pid).is_none_or(|(_, started)| started != self.started_ticks)
+    }
+
     /// Sends a signal; a process that is gone is no error.
     pub fn signal(&self, signal: Signal) -> Result<(), ClientError> {
         let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);

@@ -86,6 +86,9 @@ pub fn prepare(options: &DevOptions) -> Result<(DevFolder, DevSettings), ClientE
     let settings = DevSettings::choose(found, options)?;
     let ports = settings.ports()?;
     if found.is_none() {
+        // a folder keeps its ports for good: better none than one that can never start
+        let members: Vec<Member> = (1..=settings.nodes).map(Member::Node).chain([Member::Gateway]).collect();
+        ports.check_free(&members)?;
         let text = serde_json::to_string(&settings).expect("four numbers always have a JSON form");
         files::write(&folder.settings(), text.as_bytes())?;
     }

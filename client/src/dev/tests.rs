@@ -1,1 +1,185 @@
+//! Tests of the development folder: settings, configuration, ports, processes and control, without a server.
 
+use super::process::wait_until;
+use super::*;
+use std::net::TcpListener;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+fn options(data: &Path) -> DevOptions {
+    DevOptions { data: data.to_owned(), port_base: Some(39_000), nodes: None, groups: None, store_node: None }
+}
+
+fn sleeper() -> std::process::Child {
+    Command::new("sleep").arg("60").stdin(Stdio::null()).spawn().unwrap()
+}
+
+#[test]
+fn a_first_start_makes_a_region_and_a_second_one_finds_it() {
+    let base = tempfile::tempdir().unwrap();
+    let (folder, settings) = prepare(&options(base.path())).unwrap();
+    assert_eq!((settings.nodes, settings.groups, settings.port_base), (3, 8, 39_000));
+    assert!(folder.exists());
+    let before = folder.region().read_descriptor().unwrap();
+    let config = crate::files::read(&folder.config(Member::Gateway)).unwrap();
+    let config: toml::Table = toml::from_str(&config).unwrap();
+    assert_eq!(config["s3"]["listen_plain"].as_str(), Some("127.0.0.1:39000"));
+    assert_eq!(config["join_token_file"].as_str(), Some("../region/tokens/gateway-1.token"));
+    let again = DevOptions { port_base: None, ..options(base.path()) };
+    assert_eq!(prepare(&again).unwrap().1, settings);
+    assert_eq!(folder.region().read_descriptor().unwrap(), before);
+}
+
+#[test]
+fn settings_that_cannot_change_are_refused_with_what_they_are() {
+    let base = tempfile::tempdir().unwrap();
+    prepare(&options(base.path())).unwrap();
+    let other = DevOptions { nodes: Some(5), ..options(base.path()) };
+    let error = prepare(&other).unwrap_err();
+    assert_eq!(
+        (error.exit_code(), error.to_string()),
+        (2, "this folder was made with --nodes 3, which cannot change".into())
+    );
+    let elsewhere = tempfile::tempdir().unwrap();
+    let two = DevOptions { nodes: Some(2), ..options(elsewhere.path()) };
+    assert_eq!(prepare(&two).unwrap_err().exit_code(), 2);
+}
+
+#[test]
+fn a_taken_port_is_named_with_the_process_that_has_it() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let own = format!("(pid {})", std::process::id());
+    assert!(port_holder(port).unwrap().contains(&own));
+    if let Ok(ports) = Ports::new(port) {
+        let error = ports.check_free(&[Member::Gateway]).unwrap_err().to_string();
+        assert!(error.contains(&format!("port {port} is taken")) && error.contains(&own), "{error}");
+    }
+    drop(taken);
+    assert_eq!(port_holder(port), None);
+}
+
+#[test]
+fn every_process_has_ports_of_its_own() {
+    let members: Vec<Member> = (1..=DEV_NODES_MAX).map(Member::Node).chain([Member::Gateway]).collect();
+    let mut all = Ports::new(9000).unwrap().all(&members);
+    let count = all.len();
+    all.sort();
+    all.dedup();
+    assert_eq!(all.len(), count);
+    assert!(Ports::new(65_530).is_err() && Ports::new(80).is_err());
+}
+
+#[test]
+fn a_process_is_halted_goes_on_and_ends_and_each_twice_is_no_error() {
+    let base = tempfile::tempdir().unwrap();
+    let (folder, _) = prepare(&options(base.path())).unwrap();
+    let mut child = sleeper();
+    let member = Member::Node(2);
+    ProcessRecord::of(child.id()).unwrap().write(&folder.record(member)).unwrap();
+    for _ in 0..2 {
+        assert_eq!(control::stop(&folder, member).unwrap().now, ProcessState::Stopped);
+    }
+    for _ in 0..2 {
+        assert_eq!(control::start(&folder, member).unwrap().now, ProcessState::Running);
+    }
+    assert!(!folder.held(member).exists());
+    for _ in 0..2 {
+        assert_eq!(control::kill(&folder, member).unwrap().now, ProcessState::Ended);
+        assert!(folder.held(member).exists());
+    }
+    child.wait().unwrap();
+    assert_eq!(control::stop(&folder, member).unwrap_err().exit_code(), 1);
+    let error = control::start(&folder, member).unwrap_err().to_string();
+    assert!(error.contains("no `twinkeep dev` runs"), "{error}");
+    assert_eq!(control::kill(&folder, Member::Node(9)).unwrap_err().exit_code(), 2);
+}
+
+#[test]
+fn a_pid_that_was_given_to_another_process_is_never_signalled() {
+    let mut child = sleeper();
+    let mut record = ProcessRecord::of(child.id()).unwrap();
+    record.started_ticks += 1;
+    assert_eq!(record.state(), ProcessState::Ended);
+    record.signal(rustix::process::Signal::KILL).unwrap();
+    assert!(child.try_wait().unwrap().is_none());
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_cut_or_missing_state_file_reads_as_no_process() {
+    let base = tempfile::tempdir().unwrap();
+    let (folder, _) = prepare(&options(base.path())).unwrap();
+    std::fs::write(folder.record(Member::Node(1)), "{\"pid\": 1").unwrap();
+    let states: Vec<_> = control::list(&folder).unwrap().into_iter().map(|report| report.now).collect();
+    assert_eq!(states, [ProcessState::Ended; 4]);
+    assert!(!control::supervisor_runs(&folder));
+}
+
+#[test]
+fn a_folder_without_a_region_is_said_to_be_one() {
+    let base = tempfile::tempdir().unwrap();
+    let error = control::list(&DevFolder::new(base.path())).unwrap_err();
+    assert!(error.to_string().contains("holds no development region"), "{error}");
+}
+
+#[test]
+fn the_ready_line_keeps_its_fields() {
+    let member = |id: u16| MemberReady {
+        id,
+        pid: 7,
+        data: "/d".into(),
+        log: "/l".into(),
+        peer_address: "127.0.0.1:1".into(),
+        health_address: "127.0.0.1:2".into(),
+    };
+    let ready = DevReady {
+        schema_version: 1,
+        endpoint: "http://127.0.0.1:9000".into(),
+        endpoint_tls: "https://127.0.0.1:9001".into(),
+        ca_file: "/ca".into(),
+        access_key: "TK".into(),
+        secret_key: wire::admin::SecretText::new("secret".into()),
+        region: "twin-1".into(),
+        data: "/data".into(),
+        supervisor_pid: 9,
+        gateway: member(1),
+        nodes: vec![member(1)],
+        started_in_ms: 5,
+    };
+    let json = serde_json::to_value(&ready).unwrap();
+    for field in [
+        "schema_version",
+        "endpoint",
+        "endpoint_tls",
+        "ca_file",
+        "access_key",
+        "secret_key",
+        "region",
+        "nodes",
+    ] {
+        assert!(json.get(field).is_some(), "{field}");
+    }
+    for field in ["id", "pid", "data"] {
+        assert!(json["nodes"][0].get(field).is_some(), "{field}");
+    }
+    assert_eq!(serde_json::from_value::<DevReady>(json).unwrap(), ready);
+    let page = ready.page(false);
+    assert!(page.contains("[profile twinkeep-dev]") && page.contains("--data /data"), "{page}");
+    assert!(!format!("{ready:?}").contains("\"secret\""));
+}
+
+#[test]
+fn members_are_read_as_they_are_typed() {
+    assert_eq!(Member::parse("2").unwrap(), Member::Node(2));
+    assert_eq!(Member::parse("node-2").unwrap(), Member::Node(2));
+    assert_eq!(Member::parse("gateway").unwrap(), Member::Gateway);
+    assert!(Member::parse("0").is_err() && Member::parse("../x").is_err());
+}
+
+#[test]
+fn waiting_ends_in_time_either_way() {
+    assert!(wait_until(Duration::ZERO, || true));
+    assert!(!wait_until(Duration::ZERO, || false));
+}

@@ -27,13 +27,13 @@ const READ_BYTES_MAX: usize = 16 << 20;
 
 /// A group's log in openraft's terms.
 #[derive(Clone)]
-pub struct LogStore {
+pub(crate) struct LogStore {
     log: GroupLog,
 }
 
 impl LogStore {
     /// Over `log`.
-    pub fn new(log: GroupLog) -> Self {
+    pub(crate) fn new(log: GroupLog) -> Self {
         Self { log }
     }
 

@@ -4,8 +4,7 @@
 use super::{
     codec,
     heartbeat::Heartbeats,
-    snapshot::GroupSnapshot,
-    state_machine::GroupState,
+    snapshot::{self, GroupSnapshot},
     types::{Types, Vote},
 };
 use crate::{
@@ -25,7 +24,7 @@ use openraft::{
         VoteRequest, VoteResponse,
     },
 };
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, time::Duration};
 use wire::{Decoder, Encoder, GroupId, ReplicaId};
 
 /// Makes the clients through which one group reaches its other replicas.
@@ -34,7 +33,6 @@ pub(crate) struct Network {
     pub(crate) peers: Peers,
     pub(crate) heartbeats: Heartbeats,
     pub(crate) group: GroupId,
-    pub(crate) state: Arc<GroupState>,
     /// How long a vote may take.
     pub(crate) vote_wait: Duration,
 }
@@ -207,9 +205,11 @@ impl RaftNetworkV2<Types> for Client {
         cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         _option: RPCOption,
     ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
-        drop(vote);
-        drop(cancel);
-        Err(StreamingError::Unreachable(Unreachable::new(&CallError::Disconnected)))
+        let send = snapshot::send(&self.network.peers, self.to, vote);
+        tokio::select! {
+            closed = cancel => Err(StreamingError::Closed(closed)),
+            sent = send => sent.map_err(|error| StreamingError::Unreachable(Unreachable::new(&error))),
+        }
     }
 
     async fn transfer_leader(

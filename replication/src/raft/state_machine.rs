@@ -12,9 +12,10 @@ use super::{
     types::{LogId, StoredMembership, Types},
 };
 use crate::{
-    index::{Index, SledIndex},
+    index::{Index, IndexError, SledIndex, SledStore},
     log::{GroupLog, SegmentLog},
     machine::{AppliedEntry, Machine, Payload, Position},
+    transfer,
 };
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
@@ -32,43 +33,61 @@ use wire::{Command, GroupId, ReplicaId};
 /// Entries applied with one index write. 256: an index write's fixed cost is spread, and queries wait for at most one.
 const APPLY_BATCH_MAX: usize = 256;
 
-/// A group's state on this node: what queries, the state machine and snapshots share.
-pub struct GroupState {
+/// Added to a group's number to name the index in which a pulled state is put together.
+const STAGING: u32 = 1 << 31;
+
+/// A group's state on this node: what queries, the state machine and transfers share.
+pub(crate) struct GroupState {
     /// Which group.
-    pub group: GroupId,
+    pub(crate) group: GroupId,
     /// Its entries.
-    pub log: GroupLog,
+    pub(crate) log: GroupLog,
     /// Where bodies are read.
-    pub segments: SegmentLog,
+    pub(crate) segments: SegmentLog,
+    store: Arc<SledStore>,
     machine: RwLock<Machine<SledIndex>>,
 }
 
 impl GroupState {
     /// Over an opened machine.
-    pub fn new(group: GroupId, log: GroupLog, segments: SegmentLog, machine: Machine<SledIndex>) -> Arc<Self> {
-        Arc::new(Self { group, log, segments, machine: RwLock::new(machine) })
+    pub(crate) fn new(
+        log: GroupLog,
+        segments: SegmentLog,
+        store: Arc<SledStore>,
+        machine: Machine<SledIndex>,
+    ) -> Arc<Self> {
+        Arc::new(Self { group: machine.group(), log, segments, store, machine: RwLock::new(machine) })
+    }
+
+    /// An index beside the group's own.
+    pub(crate) fn staging(&self) -> Result<SledIndex, IndexError> {
+        self.store.group(GroupId(self.group.0 | STAGING))
+    }
+
+    fn drop_staging(&self) -> Result<(), IndexError> {
+        self.store.remove_group(GroupId(self.group.0 | STAGING))
     }
 
     /// For queries. A panic while applying stops the group, but what was applied before can still be read.
-    pub fn machine(&self) -> RwLockReadGuard<'_, Machine<SledIndex>> {
+    pub(crate) fn machine(&self) -> RwLockReadGuard<'_, Machine<SledIndex>> {
         self.machine.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// For applying and relocating.
-    pub fn machine_mut(&self) -> RwLockWriteGuard<'_, Machine<SledIndex>> {
+    pub(crate) fn machine_mut(&self) -> RwLockWriteGuard<'_, Machine<SledIndex>> {
         self.machine.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A group's state machine in openraft's terms.
 #[derive(Clone)]
-pub struct StateMachine {
+pub(crate) struct StateMachine {
     state: Arc<GroupState>,
 }
 
 impl StateMachine {
     /// Over `state`.
-    pub fn new(state: Arc<GroupState>) -> Self {
+    pub(crate) fn new(state: Arc<GroupState>) -> Self {
         Self { state }
     }
 
@@ -167,11 +186,17 @@ impl RaftStateMachine<Types> for StateMachine {
     async fn install_snapshot(&mut self, meta: &SnapshotMetaOf<Types>, snapshot: GroupSnapshot) -> io::Result<()> {
         match snapshot {
             GroupSnapshot::Live => Ok(()),
-            GroupSnapshot::Staged(machine) => {
+            GroupSnapshot::Staged(mut staged) => {
                 let position = meta.last_log_id.map(log_id_to_position);
-                assert_eq!(machine.applied().0, position, "a staged state is the one its description names");
-                *self.state.machine_mut() = *machine;
-                Ok(())
+                assert_eq!(staged.applied().0, position, "a staged state is the one its description names");
+                let state = Arc::clone(&self.state);
+                tokio::task::spawn_blocking(move || -> io::Result<()> {
+                    transfer::install_staged(&mut state.machine_mut(), &mut staged).map_err(io::Error::other)?;
+                    drop(staged);
+                    state.drop_staging().map_err(io::Error::other)
+                })
+                .await
+                .map_err(io::Error::other)?
             }
         }
     }

@@ -6,11 +6,11 @@ use wire::Outcome;
 
 /// What is proposed to a group: an encoded command and its bulk body, both by reference count.
 #[derive(Clone)]
-pub struct Proposal {
+pub(crate) struct Proposal {
     /// `Command::encode_head`.
-    pub head: Bytes,
+    pub(crate) head: Bytes,
     /// Sealed bytes.
-    pub body: Bytes,
+    pub(crate) body: Bytes,
 }
 
 impl fmt::Debug for Proposal {
@@ -28,7 +28,7 @@ impl fmt::Display for Proposal {
 
 openraft::declare_raft_types!(
     /// openraft's type parameters; a replica's id is a [`wire::ReplicaId`] as u64.
-    pub Types:
+    pub(crate) Types:
         D = Proposal,
         R = Outcome,
         NodeId = u64,
@@ -37,16 +37,16 @@ openraft::declare_raft_types!(
 );
 
 /// The position of an entry: term and leader, index.
-pub type LogId = openraft::alias::LogIdOf<Types>;
+pub(crate) type LogId = openraft::alias::LogIdOf<Types>;
 /// A vote as openraft keeps it.
-pub type Vote = openraft::alias::VoteOf<Types>;
+pub(crate) type Vote = openraft::alias::VoteOf<Types>;
 /// A log entry.
-pub type Entry = openraft::alias::EntryOf<Types>;
+pub(crate) type Entry = openraft::alias::EntryOf<Types>;
 /// Voters and learners with the position at which they were set.
-pub type StoredMembership = openraft::alias::StoredMembershipOf<Types>;
+pub(crate) type StoredMembership = openraft::alias::StoredMembershipOf<Types>;
 /// Voters and learners.
-pub type Membership = openraft::Membership<u64, openraft::EmptyNode>;
+pub(crate) type Membership = openraft::Membership<u64, openraft::EmptyNode>;
 /// Term and leader.
-pub type LeaderId = openraft::impls::leader_id_adv::LeaderId<u64, u64>;
+pub(crate) type LeaderId = openraft::impls::leader_id_adv::LeaderId<u64, u64>;
 /// The group's Raft.
-pub type Raft = openraft::Raft<Types, super::state_machine::StateMachine>;
+pub(crate) type Raft = openraft::Raft<Types, super::state_machine::StateMachine>;

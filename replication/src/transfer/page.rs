@@ -4,14 +4,11 @@ use crate::log::{EntryId, EntryKind};
 use bytes::Bytes;
 use wire::{DecodeError, Decoder, Encoder, GroupId, ReplicaId, limits};
 
-/// Rows of one page.
-pub(super) const PAGE_ROWS_MAX: usize = 1_000;
+/// Keys, values and records of one page, bytes: with the largest row on top it still fits a frame's head and body.
+pub(super) const PAGE_BYTES_MAX: usize = 2 << 20;
 
-/// Bytes of rows and heads in one page, before the last row.
-pub(super) const PAGE_HEAD_BYTES_MAX: usize = 1 << 20;
-
-/// Bytes of bodies in one page, before the last row: one full chunk more still fits a frame.
-pub(super) const PAGE_BODY_BYTES_MAX: usize = 3 << 20;
+/// Rows of one page: what [`PAGE_BYTES_MAX`] holds of the smallest rows.
+const PAGE_ROWS_MAX: usize = PAGE_BYTES_MAX / 8;
 
 /// A row's key, bytes: the longest name, escaped, and what surrounds it.
 const KEY_BYTES_MAX: usize = 4 << 10;
@@ -19,12 +16,12 @@ const KEY_BYTES_MAX: usize = 4 << 10;
 /// What the receiver asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum PageRequest {
-    /// Begin: note changes from now on.
+    /// Begin: keep the rows as they are now.
     Begin,
     /// Rows after this key (from the start if empty).
     Rows { session: u64, after: Bytes },
-    /// Rows that changed since they may have been sent.
-    Changes { session: u64 },
+    /// All rows have arrived.
+    End { session: u64 },
 }
 
 /// What the sender answers.
@@ -32,20 +29,20 @@ pub(super) enum PageRequest {
 pub(super) struct Page {
     /// The transfer it belongs to.
     pub(super) session: u64,
+    /// The log index that the rows stand at.
+    pub(super) applied: u64,
     /// Rows, in order.
     pub(super) rows: Vec<PageRow>,
-    /// Whether this stage has more.
-    pub(super) more: bool,
-    /// Whether the receiver now has the whole state, as of the meta rows in this page.
-    pub(super) complete: bool,
+    /// Whether these were the last.
+    pub(super) last: bool,
 }
 
 /// One row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct PageRow {
     pub(super) key: Bytes,
-    /// Nothing when the row is gone.
-    pub(super) value: Option<Bytes>,
+    /// Without the sender's place.
+    pub(super) value: Bytes,
     /// The record that the row points to; its body is in the page's body.
     pub(super) record: Option<PageRecord>,
 }
@@ -69,7 +66,7 @@ pub(super) fn encode_request(group: GroupId, request: &PageRequest) -> Bytes {
             e.u64(*session);
             e.bytes(after);
         }
-        PageRequest::Changes { session } => {
+        PageRequest::End { session } => {
             e.u8(2);
             e.u64(*session);
         }
@@ -83,7 +80,7 @@ pub(super) fn decode_request(head: Bytes) -> Result<(GroupId, PageRequest), Deco
     let request = match d.u8()? {
         0 => PageRequest::Begin,
         1 => PageRequest::Rows { session: d.u64()?, after: d.bytes(KEY_BYTES_MAX)? },
-        2 => PageRequest::Changes { session: d.u64()? },
+        2 => PageRequest::End { session: d.u64()? },
         found => return Err(d.unknown(u64::from(found))),
     };
     d.finish()?;
@@ -94,11 +91,11 @@ impl Page {
     pub(super) fn encode(&self) -> Bytes {
         let mut e = Encoder::with_capacity(1 << 16);
         e.u64(self.session);
-        e.flag(self.more);
-        e.flag(self.complete);
+        e.u64(self.applied);
+        e.flag(self.last);
         e.list(&self.rows, |e, row| {
             e.bytes(&row.key);
-            e.option(row.value.as_ref(), |e, value| e.bytes(value));
+            e.bytes(&row.value);
             e.option(row.record.as_ref(), |e, record| {
                 e.u64(record.id.term);
                 e.u64(record.id.leader.0);
@@ -113,16 +110,16 @@ impl Page {
 
     pub(super) fn decode(head: Bytes) -> Result<Self, DecodeError> {
         let mut d = Decoder::new("state page", head);
-        let (session, more, complete) = (d.u64()?, d.flag()?, d.flag()?);
-        let rows = d.list(PAGE_ROWS_MAX + 64, |d| {
+        let (session, applied, last) = (d.u64()?, d.u64()?, d.flag()?);
+        let rows = d.list(PAGE_ROWS_MAX, |d| {
             Ok(PageRow {
                 key: d.bytes(KEY_BYTES_MAX)?,
-                value: d.option(|d| d.bytes(limits::FRAME_HEAD_BYTES_MAX))?,
+                value: d.bytes(limits::FRAME_HEAD_BYTES_MAX)?,
                 record: d.option(decode_record)?,
             })
         })?;
         d.finish()?;
-        Ok(Self { session, rows, more, complete })
+        Ok(Self { session, applied, rows, last })
     }
 }
 
@@ -153,21 +150,18 @@ mod tests {
     fn pages_and_requests_come_back_as_sent_and_every_cut_is_an_error() {
         let page = Page {
             session: 3,
-            rows: vec![
-                PageRow { key: Bytes::from_static(b"gone"), value: None, record: None },
-                PageRow {
-                    key: Bytes::from_static(b"key"),
-                    value: Some(Bytes::from_static(b"value")),
-                    record: Some(PageRecord {
-                        id: EntryId { term: 1, leader: ReplicaId(2), index: 3 },
-                        kind: EntryKind::Normal,
-                        head: Bytes::from_static(b"head"),
-                        body_length: 4,
-                    }),
-                },
-            ],
-            more: true,
-            complete: false,
+            applied: 9,
+            rows: vec![PageRow {
+                key: Bytes::from_static(b"key"),
+                value: Bytes::from_static(b"value"),
+                record: Some(PageRecord {
+                    id: EntryId { term: 1, leader: ReplicaId(2), index: 3 },
+                    kind: EntryKind::Normal,
+                    head: Bytes::from_static(b"head"),
+                    body_length: 4,
+                }),
+            }],
+            last: false,
         };
         let bytes = page.encode();
         assert_eq!(Page::decode(bytes.clone()), Ok(page));

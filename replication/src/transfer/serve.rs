@@ -1,13 +1,11 @@
-//! The sender's side of transfers: at most one per group, forgotten when nobody asks any more.
+//! The sender's side of transfers: at most one per group, ended when it is complete or nobody asks any more.
 
-use super::page::{
-    PAGE_BODY_BYTES_MAX, PAGE_HEAD_BYTES_MAX, PAGE_ROWS_MAX, Page, PageRecord, PageRequest, PageRow, decode_request,
-};
+use super::page::{PAGE_BYTES_MAX, Page, PageRecord, PageRequest, PageRow, decode_request};
 use crate::{
     log::{Place, ReadError},
-    machine::{ChangedRow, MachineError},
+    machine::{MachineError, SnapshotId, SnapshotRow},
     message::refusal,
-    peer::Reply,
+    peer::{CallRefusal, Reply},
     raft::GroupState,
     service::Service,
 };
@@ -19,7 +17,7 @@ use std::{
 };
 use tokio::time::Instant;
 use tracing::warn;
-use wire::{GroupId, CallRefusal};
+use wire::GroupId;
 
 /// A transfer that nobody has asked about for so long is over.
 const IDLE_MAX: Duration = Duration::from_secs(60);
@@ -30,16 +28,12 @@ pub(crate) struct Transfers {
     sessions: Mutex<HashMap<GroupId, Session>>,
 }
 
+#[derive(Clone, Copy)]
 struct Session {
     number: u64,
+    snapshot: SnapshotId,
+    applied: u64,
     asked: Instant,
-}
-
-/// Rows looked up under the machine's lock; their records are read after it.
-struct Collected {
-    rows: Vec<ChangedRow>,
-    more: bool,
-    complete: bool,
 }
 
 impl Transfers {
@@ -50,110 +44,92 @@ impl Transfers {
         let replica =
             service.replica(group).ok_or_else(|| CallRefusal::new(refusal::NO_REPLICA, "no such replica here"))?;
         let state = &replica.state;
-        let session = self.session(state, &request)?;
-        // a record may be moved between looking it up and reading it: then look it up again
-        for _attempt in 0..3 {
-            let collected = collect(state, &request).map_err(|error| failed(group, &error))?;
-            match read_records(state, collected, session).await {
-                Ok(reply) => return Ok(reply),
-                Err(ReadError::Gone) => {}
-                Err(error) => return Err(failed(group, &error)),
+        match request {
+            PageRequest::Begin => self.begin(state),
+            PageRequest::Rows { session, after } => self.rows(state, session, &after).await,
+            PageRequest::End { session } => {
+                let ended = self.touch(group, session)?;
+                self.lock().remove(&group);
+                state.machine_mut().end_snapshot(ended.snapshot);
+                Ok(Reply::default())
             }
-        }
-        Err(CallRefusal::new(refusal::UNREADABLE, "records moved again and again"))
-    }
-
-    fn session(&self, state: &GroupState, request: &PageRequest) -> Result<u64, CallRefusal> {
-        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        let known = sessions.get_mut(&state.group);
-        match (request, known) {
-            (PageRequest::Begin, Some(known)) if now - known.asked < IDLE_MAX => {
-                Err(CallRefusal::new(refusal::OVERLOADED, "another replica is being brought up from here"))
-            }
-            (PageRequest::Begin, known) => {
-                let number = known.map_or(1, |known| known.number + 1);
-                state.machine_mut().note_changes();
-                sessions.insert(state.group, Session { number, asked: now });
-                Ok(number)
-            }
-            (PageRequest::Rows { session, .. } | PageRequest::Changes { session }, Some(known))
-                if known.number == *session =>
-            {
-                known.asked = now;
-                Ok(known.number)
-            }
-            _ => Err(CallRefusal::new(refusal::MALFORMED, "no such transfer (any more)")),
         }
     }
 
-    /// Ends what nobody asks about any more, so that changes are not noted for ever.
+    /// Ends what nobody asks about any more, so that former rows are not kept for ever.
     pub(crate) fn expire(&self, service: &Service) {
         let now = Instant::now();
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner).retain(|group, session| {
+        self.lock().retain(|group, session| {
             let keep = now - session.asked < IDLE_MAX;
             if !keep && let Some(replica) = service.replica(*group) {
-                replica.state.machine_mut().forget_changes();
+                replica.state.machine_mut().end_snapshot(session.snapshot);
             }
             keep
         });
     }
 
-    /// Ends a transfer that is complete.
-    fn end(&self, group: GroupId) {
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner).remove(&group);
+    fn begin(&self, state: &GroupState) -> Result<Reply, CallRefusal> {
+        let now = Instant::now();
+        let mut sessions = self.lock();
+        let known = sessions.get(&state.group);
+        if known.is_some_and(|known| now - known.asked < IDLE_MAX) {
+            return Err(CallRefusal::new(refusal::OVERLOADED, "another replica is being brought up from here"));
+        }
+        let number = known.map_or(1, |known| known.number + 1);
+        let (snapshot, applied, _membership) = state.machine_mut().begin_snapshot();
+        let applied = applied.map_or(0, |position| position.index);
+        sessions.insert(state.group, Session { number, snapshot, applied, asked: now });
+        let page = Page { session: number, applied, rows: Vec::new(), last: false };
+        Ok(Reply::head(page.encode()))
     }
 
-    /// The receiver has everything.
-    pub(crate) fn finished(&self, state: &GroupState) {
-        state.machine_mut().forget_changes();
-        self.end(state.group);
+    async fn rows(&self, state: &GroupState, session: u64, after: &[u8]) -> Result<Reply, CallRefusal> {
+        let known = self.touch(state.group, session)?;
+        let after = (!after.is_empty()).then_some(after);
+        let page = state
+            .machine_mut()
+            .snapshot_rows(known.snapshot, after, PAGE_BYTES_MAX)
+            .map_err(|error: MachineError| failed(state.group, &error))?
+            .ok_or_else(|| CallRefusal::new(refusal::MALFORMED, "the transfer is over: begin again"))?;
+        let (rows, body) =
+            read_records(state, page.rows).await.map_err(|error| failed(state.group, &error))?;
+        let page = Page { session, applied: known.applied, rows, last: page.last };
+        Ok(Reply { head: page.encode(), body })
+    }
+
+    fn touch(&self, group: GroupId, session: u64) -> Result<Session, CallRefusal> {
+        let mut sessions = self.lock();
+        let known = sessions.get_mut(&group).filter(|known| known.number == session);
+        let known = known.ok_or_else(|| CallRefusal::new(refusal::MALFORMED, "no such transfer (any more)"))?;
+        known.asked = Instant::now();
+        Ok(*known)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<GroupId, Session>> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn collect(state: &GroupState, request: &PageRequest) -> Result<Collected, MachineError> {
-    match request {
-        PageRequest::Begin => Ok(Collected { rows: Vec::new(), more: true, complete: false }),
-        PageRequest::Rows { after, .. } => {
-            let rows = state.machine().rows_after(after, PAGE_ROWS_MAX, PAGE_HEAD_BYTES_MAX, PAGE_BODY_BYTES_MAX)?;
-            Ok(Collected { more: !rows.is_empty(), rows, complete: false })
-        }
-        PageRequest::Changes { .. } => {
-            let mut machine = state.machine_mut();
-            let (mut rows, more) = machine.take_changes(PAGE_ROWS_MAX, PAGE_HEAD_BYTES_MAX, PAGE_BODY_BYTES_MAX)?;
-            if !more {
-                // under the same lock: these rows and the position belong together
-                rows.extend(machine.meta_rows()?);
-            }
-            Ok(Collected { rows, more, complete: !more })
-        }
-    }
-}
-
-async fn read_records(state: &GroupState, collected: Collected, session: u64) -> Result<Reply, ReadError> {
-    let mut rows = Vec::with_capacity(collected.rows.len());
+async fn read_records(state: &GroupState, rows: Vec<SnapshotRow>) -> Result<(Vec<PageRow>, Bytes), ReadError> {
+    let mut sent = Vec::with_capacity(rows.len());
     let mut bodies = BytesMut::new();
-    for ChangedRow { key, value, place } in collected.rows {
-        let record = match place {
+    for SnapshotRow { key, value, body } in rows {
+        let record = match body {
             None => None,
-            Some(place) => Some(read_record(state, &place, &mut bodies).await?),
+            Some(place) => Some(read_record(state, &Place::from(place), &mut bodies).await?),
         };
-        let value = value.map(|value| Bytes::copy_from_slice(&value));
-        rows.push(PageRow { key: Bytes::copy_from_slice(&key), value, record });
+        sent.push(PageRow { key, value, record });
     }
-    let page = Page { session, rows, more: collected.more, complete: collected.complete };
-    Ok(Reply { head: page.encode(), body: bodies.freeze() })
+    Ok((sent, bodies.freeze()))
 }
 
 async fn read_record(state: &GroupState, place: &Place, bodies: &mut BytesMut) -> Result<PageRecord, ReadError> {
     let entry = state.segments.read_entry(place).await?;
     bodies.extend_from_slice(&entry.body);
-    let body_length = place.body_length;
-    Ok(PageRecord { id: entry.id, kind: entry.kind, head: entry.head, body_length })
+    Ok(PageRecord { id: entry.id, kind: entry.kind, head: entry.head, body_length: place.body_length })
 }
 
 fn failed(group: GroupId, error: &(dyn std::error::Error + 'static)) -> CallRefusal {
     warn!(%group, error, "state cannot be read for another replica");
     CallRefusal::new(refusal::UNREADABLE, "state cannot be read here")
 }
-

@@ -71,12 +71,7 @@ impl Gatekeeper {
         Self { directory }
     }
 
-    async fn check_bucket(
-        &self,
-        caller: &Caller,
-        name: &str,
-        need: Need,
-    ) -> S3Result<Option<Bucket>> {
+    async fn check_bucket(&self, caller: &Caller, name: &str, need: Need) -> S3Result<Option<Bucket>> {
         if need == Need::CreateBucket {
             return Ok(None);
         }
@@ -107,10 +102,9 @@ impl S3Auth for Gatekeeper {
 #[async_trait::async_trait]
 impl S3Access for Gatekeeper {
     async fn check(&self, cx: &mut S3AccessContext<'_>) -> S3Result<()> {
-        let name = cx.s3_op().name();
+        let known = OPERATIONS.iter().find(|(operation, _)| *operation == cx.s3_op().name());
         let context = cx.extensions_mut().get::<Arc<RequestContext>>().cloned();
         let context = context.ok_or_else(|| super::errors::unexpected("a request without context"))?;
-        let known = OPERATIONS.iter().find(|(operation, _)| *operation == name);
         if let Some((operation, _)) = known {
             let _ = context.operation.set(operation);
         }

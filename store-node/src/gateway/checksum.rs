@@ -305,10 +305,8 @@ mod tests {
     fn a_joined_full_object_crc_is_the_crc_of_the_whole() {
         let data: Vec<u8> = (0..100_000_u32).map(|i| (i * 7) as u8).collect();
         for algorithm in [Algorithm::Crc32, Algorithm::Crc32c, Algorithm::Crc64Nvme] {
-            let parts: Vec<_> = data
-                .chunks(33_333)
-                .map(|part| (Some(over(algorithm, part)), part.len() as u64))
-                .collect();
+            let parts: Vec<_> =
+                data.chunks(33_333).map(|part| (Some(over(algorithm, part)), part.len() as u64)).collect();
             let announced = Announced { algorithm, kind: Kind::FullObject };
             assert_eq!(Checksum::join(announced, &parts).unwrap().digest, over(algorithm, &data).digest);
         }

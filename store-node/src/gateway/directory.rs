@@ -18,14 +18,12 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wire::{
-    BucketId, DecodeError, PrincipalId, Revision, SystemTable, TenantId, UnixMillis, VersioningMode,
+    BucketId, DecodeError, PrincipalId, Revision, SystemRecord, SystemTable, UnixMillis, VersioningMode,
 };
 use zeroize::Zeroizing;
 
 use super::keyring::Keyring;
-use super::records::{
-    AccessKeyRecord, BucketRecord, PrincipalRecord, Rights, decode_grant, parse_grant_key,
-};
+use super::records::{AccessKeyRecord, BucketRecord, PrincipalRecord, Rights, decode_grant, parse_grant_key};
 use super::system::{self, SystemError};
 
 /// How often the system group is asked whether anything changed. Half of the second within which revocation must work.
@@ -54,6 +52,10 @@ pub struct Bucket {
     pub created: UnixMillis,
     /// Its versioning.
     pub versioning: VersioningMode,
+    /// Since when it is being deleted.
+    pub deleting: Option<UnixMillis>,
+    /// When its record was changed last.
+    pub changed: Revision,
 }
 
 /// Who asks, as far as it matters for rights.
@@ -144,7 +146,9 @@ impl Directory {
             }
             match self.refresh().await {
                 Ok(()) => failing = false,
-                Err(error) if failing => tracing::debug!(error = &error as &dyn std::error::Error, "still stale"),
+                Err(error) if failing => {
+                    tracing::debug!(error = &error as &dyn std::error::Error, "still stale")
+                }
                 Err(error) => {
                     failing = true;
                     tracing::warn!(error = &error as &dyn std::error::Error, "directory not refreshed");
@@ -230,7 +234,8 @@ impl Directory {
         let revision = system::revision(&*self.region, deadline).await?;
         let before = self.current();
         let unchanged = revision == before.revision && revision != Revision(0);
-        let tables = if unchanged { before.tables.clone() } else { Arc::new(self.read_tables(deadline).await?) };
+        let tables =
+            if unchanged { before.tables.clone() } else { Arc::new(self.read_tables(deadline).await?) };
         let view = Arc::new(View { revision, confirmed, tables });
         *self.view.write().unwrap_or_else(std::sync::PoisonError::into_inner) = view;
         if !unchanged && let Err(error) = self.keyring.reload().await {
@@ -243,8 +248,7 @@ impl Directory {
         let mut tables = Tables::default();
         let scan = |table| system::scan(&*self.region, table, Bytes::new(), deadline);
         for record in scan(SystemTable::Bucket).await? {
-            let (id, key) = (BucketId(record.created.0), record.key.clone());
-            tables.insert_bucket(id, &key, BucketRecord::decode(record.value));
+            tables.insert_bucket(record);
         }
         for record in scan(SystemTable::Principal).await? {
             let id = PrincipalId(record.created.0);
@@ -288,12 +292,14 @@ impl Tables {
         }
     }
 
-    fn insert_bucket(&mut self, id: BucketId, key: &Bytes, record: Result<BucketRecord, DecodeError>) {
-        match (std::str::from_utf8(key), record) {
+    fn insert_bucket(&mut self, record: SystemRecord) {
+        let (id, changed) = (BucketId(record.created.0), record.changed);
+        match (std::str::from_utf8(&record.key), BucketRecord::decode(record.value)) {
             (Ok(name), Ok(record)) => {
                 let name: Arc<str> = name.into();
-                let BucketRecord { owner, created, versioning } = record;
-                self.buckets.insert(name.clone(), Bucket { id, name, owner, created, versioning });
+                let BucketRecord { owner, created, versioning, deleting } = record;
+                let bucket = Bucket { id, name: name.clone(), owner, created, versioning, deleting, changed };
+                self.buckets.insert(name, bucket);
             }
             _ => tracing::error!(bucket = %id, "a bucket record cannot be read"),
         }
@@ -334,9 +340,4 @@ pub(crate) fn key_context(id: &[u8], principal: PrincipalId) -> Vec<u8> {
 /// How clients see a principal's account: 64 hexadecimal digits, as a canonical user id has.
 pub(crate) fn account_id(principal: PrincipalId) -> String {
     format!("{:064x}", principal.0)
-}
-
-/// The tenant whose objects this gateway serves.
-pub(crate) fn tenant(keyring: &Keyring) -> TenantId {
-    keyring.options().tenant
 }

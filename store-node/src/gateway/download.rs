@@ -137,7 +137,8 @@ impl Download {
                 return;
             }
             let Some(bytes) = self.chunk_bytes(cursor) else {
-                self.fetching.push_back(Box::pin(async { Err(errors::unexpected("parts shorter than an object")) }));
+                self.fetching
+                    .push_back(Box::pin(async { Err(errors::unexpected("parts shorter than an object")) }));
                 self.fetch = None;
                 return;
             };
@@ -205,7 +206,9 @@ impl Download {
         self.fill_window();
         match Pin::new(&mut self.fetching).poll_next(cx) {
             Poll::Pending => Poll::Pending,
-            Poll::Ready(None) => Poll::Ready(Some(Err(errors::unexpected("an object shorter than its record")))),
+            Poll::Ready(None) => {
+                Poll::Ready(Some(Err(errors::unexpected("an object shorter than its record"))))
+            }
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error))),
             Poll::Ready(Some(Ok(fetched))) => Poll::Ready(Some(self.open(fetched))),
         }

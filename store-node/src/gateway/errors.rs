@@ -3,7 +3,7 @@
 //! Messages say what to do; they never hold names, keys or anything of another principal.
 
 use replication::region::RegionError;
-use s3s::{S3Error, S3ErrorCode, S3Result};
+use s3s::{S3Error, S3ErrorCode};
 use wire::{DecodeError, Refusal};
 
 /// Seconds after which a client should try again: about as long as a leader change may take.
@@ -132,10 +132,8 @@ pub(crate) fn precondition_failed() -> S3Error {
 }
 
 pub(crate) fn bad_digest() -> S3Error {
-    s3(S3ErrorCode::BadDigest, "The Content-MD5 or checksum value that you specified did not match what we received.")
-}
-
-/// The value or the error for a version id that is none.
-pub(crate) fn require<T>(value: Option<T>, error: impl FnOnce() -> S3Error) -> S3Result<T> {
-    value.ok_or_else(error)
+    s3(
+        S3ErrorCode::BadDigest,
+        "The Content-MD5 or checksum value that you specified did not match what we received.",
+    )
 }

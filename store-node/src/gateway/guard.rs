@@ -161,7 +161,8 @@ fn check_query_signature(headers: &HeaderMap, query: &str) -> Result<(), S3Error
             "X-Amz-Expires must be a number of seconds from 0 to 604800 (seven days)",
         )));
     }
-    let decode = |text: &str| text.replace("%2F", "/").replace("%2f", "/").replace("%3B", ";").replace("%3b", ";");
+    let decode =
+        |text: &str| text.replace("%2F", "/").replace("%2f", "/").replace("%3B", ";").replace("%3b", ";");
     check_scope(&decode(get("X-Amz-Credential").unwrap_or("")))?;
     check_signed_headers(headers, &decode(get("X-Amz-SignedHeaders").unwrap_or("")))
 }

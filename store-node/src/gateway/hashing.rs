@@ -6,6 +6,7 @@
 use bytes::BytesMut;
 use envelope::{ChunkPosition, EnvelopeError, StreamSealer};
 use md5::{Digest as _, Md5};
+use tokio::task::JoinHandle;
 
 use super::checksum::{Algorithm, Checksum, Hasher};
 
@@ -17,6 +18,26 @@ pub(crate) struct SealingLane {
     md5: Md5,
     checksums: Vec<Hasher>,
     sealer: StreamSealer,
+}
+
+/// A chunk that is being hashed and sealed.
+pub(crate) enum Working {
+    Done(Processed),
+    Apart(JoinHandle<Processed>),
+}
+
+type Processed = Result<(SealingLane, BytesMut), EnvelopeError>;
+
+impl Working {
+    pub(crate) async fn done(self) -> Processed {
+        match self {
+            Self::Done(processed) => processed,
+            Self::Apart(handle) => match handle.await {
+                Ok(processed) => processed,
+                Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+            },
+        }
+    }
 }
 
 /// What came out.
@@ -32,11 +53,7 @@ impl SealingLane {
     }
 
     /// Hashes and seals the next chunk.
-    pub(crate) fn process(
-        &mut self,
-        at: ChunkPosition,
-        buffer: &mut BytesMut,
-    ) -> Result<(), EnvelopeError> {
+    pub(crate) fn process(&mut self, at: ChunkPosition, buffer: &mut BytesMut) -> Result<(), EnvelopeError> {
         self.md5.update(&buffer[..]);
         for checksum in &mut self.checksums {
             checksum.update(buffer);
@@ -44,24 +61,11 @@ impl SealingLane {
         self.sealer.seal_in_place(at, buffer)
     }
 
-    /// The same, off the async threads when it is much work.
-    pub(crate) async fn process_apart(
-        mut self,
-        at: ChunkPosition,
-        mut buffer: BytesMut,
-    ) -> Result<(Self, BytesMut), EnvelopeError> {
-        if buffer.len() <= INLINE_WORK_BYTES_MAX {
-            self.process(at, &mut buffer)?;
-            return Ok((self, buffer));
-        }
-        let work = move || {
-            let done = self.process(at, &mut buffer);
-            done.map(|()| (self, buffer))
-        };
-        match tokio::task::spawn_blocking(work).await {
-            Ok(done) => done,
-            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
-        }
+    /// The same, begun at once and off the async threads when it is much work.
+    pub(crate) fn begin(mut self, at: ChunkPosition, mut buffer: BytesMut) -> Working {
+        let small = buffer.len() <= INLINE_WORK_BYTES_MAX;
+        let work = move || self.process(at, &mut buffer).map(|()| (self, buffer));
+        if small { Working::Done(work()) } else { Working::Apart(tokio::task::spawn_blocking(work)) }
     }
 
     pub(crate) fn finish(self) -> Digests {

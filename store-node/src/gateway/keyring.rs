@@ -168,7 +168,11 @@ impl Keyring {
     }
 
     /// The header under the current version; nothing when it is already.
-    pub(crate) fn rewrapped(&self, place: &ObjectPlace, header: &Bytes) -> Result<Option<Bytes>, EnvelopeError> {
+    pub(crate) fn rewrapped(
+        &self,
+        place: &ObjectPlace,
+        header: &Bytes,
+    ) -> Result<Option<Bytes>, EnvelopeError> {
         let decoded = ObjectHeader::decode(header.clone())?;
         let new = self.current();
         let Some(version) = decoded.key_version(&self.options.region) else {

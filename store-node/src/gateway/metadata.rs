@@ -82,7 +82,9 @@ impl ObjectMetadata {
             ));
         }
         if self.system().into_iter().flatten().any(|value| value.len() > SYSTEM_HEADER_BYTES_MAX) {
-            return Err(invalid_argument("A header that is stored with the object is longer than 2048 bytes."));
+            return Err(invalid_argument(
+                "A header that is stored with the object is longer than 2048 bytes.",
+            ));
         }
         Ok(())
     }
@@ -90,7 +92,8 @@ impl ObjectMetadata {
     pub(crate) fn encode(&self) -> Bytes {
         let mut e = Encoder::with_capacity(128);
         e.u8(FORMAT);
-        let system: Vec<(u8, &String)> = (1..).zip(self.system()).filter_map(|(n, v)| Some((n, v?))).collect();
+        let system: Vec<(u8, &String)> =
+            (1..).zip(self.system()).filter_map(|(n, v)| Some((n, v?))).collect();
         e.list(&system, |e, (number, value)| {
             e.u8(*number);
             e.text(value);

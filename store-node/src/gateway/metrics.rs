@@ -7,21 +7,8 @@ use super::access::OPERATIONS;
 
 /// Upper bounds of the latency buckets, microseconds; the last bucket has none.
 pub const LATENCY_BOUNDS_US: [u64; 15] = [
-    250,
-    500,
-    1_000,
-    2_500,
-    5_000,
-    10_000,
-    25_000,
-    50_000,
-    100_000,
-    250_000,
-    500_000,
-    1_000_000,
-    2_500_000,
-    10_000_000,
-    30_000_000,
+    250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000,
+    10_000_000, 30_000_000,
 ];
 
 /// Operations that have counters of their own; the last one is for requests that never became one.
@@ -130,7 +117,10 @@ mod tests {
         metrics.count(None, http::StatusCode::FORBIDDEN, Duration::from_secs(60));
         let samples = metrics.operations();
         assert_eq!(samples.len(), 2);
-        assert_eq!((samples[0].operation, samples[0].statuses[2], samples[0].buckets[1]), ("PutObject", 1, 1));
+        assert_eq!(
+            (samples[0].operation, samples[0].statuses[2], samples[0].buckets[1]),
+            ("PutObject", 1, 1)
+        );
         let last = LATENCY_BOUNDS_US.len();
         assert_eq!((samples[1].operation, samples[1].statuses[4], samples[1].buckets[last]), ("Other", 1, 1));
     }

@@ -82,6 +82,8 @@ pub struct BucketRecord {
     pub created: UnixMillis,
     /// Its versioning.
     pub versioning: VersioningMode,
+    /// Since when it is being deleted.
+    pub deleting: Option<UnixMillis>,
 }
 
 /// What a principal may do in the whole region.
@@ -118,6 +120,7 @@ impl BucketRecord {
             VersioningMode::Enabled => 1,
             VersioningMode::Suspended => 2,
         });
+        e.option(self.deleting.as_ref(), |e, since| e.u64(since.0));
         e.finish()
     }
 
@@ -131,8 +134,9 @@ impl BucketRecord {
             2 => VersioningMode::Suspended,
             found => return Err(d.unknown(u64::from(found))),
         };
+        let deleting = d.option(|d| Ok(UnixMillis(d.u64()?)))?;
         d.finish()?;
-        Ok(Self { owner, created, versioning })
+        Ok(Self { owner, created, versioning, deleting })
     }
 }
 
@@ -150,8 +154,7 @@ impl PrincipalRecord {
     /// Reads its layout.
     pub fn decode(value: Bytes) -> Result<Self, DecodeError> {
         let mut d = begin("principal record", value)?;
-        let record =
-            Self { admin: d.flag()?, create_buckets: d.flag()?, created: UnixMillis(d.u64()?) };
+        let record = Self { admin: d.flag()?, create_buckets: d.flag()?, created: UnixMillis(d.u64()?) };
         d.finish()?;
         Ok(record)
     }
@@ -239,8 +242,9 @@ mod tests {
             owner: PrincipalId(7),
             created: UnixMillis(9),
             versioning: VersioningMode::Suspended,
+            deleting: None,
         };
-        assert_eq!(hex(&bucket.encode()), "010700000000000000090000000000000002");
+        assert_eq!(hex(&bucket.encode()), "01070000000000000009000000000000000200");
         assert_eq!(BucketRecord::decode(bucket.encode()), Ok(bucket));
         let principal = PrincipalRecord { admin: false, create_buckets: true, created: UnixMillis(3) };
         assert_eq!(hex(&principal.encode()), "0100010300000000000000");
@@ -261,6 +265,7 @@ mod tests {
             owner: PrincipalId(7),
             created: UnixMillis(9),
             versioning: VersioningMode::Off,
+            deleting: Some(UnixMillis(1)),
         }
         .encode();
         for cut in 0..whole.len() {

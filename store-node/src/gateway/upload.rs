@@ -19,7 +19,7 @@ use super::budget::Room;
 use super::checksum::{Algorithm, Checksum};
 use super::context::RequestContext;
 use super::errors;
-use super::hashing::{Digests, SealingLane, hex};
+use super::hashing::{Digests, SealingLane, Working, hex};
 
 /// Chunks of one upload on their way to the disks. Four fill the pipe on one machine and keep an upload below 6 MiB.
 const WINDOW_CHUNKS: usize = 4;
@@ -94,10 +94,20 @@ where
         return store_inline(core, stream, lane, &mut reader, bytes as usize).await;
     }
     let guard = StreamGuard { core: core.clone(), group: target.group, stream, armed: true };
-    let digests = Pipeline { core, context, group: target.group, stream }.run(lane, &mut reader, bytes).await?;
+    let digests =
+        Pipeline { core, context, group: target.group, stream }.run(lane, &mut reader, bytes).await?;
     let Digests { md5, checksums } = digests;
     let chunks = u32::try_from(chunk_count(bytes)).map_err(|_| errors::internal())?;
-    Ok(StoredStream { stream, size: bytes, chunks, inline: None, md5, checksums, guard: Some(guard), _room: None })
+    Ok(StoredStream {
+        stream,
+        size: bytes,
+        chunks,
+        inline: None,
+        md5,
+        checksums,
+        guard: Some(guard),
+        _room: None,
+    })
 }
 
 async fn store_inline<S>(
@@ -141,52 +151,56 @@ impl Pipeline<'_> {
         S: Stream<Item = S3Result<Bytes>> + Unpin,
     {
         let mut on_the_way = FuturesUnordered::new();
-        let mut room = self.core.budget.first_bytes(CHUNK_BYTES_MAX + SEAL_OVERHEAD_BYTES).await?;
-        let mut lane = Some(lane);
-        let mut hashed: Option<(SealingLane, BytesMut, Room, u64)> = None;
+        let mut idle = Some(lane);
+        let mut busy: Option<(Working, Room, u64)> = None;
         for index in 0..chunk_count(bytes) {
             let at = ChunkPosition::of(index, bytes).ok_or_else(errors::internal)?;
+            let room = alongside(&mut on_the_way, self.room(index)).await?;
             let mut buffer = BytesMut::with_capacity(at.plain_bytes() + SEAL_OVERHEAD_BYTES);
-            // reading goes on while earlier chunks are stored
-            let mut reading = std::pin::pin!(reader.fill(&mut buffer, at.plain_bytes()));
-            loop {
-                tokio::select! {
-                    biased;
-                    done = &mut reading => break done?,
-                    Some(stored) = on_the_way.next() => stored?,
-                }
-            }
-            if at.is_last() {
+            let reading = async {
+                reader.fill(&mut buffer, at.plain_bytes()).await?;
                 // a wrong digest or signature shows at the end: know it before anything is adopted
-                reader.expect_end().await?;
-            }
-            while on_the_way.len() >= WINDOW_CHUNKS {
-                if let Some(stored) = on_the_way.next().await {
-                    stored?;
-                }
-            }
-            let free = lane.take().ok_or_else(errors::internal)?;
-            let (next, sealed) = free.process_apart(at, buffer).await.map_err(|e| errors::sealed(&e))?;
-            hashed = Some((next, sealed, room, index));
-            if let Some((next, sealed, held, index)) = hashed.take() {
-                on_the_way.push(self.put_chunk(index, sealed.freeze(), held));
-                lane = Some(next);
-            }
-            if at.is_last() {
-                break;
-            }
-            room = loop {
-                tokio::select! {
-                    biased;
-                    taken = self.core.budget.next_bytes(CHUNK_BYTES_MAX + SEAL_OVERHEAD_BYTES) => break taken?,
-                    Some(stored) = on_the_way.next() => stored?,
-                }
+                if at.is_last() { reader.expect_end().await } else { Ok(()) }
             };
+            alongside(&mut on_the_way, reading).await?;
+            if let Some((working, held, index)) = busy.take() {
+                let (lane, sealed) = alongside(&mut on_the_way, processed(working)).await?;
+                self.wait_for_window(&mut on_the_way).await?;
+                on_the_way.push(self.put_chunk(index, sealed.freeze(), held));
+                idle = Some(lane);
+            }
+            let lane = idle.take().ok_or_else(errors::internal)?;
+            busy = Some((lane.begin(at, buffer), room, index));
+        }
+        if let Some((working, held, index)) = busy.take() {
+            let (lane, sealed) = alongside(&mut on_the_way, processed(working)).await?;
+            on_the_way.push(self.put_chunk(index, sealed.freeze(), held));
+            idle = Some(lane);
         }
         while let Some(stored) = on_the_way.next().await {
             stored?;
         }
-        lane.map(SealingLane::finish).ok_or_else(errors::internal)
+        idle.map(SealingLane::finish).ok_or_else(errors::internal)
+    }
+
+    async fn room(&self, index: u64) -> S3Result<Room> {
+        let bytes = CHUNK_BYTES_MAX + SEAL_OVERHEAD_BYTES;
+        match index {
+            0 => self.core.budget.first_bytes(bytes).await,
+            _ => self.core.budget.next_bytes(bytes).await,
+        }
+    }
+
+    async fn wait_for_window<F>(&self, on_the_way: &mut FuturesUnordered<F>) -> S3Result<()>
+    where
+        F: Future<Output = S3Result<()>>,
+    {
+        while on_the_way.len() >= WINDOW_CHUNKS {
+            if let Some(stored) = on_the_way.next().await {
+                stored?;
+            }
+        }
+        Ok(())
     }
 
     async fn put_chunk(&self, index: u64, body: Bytes, _room: Room) -> S3Result<()> {
@@ -197,6 +211,28 @@ impl Pipeline<'_> {
             Outcome::Done => Ok(()),
             Outcome::Refused(refusal) => Err(errors::refusal(&refusal)),
             _ => Err(errors::unexpected("the outcome of a chunk")),
+        }
+    }
+}
+
+async fn processed(working: Working) -> S3Result<(SealingLane, BytesMut)> {
+    working.done().await.map_err(|error| errors::sealed(&error))
+}
+
+/// Waits for `work` while chunks go on being stored; a chunk that is not ends it.
+async fn alongside<F, T>(
+    on_the_way: &mut FuturesUnordered<F>,
+    work: impl Future<Output = S3Result<T>>,
+) -> S3Result<T>
+where
+    F: Future<Output = S3Result<()>>,
+{
+    let mut work = std::pin::pin!(work);
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut work => return done,
+            Some(stored) = on_the_way.next() => stored?,
         }
     }
 }

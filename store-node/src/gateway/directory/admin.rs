@@ -6,7 +6,8 @@ use bytes::Bytes;
 use thiserror::Error;
 use tokio::time::Instant;
 use wire::{
-    CommandMeta, PrincipalId, SystemChange, SystemExpect, SystemTable, UnixMillis, VersioningMode, limits,
+    CommandMeta, PrincipalId, Revision, SystemChange, SystemExpect, SystemTable, UnixMillis, VersioningMode,
+    limits,
 };
 use zeroize::Zeroizing;
 
@@ -67,6 +68,9 @@ pub enum AdminError {
     /// There is a bucket of that name.
     #[error("there is a bucket of that name already")]
     BucketExists,
+    /// Somebody else changed or is deleting the bucket.
+    #[error("the bucket is being changed by somebody else")]
+    BucketChanged,
     /// The principal owns buckets.
     #[error("the principal owns {count} buckets: delete them or hand them over first")]
     OwnsBuckets {
@@ -122,7 +126,7 @@ impl Directory {
         let change = put(SystemTable::Principal, key, SystemExpect::Absent, record.encode());
         match self.change(vec![change]).await {
             Err(SystemError::Conflict { .. }) => return Err(AdminError::PrincipalExists),
-            done => done?,
+            done => done.map(|_| ())?,
         }
         let id = self.principal(name).ok_or(AdminError::NoSuchPrincipal)?;
         tracing::info!(principal = %id, admin, "principal registered");
@@ -135,11 +139,8 @@ impl Directory {
         let id = self.principal(name).ok_or(AdminError::NoSuchPrincipal)?;
         let tables = self.tables();
         let found = tables.principals.get(&id).ok_or(AdminError::NoSuchPrincipal)?;
-        let record = PrincipalRecord {
-            admin: found.caller.admin,
-            create_buckets: allowed,
-            created: found.created,
-        };
+        let record =
+            PrincipalRecord { admin: found.caller.admin, create_buckets: allowed, created: found.created };
         let key = Bytes::copy_from_slice(name.as_bytes());
         self.change(vec![put(SystemTable::Principal, key, SystemExpect::Present, record.encode())]).await?;
         Ok(())
@@ -189,7 +190,7 @@ impl Directory {
         let change = remove(SystemTable::AccessKey, id.to_owned().into(), SystemExpect::Present);
         match self.change(vec![change]).await {
             Err(SystemError::Conflict { .. }) => Err(AdminError::NoSuchKey),
-            done => Ok(done?),
+            done => done.map(|_| ()).map_err(AdminError::from),
         }
     }
 
@@ -277,12 +278,13 @@ impl Directory {
         name: &str,
         owner: PrincipalId,
     ) -> Result<Bucket, AdminError> {
-        let record = BucketRecord { owner, created: meta.time, versioning: VersioningMode::Off };
+        let (created, versioning) = (meta.time, VersioningMode::Off);
+        let record = BucketRecord { owner, created, versioning, deleting: None };
         let key = Bytes::copy_from_slice(name.as_bytes());
         let change = put(SystemTable::Bucket, key, SystemExpect::Absent, record.encode());
         match self.change_as(meta, vec![change]).await {
             Err(SystemError::Conflict { .. }) => return Err(AdminError::BucketExists),
-            done => done?,
+            done => done.map(|_| ())?,
         }
         self.tables().buckets.get(name).cloned().ok_or(AdminError::NoSuchBucket)
     }
@@ -290,27 +292,31 @@ impl Directory {
     /// Changes a bucket's versioning.
     pub(crate) async fn set_versioning(
         &self,
-        meta: CommandMeta,
         bucket: &Bucket,
         versioning: VersioningMode,
     ) -> Result<(), AdminError> {
-        let record = BucketRecord { owner: bucket.owner, created: bucket.created, versioning };
-        let key = Bytes::copy_from_slice(bucket.name.as_bytes());
-        let change = put(SystemTable::Bucket, key, SystemExpect::Present, record.encode());
-        match self.change_as(meta, vec![change]).await {
-            Err(SystemError::Conflict { .. }) => Err(AdminError::NoSuchBucket),
-            done => Ok(done?),
+        if bucket.deleting.is_some() {
+            return Err(AdminError::BucketChanged);
         }
+        let record = BucketRecord { versioning, ..record_of(bucket) };
+        self.change_bucket(bucket, bucket.changed, Some(record)).await.map(|_| ())
+    }
+
+    /// Marks a bucket as being deleted from now on.
+    pub(crate) async fn lock_bucket(&self, bucket: &Bucket) -> Result<Revision, AdminError> {
+        let record = BucketRecord { deleting: Some(context::now()), ..record_of(bucket) };
+        self.change_bucket(bucket, bucket.changed, Some(record)).await
+    }
+
+    /// Takes that mark away.
+    pub(crate) async fn unlock_bucket(&self, bucket: &Bucket, lock: Revision) -> Result<(), AdminError> {
+        let record = BucketRecord { deleting: None, ..record_of(bucket) };
+        self.change_bucket(bucket, lock, Some(record)).await.map(|_| ())
     }
 
     /// Removes a bucket's record and its grants.
-    pub(crate) async fn remove_bucket(&self, meta: CommandMeta, bucket: &Bucket) -> Result<(), AdminError> {
-        let key = Bytes::copy_from_slice(bucket.name.as_bytes());
-        let change = remove(SystemTable::Bucket, key, SystemExpect::Present);
-        match self.change_as(meta, vec![change]).await {
-            Err(SystemError::Conflict { .. }) => return Err(AdminError::NoSuchBucket),
-            done => done?,
-        }
+    pub(crate) async fn remove_bucket(&self, bucket: &Bucket, lock: Revision) -> Result<(), AdminError> {
+        self.change_bucket(bucket, lock, None).await?;
         let tables = self.tables();
         let grants: Vec<SystemChange> = tables
             .grants
@@ -324,6 +330,24 @@ impl Directory {
             self.change(batch.to_vec()).await?;
         }
         Ok(())
+    }
+
+    async fn change_bucket(
+        &self,
+        bucket: &Bucket,
+        at: Revision,
+        record: Option<BucketRecord>,
+    ) -> Result<Revision, AdminError> {
+        let change = SystemChange {
+            table: SystemTable::Bucket,
+            key: Bytes::copy_from_slice(bucket.name.as_bytes()),
+            expect: SystemExpect::At(at),
+            value: record.map(|record| record.encode()),
+        };
+        match self.change(vec![change]).await {
+            Err(SystemError::Conflict { .. }) => Err(AdminError::BucketChanged),
+            done => Ok(done?),
+        }
     }
 
     async fn write_key(&self, principal: PrincipalId, id: &str, secret: &str) -> Result<(), AdminError> {
@@ -363,16 +387,20 @@ impl Directory {
         self.tables().names.get(name).copied()
     }
 
-    async fn change(&self, changes: Vec<SystemChange>) -> Result<(), SystemError> {
+    async fn change(&self, changes: Vec<SystemChange>) -> Result<Revision, SystemError> {
         self.change_as(system::background_meta(&*self.region), changes).await
     }
 
-    async fn change_as(&self, meta: CommandMeta, changes: Vec<SystemChange>) -> Result<(), SystemError> {
+    async fn change_as(
+        &self,
+        meta: CommandMeta,
+        changes: Vec<SystemChange>,
+    ) -> Result<Revision, SystemError> {
         let deadline = Instant::now() + CHANGE_HOLD;
         let done = system::change(&*self.region, meta, changes, deadline).await;
         // seen at once here, also what somebody else changed before us
         self.refresh().await?;
-        done.map(|_| ())
+        done
     }
 }
 
@@ -380,6 +408,11 @@ impl std::fmt::Debug for NewAccessKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("NewAccessKey").finish_non_exhaustive()
     }
+}
+
+fn record_of(bucket: &Bucket) -> BucketRecord {
+    let Bucket { owner, created, versioning, deleting, .. } = *bucket;
+    BucketRecord { owner, created, versioning, deleting }
 }
 
 fn is_principal_name(name: &str) -> bool {

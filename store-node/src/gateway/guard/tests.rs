@@ -40,7 +40,10 @@ fn headers_that_were_signed_or_need_not_be_pass() {
         ("x-amz-content-sha256", b"UNSIGNED-PAYLOAD"),
         ("x-amz-meta-a", b"1"),
     ];
-    assert_eq!(check(&head("PUT", "/b/k", &with)).unwrap(), BodyPlan { chunked: false, xml: false, completes: false });
+    assert_eq!(
+        check(&head("PUT", "/b/k", &with)).unwrap(),
+        BodyPlan { chunked: false, xml: false, completes: false }
+    );
 }
 
 #[test]

@@ -60,11 +60,7 @@ pub(super) async fn get(
     }))
 }
 
-fn page_of_parts(
-    content: &ObjectContent,
-    after: i32,
-    limit: i32,
-) -> S3Result<dto::GetObjectAttributesParts> {
+fn page_of_parts(content: &ObjectContent, after: i32, limit: i32) -> S3Result<dto::GetObjectAttributesParts> {
     let limit = usize::try_from(limit).unwrap_or(0).min(PARTS_MAX);
     let mut rest = content.parts.iter().filter(|part| i32::from(part.number) > after);
     let mut parts = Vec::new();

@@ -2,19 +2,16 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use futures_util::future::try_join_all;
 use s3s::dto;
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
-use wire::{Operation, Outcome, VersioningMode};
+use wire::VersioningMode;
 
 use super::requested::refuse_extras;
 use super::shown;
 use crate::gateway::access::stale;
-use crate::gateway::context::RequestContext;
+use crate::gateway::deletion::{self, admin_error};
 use crate::gateway::directory::Bucket;
 use crate::gateway::directory::admin::AdminError;
-use crate::gateway::system::SystemError;
 use crate::gateway::{Core, bucket_of, context, errors};
 
 /// Buckets on one page when the client asks for pages.
@@ -29,9 +26,11 @@ pub(super) async fn list(
     let input = request.input;
     let limit = match input.max_buckets {
         None => PAGE_MAX,
-        Some(count) => usize::try_from(count).ok().filter(|count| (1..=PAGE_MAX).contains(count)).ok_or_else(
-            || errors::invalid_argument("Argument max-buckets must be an integer between 1 and 10000."),
-        )?,
+        Some(count) => {
+            usize::try_from(count).ok().filter(|count| (1..=PAGE_MAX).contains(count)).ok_or_else(|| {
+                errors::invalid_argument("Argument max-buckets must be an integer between 1 and 10000.")
+            })?
+        }
     };
     let prefix = input.prefix.as_deref().unwrap_or("");
     // the token is the last name shown: names are not secret to whom they were shown
@@ -132,7 +131,6 @@ pub(super) async fn set_versioning(
     core: &Arc<Core>,
     request: S3Request<dto::PutBucketVersioningInput>,
 ) -> S3Result<S3Response<dto::PutBucketVersioningOutput>> {
-    let context = context::of(&request)?.clone();
     let bucket = bucket_of(&request)?;
     let dto::VersioningConfiguration { mfa_delete, status, .. } = request.input.versioning_configuration;
     if mfa_delete.is_some_and(|mfa| mfa.as_str() == dto::MFADelete::ENABLED) {
@@ -148,8 +146,7 @@ pub(super) async fn set_versioning(
             ));
         }
     };
-    let meta = core.meta(&context);
-    core.directory.set_versioning(meta, &bucket, mode).await.map_err(admin_error)?;
+    core.directory.set_versioning(&bucket, mode).await.map_err(admin_error)?;
     tracing::info!(bucket = %bucket.id, ?mode, "bucket versioning changed");
     Ok(S3Response::new(dto::PutBucketVersioningOutput::default()))
 }
@@ -158,65 +155,12 @@ pub(super) async fn delete(
     core: &Arc<Core>,
     request: S3Request<dto::DeleteBucketInput>,
 ) -> S3Result<S3Response<dto::DeleteBucketOutput>> {
-    let context = context::of(&request)?.clone();
     let bucket = bucket_of(&request)?;
     // a client that goes away in the middle must not leave the bucket frozen
     let (core, task_bucket) = (core.clone(), bucket.clone());
     let tracker = core.tracker.clone();
-    let work = tracker.spawn(async move { delete_frozen(&core, &context, &task_bucket).await });
+    let work = tracker.spawn(async move { deletion::delete(&core, &task_bucket).await });
     work.await.map_err(|_| errors::unexpected("a panic while deleting a bucket"))??;
     tracing::info!(bucket = %bucket.id, "bucket deleted");
     Ok(S3Response::new(dto::DeleteBucketOutput::default()))
-}
-
-/// Freezes the bucket everywhere, removes it if it is empty everywhere, thaws it otherwise.
-async fn delete_frozen(core: &Core, context: &RequestContext, bucket: &Bucket) -> S3Result<()> {
-    let frozen = on_all_groups(core, context, Operation::FreezeBucket { bucket: bucket.id }).await;
-    let empty = frozen.as_ref().is_ok_and(|outcomes| {
-        outcomes.iter().all(|outcome| matches!(outcome, Outcome::Frozen { empty: true }))
-    });
-    if !empty {
-        on_all_groups(core, context, Operation::ThawBucket { bucket: bucket.id }).await?;
-        frozen?;
-        return Err(errors::s3(S3ErrorCode::BucketNotEmpty, "The bucket you tried to delete is not empty"));
-    }
-    match core.directory.remove_bucket(core.meta(context), bucket).await {
-        Ok(()) => {}
-        // somebody else deleted it at the same time
-        Err(AdminError::NoSuchBucket) => return Err(errors::no_such_bucket()),
-        Err(error) => {
-            on_all_groups(core, context, Operation::ThawBucket { bucket: bucket.id }).await?;
-            return Err(admin_error(error));
-        }
-    }
-    // the bucket is gone; what a failure leaves behind here takes room but is never seen
-    if let Err(error) = on_all_groups(core, context, Operation::ForgetBucket { bucket: bucket.id }).await {
-        tracing::warn!(bucket = %bucket.id, code = error.code().as_str(), "a deleted bucket was not forgotten everywhere");
-    }
-    Ok(())
-}
-
-async fn on_all_groups(
-    core: &Core,
-    context: &RequestContext,
-    operation: Operation,
-) -> S3Result<Vec<Outcome>> {
-    let deadline = context.deadline_after_body();
-    let each = |group| core.propose(group, context, operation.clone(), Bytes::new(), deadline);
-    let outcomes = try_join_all(core.groups().map(each)).await?;
-    for outcome in &outcomes {
-        if let Outcome::Refused(refusal) = outcome {
-            return Err(errors::refusal(refusal));
-        }
-    }
-    Ok(outcomes)
-}
-
-fn admin_error(error: AdminError) -> S3Error {
-    match error {
-        AdminError::System { source: SystemError::Region(source) } => errors::region(source),
-        AdminError::System { source: SystemError::Refused(refusal) } => errors::refusal(&refusal),
-        AdminError::NoSuchBucket => errors::no_such_bucket(),
-        _ => errors::unexpected("the outcome of a change of buckets"),
-    }
 }

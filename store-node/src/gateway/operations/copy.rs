@@ -75,8 +75,10 @@ pub(super) async fn copy(
     }
     let body = Download::new(core.clone(), object, 0, size, first);
     let condition = copy_condition(&headers)?;
-    let new = NewObject { context: &context, bucket: &bucket, key: object_key(&input.key)?, metadata, condition };
-    let written = new.write(core, body, size, &[algorithm], |stored| Ok(stored.checksums.first().cloned())).await?;
+    let new =
+        NewObject { context: &context, bucket: &bucket, key: object_key(&input.key)?, metadata, condition };
+    let written =
+        new.write(core, body, size, &[algorithm], |stored| Ok(stored.checksums.first().cloned())).await?;
     let ShownChecksum { crc32, crc32c, crc64nvme, sha1, sha256, kind } =
         ShownChecksum::of(written.checksum.as_ref());
     let result = dto::CopyObjectResult {
@@ -115,7 +117,8 @@ impl Source {
             return Err(errors::not_implemented("Access points are not implemented."));
         };
         let caller = context.caller.get().ok_or_else(errors::access_denied)?;
-        let bucket = core.directory.bucket(bucket).await.map_err(stale)?.ok_or_else(errors::no_such_bucket)?;
+        let bucket =
+            core.directory.bucket(bucket).await.map_err(stale)?.ok_or_else(errors::no_such_bucket)?;
         if !core.directory.rights(caller, &bucket).includes(Rights::READ) {
             return Err(errors::access_denied());
         }
@@ -135,8 +138,9 @@ impl Source {
 /// The checksum of the copy: what was asked for, else what the source has.
 fn copy_algorithm(asked: Option<&dto::ChecksumAlgorithm>, source: &Live) -> S3Result<Algorithm> {
     if let Some(asked) = asked {
-        return Algorithm::parse(asked.as_str())
-            .ok_or_else(|| errors::s3(S3ErrorCode::InvalidRequest, "Checksum algorithm provided is unsupported."));
+        return Algorithm::parse(asked.as_str()).ok_or_else(|| {
+            errors::s3(S3ErrorCode::InvalidRequest, "Checksum algorithm provided is unsupported.")
+        });
     }
     let recorded = Checksum::decode(&source.content.checksum).map_err(|error| errors::undecodable(&error))?;
     Ok(recorded.map_or(Algorithm::Crc64Nvme, |checksum| checksum.algorithm))

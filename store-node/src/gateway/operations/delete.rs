@@ -7,8 +7,8 @@ use futures_util::stream::{self, StreamExt};
 use s3s::dto;
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 use wire::{
-    DeleteObject, DeleteTarget, Deleted, Operation, Outcome, Refusal, VersionId, VersioningMode, WhichVersion,
-    WriteCondition,
+    DeleteObject, DeleteTarget, Deleted, Operation, Outcome, Refusal, VersionId, VersioningMode,
+    WhichVersion, WriteCondition,
 };
 
 use super::conditions::write_condition;

@@ -301,10 +301,8 @@ impl Span {
         let size = content.size;
         let index = content.parts.iter().position(|part| part.number == number);
         let index = index.ok_or_else(|| {
-            let mut error = errors::s3(
-                S3ErrorCode::InvalidPart,
-                "The requested partnumber is not satisfiable",
-            );
+            let mut error =
+                errors::s3(S3ErrorCode::InvalidPart, "The requested partnumber is not satisfiable");
             error.set_code(S3ErrorCode::Custom("InvalidPartNumber".into()));
             error.set_status_code(http::StatusCode::RANGE_NOT_SATISFIABLE);
             error
@@ -329,9 +327,12 @@ fn check(conditions: &ReadConditions<'_>, live: &Live) -> S3Result<()> {
 }
 
 fn part_number(number: i32) -> S3Result<u16> {
-    u16::try_from(number).ok().filter(|number| (1..=wire::limits::PART_NUMBER_MAX).contains(number)).ok_or_else(
-        || errors::invalid_argument("Part number must be an integer between 1 and 10000, inclusive"),
-    )
+    u16::try_from(number)
+        .ok()
+        .filter(|number| (1..=wire::limits::PART_NUMBER_MAX).contains(number))
+        .ok_or_else(|| {
+            errors::invalid_argument("Part number must be an integer between 1 and 10000, inclusive")
+        })
 }
 
 fn invalid_range(size: u64) -> S3Error {
@@ -358,7 +359,10 @@ fn delete_marker(version_id: Option<String>, named: bool, modified: UnixMillis) 
         if let (Ok(()), Ok(value)) = (formatted, HeaderValue::from_bytes(&date)) {
             headers.insert(http::header::LAST_MODIFIED, value);
         }
-        errors::s3(S3ErrorCode::MethodNotAllowed, "The specified method is not allowed against this resource.")
+        errors::s3(
+            S3ErrorCode::MethodNotAllowed,
+            "The specified method is not allowed against this resource.",
+        )
     } else {
         errors::no_such_key()
     };

@@ -45,7 +45,8 @@ pub(super) async fn put(
     metadata.set_expires(input.expires.as_ref());
     metadata.set_user(input.metadata);
     let condition = write_condition(input.if_match.as_ref(), input.if_none_match.as_ref());
-    let new = NewObject { context: &context, bucket: &bucket, key: object_key(&input.key)?, metadata, condition };
+    let new =
+        NewObject { context: &context, bucket: &bucket, key: object_key(&input.key)?, metadata, condition };
     let verify = |stored: &StoredStream| match requested.verify(stored)? {
         Some(checksum) => Ok(Some(checksum)),
         None => Ok(stored.checksums.first().cloned()),
@@ -159,9 +160,8 @@ pub(super) fn object_key(name: &str) -> S3Result<ObjectKey> {
 /// How long the body is without its framing.
 pub(super) fn body_bytes(headers: &http::HeaderMap, content_length: Option<i64>) -> S3Result<u64> {
     let decoded = headers.get("x-amz-decoded-content-length").and_then(|value| value.to_str().ok());
-    let streaming = headers
-        .get("x-amz-content-sha256")
-        .is_some_and(|value| value.as_bytes().starts_with(b"STREAMING-"));
+    let streaming =
+        headers.get("x-amz-content-sha256").is_some_and(|value| value.as_bytes().starts_with(b"STREAMING-"));
     let bytes = match decoded {
         Some(text) if streaming => text.parse().ok(),
         _ => content_length.and_then(|length| u64::try_from(length).ok()),

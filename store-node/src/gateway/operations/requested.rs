@@ -24,7 +24,9 @@ impl Requested {
     pub(super) fn of<T>(request: &S3Request<T>) -> S3Result<Self> {
         let headers = &request.headers;
         let md5 = match text(headers, "content-md5")? {
-            Some(value) => Some(BASE64.decode(value).ok().filter(|d| d.len() == 16).ok_or_else(invalid_digest)?),
+            Some(value) => {
+                Some(BASE64.decode(value).ok().filter(|d| d.len() == 16).ok_or_else(invalid_digest)?)
+            }
             None => None,
         };
         let mut algorithm = None;
@@ -51,7 +53,12 @@ impl Requested {
             }
         }
         let trailer_announced = match trailer {
-            Some(None) => return Err(s3(S3ErrorCode::InvalidRequest, "The value specified in the x-amz-trailer header is not supported")),
+            Some(None) => {
+                return Err(s3(
+                    S3ErrorCode::InvalidRequest,
+                    "The value specified in the x-amz-trailer header is not supported",
+                ));
+            }
             Some(Some(_)) if value.is_some() => {
                 return Err(s3(S3ErrorCode::InvalidRequest, "Expecting a single x-amz-checksum- header"));
             }
@@ -80,12 +87,12 @@ impl Requested {
                     headers.get(algorithm.header()).and_then(|value| value.to_str().ok()).map(str::to_owned)
                 });
                 let value = value.flatten().ok_or_else(|| {
-                    s3(S3ErrorCode::MalformedTrailerError, "The trailer that x-amz-trailer announced did not come.")
+                    malformed_trailer("The trailer that x-amz-trailer announced did not come.")
                 })?;
                 Some(algorithm.parse_digest(&value).ok_or_else(invalid_checksum)?)
             }
             (None, true) => {
-                return Err(s3(S3ErrorCode::MalformedTrailerError, "The body has no trailer though one was announced."));
+                return Err(malformed_trailer("The body has no trailer though one was announced."));
             }
             _ => None,
         };
@@ -140,6 +147,12 @@ fn no_acls() -> S3Error {
         S3ErrorCode::AccessControlListNotSupported,
         "The bucket does not allow ACLs: rights are granted to principals with `twinkeep`.",
     )
+}
+
+fn malformed_trailer(message: &'static str) -> S3Error {
+    let mut error = s3(S3ErrorCode::Custom("MalformedTrailerError".into()), message);
+    error.set_status_code(http::StatusCode::BAD_REQUEST);
+    error
 }
 
 fn invalid_digest() -> S3Error {

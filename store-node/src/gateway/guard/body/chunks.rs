@@ -93,7 +93,8 @@ mod tests {
 
     #[test]
     fn chunks_pass_however_they_are_cut() {
-        let body = b"5;chunk-signature=ab\r\nhello\r\nA\r\n0123456789\r\n0\r\nx-amz-checksum-crc32:AA==\r\n\r\n";
+        let body =
+            b"5;chunk-signature=ab\r\nhello\r\nA\r\n0123456789\r\n0\r\nx-amz-checksum-crc32:AA==\r\n\r\n";
         assert_eq!(scan(&[body]), Ok(()));
         let bytes: Vec<&[u8]> = body.chunks(1).collect();
         assert_eq!(scan(&bytes), Ok(()));

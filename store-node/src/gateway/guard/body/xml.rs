@@ -26,7 +26,9 @@ enum Place {
     /// Behind `<`.
     Open,
     /// In a start tag; was the last byte `/`?
-    Start { slash: bool },
+    Start {
+        slash: bool,
+    },
     /// In an end tag or a processing instruction.
     Other,
 }

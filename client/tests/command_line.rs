@@ -1,0 +1,95 @@
+//! The command line from outside: exit codes, JSON on standard output, words on standard error.
+
+use std::io::Read;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+fn twinkeep(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_twinkeep"));
+    for name in ["TWINKEEP_DATA", "TWINKEEP_ADMIN", "TWINKEEP_IDENTITY", "TWINKEEP_ROOT_PASSPHRASE"] {
+        command.env_remove(name);
+    }
+    command.args(arguments).stdin(Stdio::null());
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    twinkeep(arguments).output().unwrap()
+}
+
+fn json(output: &Output) -> serde_json::Value {
+    let text = std::str::from_utf8(&output.stdout).unwrap();
+    assert_eq!(text.lines().count(), 1, "{text}");
+    serde_json::from_str(text).unwrap()
+}
+
+fn init(folder: &Path) -> Output {
+    let folder = folder.to_str().unwrap();
+    let nodes = ["--node", "1=127.0.0.1:39401", "--node", "2=127.0.0.1:39402", "--node", "3=127.0.0.1:39403"];
+    run(&[&["init", folder, "--environment", "test", "--json"][..], &nodes].concat())
+}
+
+#[test]
+fn a_region_is_made_and_said_in_one_object() {
+    let base = tempfile::tempdir().unwrap();
+    let folder = base.path().join("region");
+    let output = init(&folder);
+    assert_eq!(output.status.code(), Some(0));
+    let made = json(&output);
+    assert_eq!((&made["schema_version"], &made["region"]), (&1.into(), &"twin-1".into()));
+    let tokens = made["tokens"].as_array().unwrap();
+    assert_eq!(tokens.len(), 3);
+    assert!(tokens.iter().all(|token| Path::new(token["file"].as_str().unwrap()).exists()));
+    let again = init(&folder);
+    assert_eq!((again.status.code(), &json(&again)["error"]["kind"]), (Some(1), &"state".into()));
+}
+
+#[test]
+fn a_region_that_does_not_answer_is_exit_code_4_for_questions_and_1_for_check() {
+    let base = tempfile::tempdir().unwrap();
+    let folder = base.path().join("region");
+    init(&folder);
+    let data = folder.to_str().unwrap();
+    let status = run(&["status", "--data", data, "--json"]);
+    assert_eq!((status.status.code(), &json(&status)["error"]["exit_code"]), (Some(4), &4.into()));
+    let check = run(&["check", "--data", data, "--json"]);
+    assert_eq!((check.status.code(), &json(&check)["level"]), (Some(1), &"failure".into()));
+    let files = run(&["check", "--data", data, "--only", "files"]);
+    // the generated passphrase lies beside the key
+    assert_eq!(files.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&files.stdout).contains("[TK-C004]"));
+    assert_eq!(run(&["check", "--data", data, "--only", "certificates"]).status.code(), Some(0));
+}
+
+#[test]
+fn what_is_not_understood_is_exit_code_2() {
+    for arguments in [
+        &["frobnicate"][..],
+        &["init", "/tmp/x"],
+        &["explain", "TK-C999"],
+        &["status", "--admin", "10.0.0.1:1"],
+        &["check", "--only", "weather"],
+    ] {
+        let output = run(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_closed_pipe_is_no_error() {
+    let mut child =
+        twinkeep(&["completions", "bash"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!((child.wait().unwrap().code(), said.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn without_a_terminal_there_are_no_colours() {
+    let base = tempfile::tempdir().unwrap();
+    let output = run(&["check", "--data", base.path().to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(!output.stdout.contains(&0x1b));
+}
