@@ -3,12 +3,14 @@
 //! Everything here handles sealed bytes only; this crate must never depend on `envelope`.
 
 pub mod admission;
+pub mod controller;
 pub mod disk;
 pub mod index;
 mod leaderboard;
 pub mod log;
 pub mod machine;
 mod maintenance;
+mod membership;
 pub mod message;
 pub mod node;
 pub mod options;
@@ -16,6 +18,7 @@ pub mod peer;
 mod raft;
 pub mod region;
 mod replica;
+pub mod roster;
 pub mod router;
 pub mod service;
 pub mod solo;

@@ -3,15 +3,17 @@
 
 use crate::{
     admission::{self, AdmissionError, Applicant, Disk, RegionAge},
+    controller::Controller,
     index::{SledOptions, SledStore},
     leaderboard::Leaderboard,
     log::{LogError, LogOptions, SegmentLog},
     maintenance,
-    message::ReplicaAddress,
     options::RaftTimings,
     peer::Peers,
     raft::Heartbeats,
-    replica::{Replica, ReplicaError, Shared},
+    region::Region,
+    replica::{ReplicaError, Shared},
+    roster::Roster,
     router::Router,
     service::Service,
 };
@@ -19,10 +21,7 @@ use futures_util::{StreamExt, stream};
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 use thiserror::Error;
@@ -113,7 +112,6 @@ pub struct Node {
     shared: Shared,
     options: NodeOptions,
     held: BTreeSet<GroupId>,
-    running: AtomicBool,
 }
 
 impl Node {
@@ -140,29 +138,41 @@ impl Node {
             tracker,
             stop,
         };
-        let service = Arc::new(Service::new(options.node, options.incarnation, segments, leaderboard, shared.peers.clone()));
+        let service = Arc::new(Service::new(options.node, options.incarnation, shared.clone()));
         let held = recovery.groups.iter().map(|found| found.group).collect();
-        Ok(Self { service, shared, options, held, running: AtomicBool::new(false) })
+        Ok(Self { service, shared, options, held })
     }
 
     /// Takes part in the region: waits until this disk may, then starts every replica that it holds.
     pub async fn run(
         &self,
-        router: &Router,
+        router: &Arc<Router>,
+        roster: &Arc<Roster>,
         applicant: &Applicant,
         arrival: Arrival,
     ) -> Result<(), StartError> {
         let mut disk = self.admit(applicant, arrival).await?;
+        let founding = disk.is_founding();
         let mut held = self.held.clone();
-        held.extend(self.founded_here());
+        if founding {
+            held.extend(self.founded_here());
+        }
         // the system group first: without it no disk can be registered
         if held.remove(&GroupId::SYSTEM) {
-            self.open_replica(GroupId::SYSTEM).await?;
+            self.open_replica(GroupId::SYSTEM, founding).await?;
         }
         admission::register(router, applicant, &mut disk, arrival.now, arrival.request).await?;
-        self.open_replicas(held).await?;
-        self.shared.tracker.spawn(maintenance::run(Arc::clone(&self.service), self.shared.stop.clone()));
-        self.running.store(true, Ordering::Release);
+        self.open_replicas(held, founding).await?;
+        if founding {
+            disk.set_founded()?;
+        }
+        let (service, stop) = (Arc::clone(&self.service), self.shared.stop.clone());
+        self.shared.tracker.spawn(maintenance::run(service, stop.clone()));
+        let (peers, groups) = (self.shared.peers.clone(), router.groups());
+        let controller =
+            Controller::new(self.options.node, groups, peers, Arc::clone(router), Arc::clone(roster));
+        self.shared.tracker.spawn(controller.run(stop));
+        self.service.set_running();
         info!(node = %self.options.node, replicas = self.service.replicas().len(), "storage engine runs");
         Ok(())
     }
@@ -171,15 +181,11 @@ impl Node {
         if let Some(disk) = Disk::load(&self.options.data)? {
             return Ok(disk);
         }
-        if admission::wait_for_region(&self.shared.peers, applicant).await == RegionAge::Formed {
+        let age = admission::wait_for_region(&self.shared.peers, applicant).await;
+        if age == RegionAge::Formed {
             info!(node = %self.options.node, "joins a region that has formed");
         }
-        Disk::create(&self.options.data, arrival.disk)
-    }
-
-    /// Whether every replica that this node holds was started.
-    pub fn is_running(&self) -> bool {
-        self.running.load(Ordering::Acquire)
+        Disk::create(&self.options.data, arrival.disk, age)
     }
 
     /// Answers peers' calls.
@@ -209,9 +215,9 @@ impl Node {
         self.options.founders.iter().filter(move |(_, members)| members.contains(&me)).map(|(group, _)| *group)
     }
 
-    async fn open_replicas(&self, groups: BTreeSet<GroupId>) -> Result<(), ReplicaError> {
+    async fn open_replicas(&self, groups: BTreeSet<GroupId>, founding: bool) -> Result<(), ReplicaError> {
         let mut opening = stream::iter(groups)
-            .map(|group| self.open_replica(group))
+            .map(|group| self.open_replica(group, founding))
             .buffer_unordered(OPENING_MAX);
         while let Some(opened) = opening.next().await {
             opened?;
@@ -219,14 +225,13 @@ impl Node {
         Ok(())
     }
 
-    async fn open_replica(&self, group: GroupId) -> Result<(), ReplicaError> {
-        let address = ReplicaAddress { group, replica: self.replica_id() };
-        let replica = Replica::open(&self.shared, address).await?;
-        self.service.add(Arc::clone(&replica));
+    async fn open_replica(&self, group: GroupId, founding: bool) -> Result<(), ReplicaError> {
+        let replica = self.service.open_replica(group).await?;
         let state = replica.state.log.state();
         let founders = self.options.founders.get(&group);
         if let Some(members) = founders
-            && members.iter().min() == Some(&address.replica)
+            && founding
+            && members.iter().min() == Some(&self.replica_id())
             && state.last.is_none()
             && state.vote.is_none()
         {

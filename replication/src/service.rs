@@ -3,13 +3,12 @@
 
 use crate::{
     admission::RegionAge,
-    leaderboard::Leaderboard,
-    log::{Place, ReadError, SegmentLog},
+    log::{Place, ReadError},
     machine::MachineError,
     message::{ReplicaAddress, kind, refusal},
-    peer::{Identity, IncomingStream, PeerClass, PeerRole, Peers, Reply},
+    peer::{Identity, IncomingStream, PeerClass, PeerRole, Reply},
     raft::{self, AppendResult, Proposal, Raft, Types},
-    replica::Replica,
+    replica::{Replica, ReplicaError, Shared},
     transfer::Transfers,
     status::{DiskFigures, NodeReport, disk_figures, report_replica},
 };
@@ -58,35 +57,73 @@ pub struct Service {
     incarnation: Incarnation,
     started: Instant,
     replicas: RwLock<BTreeMap<GroupId, Arc<Replica>>>,
-    segments: SegmentLog,
-    leaderboard: Arc<Leaderboard>,
+    shared: Shared,
     proposals: Arc<Semaphore>,
     transfers: Transfers,
-    peers: Peers,
+    running: AtomicBool,
     /// Whether the disk has room for ordinary commands; refreshed by [`Service::look_at_disk`].
     writable: AtomicBool,
 }
 
 impl Service {
-    pub(crate) fn new(
-        node: NodeId,
-        incarnation: Incarnation,
-        segments: SegmentLog,
-        leaderboard: Arc<Leaderboard>,
-        peers: Peers,
-    ) -> Self {
+    pub(crate) fn new(node: NodeId, incarnation: Incarnation, shared: Shared) -> Self {
         Self {
-            transfers: Transfers::default(),
-            peers,
             node,
             incarnation,
             started: Instant::now(),
-            writable: AtomicBool::new(true),
             replicas: RwLock::default(),
-            segments,
-            leaderboard,
+            shared,
             proposals: Arc::new(Semaphore::new(PROPOSAL_BYTES_MAX)),
+            transfers: Transfers::default(),
+            running: AtomicBool::new(false),
+            writable: AtomicBool::new(true),
         }
+    }
+
+    /// Whether every replica that this node holds was started.
+    pub fn is_running(&self) -> bool {
+        self.running.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_running(&self) {
+        self.running.store(true, Ordering::Release);
+    }
+
+    /// Opens the replica of `group` from what the disk holds of it, if it is not open.
+    pub(crate) async fn open_replica(&self, group: GroupId) -> Result<Arc<Replica>, ReplicaError> {
+        if let Some(replica) = self.replica(group) {
+            return Ok(replica);
+        }
+        let address = ReplicaAddress { group, replica: ReplicaId::new(self.node, self.incarnation) };
+        let replica = Replica::open(&self.shared, address).await?;
+        self.add(Arc::clone(&replica));
+        Ok(replica)
+    }
+
+    /// Holds an empty replica of `group`, to be filled by its leader.
+    pub(crate) async fn open_empty(&self, group: GroupId) -> Result<(), CallRefusal> {
+        self.open_replica(group).await.map(drop).map_err(|error| {
+            error!(%group, error = &error as &dyn std::error::Error, "replica cannot be opened");
+            refuse(refusal::STOPPED, "the replica cannot be opened")
+        })
+    }
+
+    /// Stops and forgets the replica of `group`; its bodies are freed by garbage collection.
+    pub(crate) async fn drop_replica(&self, group: GroupId) -> Result<(), CallRefusal> {
+        let Some(replica) = self.remove(group) else { return Ok(()) };
+        let failed = |error: &(dyn std::error::Error + 'static)| {
+            error!(%group, error, "replica cannot be dropped");
+            refuse(refusal::STOPPED, "the replica cannot be dropped")
+        };
+        replica.shutdown().await.map_err(|error| failed(&error))?;
+        replica.state.log.drop_group().await.map_err(|error| failed(&error))?;
+        self.shared.store.remove_group(group).map_err(|error| failed(&error))
+    }
+
+    /// The group's Raft, for changes that only its leader can make.
+    pub(crate) fn leading(&self, group: GroupId) -> Result<Raft, CallRefusal> {
+        let replica = self.replica(group).ok_or_else(|| refuse(refusal::NO_REPLICA, ""))?;
+        Ok(replica.raft.clone())
     }
 
     pub(crate) fn add(&self, replica: Arc<Replica>) {
@@ -95,7 +132,7 @@ impl Service {
     }
 
     pub(crate) fn remove(&self, group: GroupId) -> Option<Arc<Replica>> {
-        self.leaderboard.forget(group);
+        self.shared.leaderboard.forget(group);
         self.replicas.write().unwrap_or_else(PoisonError::into_inner).remove(&group)
     }
 
@@ -123,18 +160,19 @@ impl Service {
             free_bytes: disk.capacity.map_or(0, |capacity| capacity.free_bytes),
             writable: self.writable.load(Ordering::Relaxed),
             disk_failed: disk.failed,
+            running: self.is_running(),
             replicas,
         }
     }
 
     /// The disk's figures.
     pub fn disk(&self) -> DiskFigures {
-        disk_figures(&self.segments)
+        disk_figures(&self.shared.segments)
     }
 
     /// Looks whether the disk still has room.
     pub(crate) fn look_at_disk(&self) {
-        let writable = self.segments.capacity().is_ok_and(|capacity| capacity.writable);
+        let writable = self.shared.segments.capacity().is_ok_and(|capacity| capacity.writable);
         if self.writable.swap(writable, Ordering::Relaxed) != writable {
             if writable {
                 info!(node = %self.node, "disk has room again");
@@ -163,6 +201,7 @@ impl Service {
             kind::LEADERS => self.leaders(head).await,
             kind::STATE => self.transfers.serve(self, head).await,
             kind::INSTALL => self.install(from, head).await,
+            kind::REPLICA => self.change_replica(head).await,
             kind::NODE_STATUS => Ok(Reply::head(self.report().encode())),
             kind::HELLO => Ok(Reply::head(self.region_age().encode())),
             _ => Err(malformed("unknown kind of call")),
@@ -257,7 +296,7 @@ impl Service {
         };
         let mut d = Decoder::new("install", head);
         let replica = self.addressed(ReplicaAddress::decode(&mut d).map_err(not_understood)?)?;
-        let received = raft::receive_snapshot(&self.peers, leader, &replica.state, &replica.raft, d).await;
+        let received = raft::receive_snapshot(&self.shared.peers, leader, &replica.state, &replica.raft, d).await;
         received.map(Reply::head).map_err(|error| {
             let group = replica.address.group;
             warn!(%group, error = &error as &dyn std::error::Error, "state could not be fetched");
@@ -272,8 +311,8 @@ impl Service {
 
     async fn leaders(&self, head: Bytes) -> Result<Reply, CallRefusal> {
         let seen = Decoder::new("leaders poll", head).u64().map_err(not_understood)?;
-        self.leaderboard.changed_since(seen, Duration::from_millis(LEADERS_WAIT_MS)).await;
-        let (version, rows) = self.leaderboard.rows();
+        self.shared.leaderboard.changed_since(seen, Duration::from_millis(LEADERS_WAIT_MS)).await;
+        let (version, rows) = self.shared.leaderboard.rows();
         let mut e = Encoder::with_capacity(16 + 24 * rows.len());
         e.u64(version);
         e.list(&rows, |e, row| row.encode(e));
@@ -348,12 +387,12 @@ impl Service {
     async fn read_bodies(&self, places: &[Place]) -> Result<Bytes, ReadError> {
         match places {
             [] => Ok(Bytes::new()),
-            [place] => self.segments.read_body(place).await,
+            [place] => self.shared.segments.read_body(place).await,
             places => {
                 let length = places.iter().map(|place| place.body_length as usize).sum();
                 let mut all = BytesMut::with_capacity(length);
                 for place in places {
-                    all.extend_from_slice(&self.segments.read_body(place).await?);
+                    all.extend_from_slice(&self.shared.segments.read_body(place).await?);
                 }
                 Ok(all.freeze())
             }

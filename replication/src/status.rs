@@ -35,6 +35,8 @@ pub struct NodeReport {
     pub writable: bool,
     /// Whether its disk failed.
     pub disk_failed: bool,
+    /// Whether every replica that it holds was started.
+    pub running: bool,
     /// Its replicas.
     pub replicas: Vec<ReplicaReport>,
 }
@@ -132,6 +134,7 @@ impl NodeReport {
         }
         e.flag(self.writable);
         e.flag(self.disk_failed);
+        e.flag(self.running);
         e.list(&self.replicas, |e, replica| replica.encode(e));
         e.finish()
     }
@@ -149,6 +152,7 @@ impl NodeReport {
             free_bytes: d.u64()?,
             writable: d.flag()?,
             disk_failed: d.flag()?,
+            running: d.flag()?,
             replicas: d.list(ROWS_MAX, ReplicaReport::decode)?,
         };
         d.finish()?;
@@ -211,6 +215,7 @@ mod tests {
             free_bytes: 9,
             writable: true,
             disk_failed: false,
+            running: true,
             replicas: vec![ReplicaReport {
                 group: GroupId(4),
                 term: 2,

@@ -16,6 +16,7 @@ use replication::{
     node::{Arrival, Node, NodeOptions, StartError},
     options::RaftTimings,
     peer::{PeerOptions, PeerServer, PeerTls, Peers, TlsError},
+    roster::Roster,
     router::Router,
 };
 use std::{
@@ -148,6 +149,7 @@ impl Process {
             background.clone(),
         );
         state.set_router(router.clone());
+        tracker.spawn(state.roster.clone().follow(router.clone(), peers.clone(), background.clone()));
         let failed = CancellationToken::new();
         let node = match (&config.storage, identity.role) {
             (Some(storage), TokenRole::Node { id, incarnation }) => {
@@ -158,7 +160,7 @@ impl Process {
                 // the only setter: this runs once in a process
                 let _first = handler.service.set(node.service().clone()).is_ok();
                 state.set_node(node.clone());
-                spawn_node(&tracker, node.clone(), router.clone(), applicant(&descriptor, id, incarnation), &failed);
+                spawn_node(&tracker, node.clone(), router.clone(), state.roster.clone(), applicant(&descriptor, id, incarnation), &failed);
                 Some(node)
             }
             _ => None,
@@ -204,6 +206,7 @@ fn spawn_node(
     tracker: &TaskTracker,
     node: Arc<Node>,
     router: Arc<Router>,
+    roster: Arc<Roster>,
     applicant: Applicant,
     failed: &CancellationToken,
 ) {
@@ -213,7 +216,7 @@ fn spawn_node(
         crate::random::fill(&mut disk);
         crate::random::fill(&mut request);
         let arrival = Arrival { disk, request: RequestId(request), now: now() };
-        if let Err(error) = node.run(&router, &applicant, arrival).await {
+        if let Err(error) = node.run(&router, &roster, &applicant, arrival).await {
             error!(error = &error as &dyn std::error::Error, "storage engine does not run");
             failed.cancel();
         }

@@ -6,7 +6,7 @@ use crate::{
     health::{Health, Reason},
     metrics,
 };
-use replication::{node::Node, peer::Peers, router::Router};
+use replication::{node::Node, peer::Peers, roster::Roster, router::Router};
 use std::sync::{Arc, OnceLock};
 use wire::{GroupId, descriptor::{RegionDescriptor, TokenRole}};
 
@@ -16,6 +16,7 @@ pub(crate) struct ProcessState {
     pub(crate) role: TokenRole,
     pub(crate) identity_folder: std::path::PathBuf,
     pub(crate) peers: Peers,
+    pub(crate) roster: Arc<Roster>,
     wants_node: bool,
     wants_gateway: bool,
     router: OnceLock<Arc<Router>>,
@@ -30,6 +31,7 @@ impl ProcessState {
             role: identity.role,
             identity_folder: identity.folder.clone(),
             peers,
+            roster: Arc::default(),
             wants_node: config.storage.is_some(),
             wants_gateway: config.gateway.is_some(),
             router: OnceLock::new(),
@@ -79,7 +81,7 @@ impl Health for ProcessState {
         if self.wants_node {
             match self.node.get() {
                 None => reasons.push(reason("storage-starting", "the storage engine is opening its disk".to_owned())),
-                Some(node) if !node.is_running() => {
+                Some(node) if !node.service().is_running() => {
                     reasons.push(reason("storage-joining", "the storage engine waits for its region".to_owned()));
                 }
                 Some(node) if node.service().disk().failed => {

@@ -9,6 +9,7 @@ use replication::{
     options::RaftTimings,
     peer::{CallRefusal, Handler, Identity, IncomingStream, PeerClass, PeerOptions, PeerRole, PeerServer, PeerTls, Peers, Reply},
     region::{Consistency, Region},
+    roster::Roster,
     router::Router,
     service::Service,
 };
@@ -140,6 +141,8 @@ impl TestRegion {
         let node = Node::open(options, peers.clone()).await.unwrap();
         assert!(handler.0.set(node.service().clone()).is_ok());
         let router = Router::start(peers.clone(), GROUPS, self.addresses.keys().copied(), tracker.clone(), stop.clone());
+        let roster = Arc::new(Roster::default());
+        tracker.spawn(roster.clone().follow(router.clone(), peers.clone(), stop.clone()));
         let others: Vec<NodeId> = self.addresses.keys().copied().filter(|other| *other != id).collect();
         let applicant = Applicant {
             node: id,
@@ -150,7 +153,7 @@ impl TestRegion {
             others,
         };
         let arrival = Arrival { disk: [id.0 as u8; 16], request: RequestId([id.0 as u8; 16]), now: UnixMillis(1) };
-        tokio::time::timeout(LONG, node.run(&router, &applicant, arrival)).await.unwrap().unwrap();
+        tokio::time::timeout(LONG, node.run(&router, &roster, &applicant, arrival)).await.unwrap().unwrap();
         Running { node, server, peers, tracker, stop }
     }
 
