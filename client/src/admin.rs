@@ -146,8 +146,11 @@ fn exchange(stream: &mut (impl Read + Write), request: &AdminRequest) -> Result<
     let header = FrameHeader::new(FrameType::Request, PeerClass::Admin, ADMIN_CALL_KIND, CALL, &head, &[])
         .map_err(|error| broken(&error))?;
     // TLS 1.3 does not tell a client that it was turned away: the answer to a bare ping does
-    let ping = FrameHeader::new(FrameType::Ping, PeerClass::Admin, 0, 0, &[], &[]).map_err(|error| broken(&error))?;
-    stream.write_all(&[&ping.encode()[..], &header.encode(), &head].concat()).map_err(|error| broken(&error))?;
+    let ping = FrameHeader::new(FrameType::Ping, PeerClass::Admin, 0, 0, &[], &[])
+        .map_err(|error| broken(&error))?;
+    stream
+        .write_all(&[&ping.encode()[..], &header.encode(), &head].concat())
+        .map_err(|error| broken(&error))?;
     stream.flush().map_err(|error| broken(&error))?;
     let (mut header, mut head) = read_frame(stream)?;
     if header.frame_type == FrameType::Pong {

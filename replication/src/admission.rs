@@ -21,8 +21,8 @@ use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 use wire::{
     Answer, Command, CommandMeta, GroupId, Incarnation, NodeId, NodeRecord, NodeState, Operation, Outcome,
-    PrincipalId, Query, Refusal as CommandRefusal, RequestId, SystemChange, SystemExpect, SystemRecord, SystemTable,
-    UnixMillis,
+    PrincipalId, Query, Refusal as CommandRefusal, RequestId, SystemChange, SystemExpect, SystemRecord,
+    SystemTable, UnixMillis,
 };
 
 /// The file that holds the disk's identity.
@@ -165,7 +165,8 @@ impl Disk {
     /// All groups have begun.
     pub(crate) fn set_founded(&self) -> Result<(), AdmissionError> {
         let path = self.folder.join(FOUNDING_FILE);
-        let removed = std::fs::remove_file(&path).and_then(|()| std::fs::File::open(&self.folder)?.sync_all());
+        let removed =
+            std::fs::remove_file(&path).and_then(|()| std::fs::File::open(&self.folder)?.sync_all());
         match removed {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(AdmissionError::File { path, source: error })

@@ -135,7 +135,13 @@ impl RegionView {
 }
 
 impl Controller {
-    pub(crate) fn new(node: NodeId, groups: u32, peers: Peers, router: Arc<Router>, roster: Arc<Roster>) -> Self {
+    pub(crate) fn new(
+        node: NodeId,
+        groups: u32,
+        peers: Peers,
+        router: Arc<Router>,
+        roster: Arc<Roster>,
+    ) -> Self {
         Self { node, groups, peers, router, roster, heard: BTreeMap::new(), rounds: 0 }
     }
 

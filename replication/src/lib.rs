@@ -23,6 +23,6 @@ pub mod router;
 pub mod service;
 pub mod solo;
 pub mod status;
-mod transfer;
 #[cfg(test)]
 mod testing;
+mod transfer;

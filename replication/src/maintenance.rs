@@ -68,7 +68,8 @@ fn purgeable(replica: &Replica) -> Option<u64> {
     let needed = match &metrics.replication {
         // only the leader knows how far the others are
         Some(progress) => {
-            let slowest = progress.values().map(|matched| matched.map_or(0, |id| id.index)).min().unwrap_or(applied);
+            let slowest =
+                progress.values().map(|matched| matched.map_or(0, |id| id.index)).min().unwrap_or(applied);
             slowest.max(applied.saturating_sub(KEEP_FOR_ABSENT_ENTRIES))
         }
         None => applied,

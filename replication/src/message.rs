@@ -94,10 +94,6 @@ impl Leadership {
     }
 
     pub(crate) fn decode(d: &mut Decoder) -> Result<Self, DecodeError> {
-        Ok(Self {
-            group: GroupId(d.u32()?),
-            term: d.u64()?,
-            leader: d.option(Decoder::u64)?.map(ReplicaId),
-        })
+        Ok(Self { group: GroupId(d.u32()?), term: d.u64()?, leader: d.option(Decoder::u64)?.map(ReplicaId) })
     }
 }

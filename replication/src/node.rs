@@ -4,7 +4,7 @@
 use crate::{
     admission::{self, AdmissionError, Applicant, Disk, RegionAge},
     controller::Controller,
-    index::{SledOptions, SledStore},
+    index::{IndexError, SledOptions, SledStore},
     leaderboard::Leaderboard,
     log::{LogError, LogOptions, SegmentLog},
     maintenance,
@@ -26,7 +26,7 @@ use std::{
 };
 use thiserror::Error;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 use wire::{DeploymentId, GroupId, Incarnation, NodeId, ReplicaId, RequestId, UnixMillis};
 
 /// Replicas opened at once at start-up. 8: opening is disk work, and elections shall not come all at once.
@@ -85,7 +85,7 @@ pub enum StartError {
         path: PathBuf,
         /// Why.
         #[source]
-        source: crate::index::IndexError,
+        source: IndexError,
     },
     /// A replica could not be opened.
     #[error("cannot open a replica")]
@@ -120,7 +120,8 @@ impl Node {
         let log_path = options.data.join("log");
         let index_path = options.data.join("index");
         for path in [&log_path, &index_path] {
-            std::fs::create_dir_all(path).map_err(|source| StartError::Data { path: path.clone(), source })?;
+            std::fs::create_dir_all(path)
+                .map_err(|source| StartError::Data { path: path.clone(), source })?;
         }
         let (segments, recovery) = open_log(&options, &log_path).await?;
         let store = open_index(&options, &index_path).await?;
@@ -212,7 +213,11 @@ impl Node {
 
     fn founded_here(&self) -> impl Iterator<Item = GroupId> + '_ {
         let me = self.replica_id();
-        self.options.founders.iter().filter(move |(_, members)| members.contains(&me)).map(|(group, _)| *group)
+        self.options
+            .founders
+            .iter()
+            .filter(move |(_, members)| members.contains(&me))
+            .map(|(group, _)| *group)
     }
 
     async fn open_replicas(&self, groups: BTreeSet<GroupId>, founding: bool) -> Result<(), ReplicaError> {
@@ -257,11 +262,34 @@ async fn open_log(
         .map_err(failed)
 }
 
+/// Opens the index; a damaged one is put aside and begun anew, to be filled from the log and the other replicas.
 async fn open_index(options: &NodeOptions, path: &Path) -> Result<SledStore, StartError> {
     let sled_options = SledOptions { cache_bytes_max: options.index_cache_bytes };
     let directory = path.to_owned();
-    tokio::task::spawn_blocking(move || SledStore::open(&directory, sled_options))
+    let opened = tokio::task::spawn_blocking(move || match SledStore::open(&directory, sled_options) {
+        Err(error @ (IndexError::Damaged { .. } | IndexError::WentBack { .. })) => {
+            let aside = directory.with_extension("damaged");
+            error!(
+                error = &error as &dyn std::error::Error,
+                aside = %aside.display(),
+                "the index is damaged: it is put aside and rebuilt from the log and the other replicas"
+            );
+            put_aside(&directory, &aside)?;
+            SledStore::open(&directory, sled_options)
+        }
+        other => other,
+    });
+    opened
         .await
         .expect("opening the index does not panic")
         .map_err(|source| StartError::Index { path: path.to_owned(), source })
+}
+
+fn put_aside(directory: &Path, aside: &Path) -> Result<(), IndexError> {
+    let failed = |source| IndexError::Disk { operation: "put aside", path: directory.to_owned(), source };
+    match std::fs::remove_dir_all(aside) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
+    }
+    std::fs::rename(directory, aside).and_then(|()| std::fs::create_dir_all(directory)).map_err(failed)
 }

@@ -102,8 +102,12 @@ async fn scan(router: &Router) -> Result<BTreeMap<NodeId, RosterEntry>, RegionEr
     let mut entries = BTreeMap::new();
     let mut after = None;
     loop {
-        let query =
-            Query::SystemScan { table: SystemTable::Node, prefix: bytes::Bytes::new(), after, limit: NODES_MAX };
+        let query = Query::SystemScan {
+            table: SystemTable::Node,
+            prefix: bytes::Bytes::new(),
+            after,
+            limit: NODES_MAX,
+        };
         let Answer::SystemScan(records, more) = ask(router, query).await? else {
             return Err(RegionError::Protocol { group: GroupId::SYSTEM });
         };

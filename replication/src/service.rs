@@ -9,8 +9,8 @@ use crate::{
     peer::{Identity, IncomingStream, PeerClass, PeerRole, Reply},
     raft::{self, AppendResult, Proposal, Raft, Types},
     replica::{Replica, ReplicaError, Shared},
-    transfer::Transfers,
     status::{DiskFigures, NodeReport, disk_figures, report_replica},
+    transfer::Transfers,
 };
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, future::join_all, stream};
@@ -32,7 +32,8 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 use wire::{
-    Answer, CallRefusal, Command, DecodeError, Decoder, Encoder, GroupId, Incarnation, NodeId, Query, ReplicaId, limits,
+    Answer, CallRefusal, Command, DecodeError, Decoder, Encoder, GroupId, Incarnation, NodeId, Query,
+    ReplicaId, limits,
 };
 
 /// Bodies of commands between arrival and outcome, bytes. 64 MiB: more than the disk takes in a client's patience on
@@ -245,7 +246,8 @@ impl Service {
     async fn heartbeats(&self, head: Bytes) -> Result<Reply, CallRefusal> {
         let beats = raft::decode_beats(head).map_err(not_understood)?;
         let deadline = Instant::now() + Duration::from_millis(HEARTBEAT_WAIT_MS);
-        let answers = join_all(beats.into_iter().map(|(to, request)| self.heartbeat(to, request, deadline))).await;
+        let answers =
+            join_all(beats.into_iter().map(|(to, request)| self.heartbeat(to, request, deadline))).await;
         Ok(Reply::head(raft::encode_answers(&answers)))
     }
 
@@ -267,7 +269,8 @@ impl Service {
         let request = raft::decode_vote_request(&mut d).map_err(not_understood)?;
         d.finish().map_err(not_understood)?;
         let raft = &self.addressed(to)?.raft;
-        let response = if kind == kind::VOTE { raft.vote(request).await } else { raft.pre_vote(request).await };
+        let response =
+            if kind == kind::VOTE { raft.vote(request).await } else { raft.pre_vote(request).await };
         let response = response.map_err(|error| stopped(to.group, &error))?;
         let mut e = Encoder::new();
         raft::encode_vote_response(&mut e, &response);
@@ -284,7 +287,9 @@ impl Service {
         let request = TransferLeaderRequest::new(from, target, last);
         match replica.raft.handle_transfer_leader(request).await {
             Ok(Ok(())) => Ok(Reply::default()),
-            Ok(Err(rejected)) => Err(CallRefusal { code: refusal::NOT_LEADER, message: rejected.to_string() }),
+            Ok(Err(rejected)) => {
+                Err(CallRefusal { code: refusal::NOT_LEADER, message: rejected.to_string() })
+            }
             Err(error) => Err(stopped(to.group, &error)),
         }
     }
@@ -296,7 +301,8 @@ impl Service {
         };
         let mut d = Decoder::new("install", head);
         let replica = self.addressed(ReplicaAddress::decode(&mut d).map_err(not_understood)?)?;
-        let received = raft::receive_snapshot(&self.shared.peers, leader, &replica.state, &replica.raft, d).await;
+        let received =
+            raft::receive_snapshot(&self.shared.peers, leader, &replica.state, &replica.raft, d).await;
         received.map(Reply::head).map_err(|error| {
             let group = replica.address.group;
             warn!(%group, error = &error as &dyn std::error::Error, "state could not be fetched");
@@ -454,7 +460,9 @@ fn check_allowed(from: &Identity, class: PeerClass, kind: u16) -> Result<(), Cal
     let gateway = matches!(from.role, PeerRole::Gateway(_));
     let allowed = match kind {
         kind::APPEND => node && class == PeerClass::Append,
-        kind::HEARTBEATS | kind::VOTE | kind::PRE_VOTE | kind::TRANSFER => node && class == PeerClass::Liveness,
+        kind::HEARTBEATS | kind::VOTE | kind::PRE_VOTE | kind::TRANSFER => {
+            node && class == PeerClass::Liveness
+        }
         kind::PROPOSE | kind::QUERY | kind::LEADERS | kind::NODE_STATUS => {
             (node || gateway) && class == PeerClass::Bulk
         }

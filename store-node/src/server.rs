@@ -19,6 +19,7 @@ use replication::{
     roster::Roster,
     router::Router,
 };
+use std::io::Read;
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
@@ -27,7 +28,6 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use thiserror::Error;
-use std::io::Read;
 use tokio::{net::TcpListener, signal::unix};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
@@ -153,14 +153,20 @@ impl Process {
         let failed = CancellationToken::new();
         let node = match (&config.storage, identity.role) {
             (Some(storage), TokenRole::Node { id, incarnation }) => {
-                let options =
-                    node_options(&config, storage.segment_bytes, &descriptor, id, incarnation);
+                let options = node_options(&config, storage.segment_bytes, &descriptor, id, incarnation);
                 let node = Arc::new(Node::open(options, peers.clone()).await?);
                 peers.set_local(handler.clone());
                 // the only setter: this runs once in a process
                 let _first = handler.service.set(node.service().clone()).is_ok();
                 state.set_node(node.clone());
-                spawn_node(&tracker, node.clone(), router.clone(), state.roster.clone(), applicant(&descriptor, id, incarnation), &failed);
+                spawn_node(
+                    &tracker,
+                    node.clone(),
+                    router.clone(),
+                    state.roster.clone(),
+                    applicant(&descriptor, id, incarnation),
+                    &failed,
+                );
                 Some(node)
             }
             _ => None,
@@ -169,7 +175,8 @@ impl Process {
         let _first = handler.admin.set(admin.clone()).is_ok();
         if let Some(gateway) = &config.gateway {
             let frontend =
-                Frontend::start(gateway, &config.limits, &identity, router, &tracker, background.clone()).await?;
+                Frontend::start(gateway, &config.limits, &identity, router, &tracker, background.clone())
+                    .await?;
             state.set_frontend(frontend.clone());
             admin.set_frontend(frontend);
         }
@@ -271,15 +278,19 @@ fn founders(descriptor: &RegionDescriptor) -> BTreeMap<GroupId, Vec<ReplicaId>> 
 
 fn applicant(descriptor: &RegionDescriptor, node: NodeId, incarnation: Incarnation) -> Applicant {
     let own = descriptor.node(node);
-    let founder = descriptor.initial_members.contains(&node)
-        && own.is_some_and(|own| own.incarnation == incarnation);
+    let founder =
+        descriptor.initial_members.contains(&node) && own.is_some_and(|own| own.incarnation == incarnation);
     let others = |ids: &mut dyn Iterator<Item = NodeId>| ids.filter(|id| *id != node).collect::<Vec<_>>();
     Applicant {
         node,
         incarnation,
         zone: own.map(|own| own.zone.clone()).unwrap_or_default(),
         peer_address: own.map(|own| own.peer_address.clone()).unwrap_or_default(),
-        other_founders: if founder { others(&mut descriptor.initial_members.iter().copied()) } else { Vec::new() },
+        other_founders: if founder {
+            others(&mut descriptor.initial_members.iter().copied())
+        } else {
+            Vec::new()
+        },
         others: others(&mut descriptor.nodes.iter().map(|node| node.id)),
     }
 }

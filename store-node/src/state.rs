@@ -8,12 +8,11 @@ use crate::{
 };
 use replication::{node::Node, peer::Peers, roster::Roster, router::Router};
 use std::sync::{Arc, OnceLock};
-use wire::{GroupId, descriptor::{RegionDescriptor, TokenRole}};
+use wire::{GroupId, descriptor::RegionDescriptor};
 
 /// A process's parts, filled in as they come up.
 pub(crate) struct ProcessState {
     pub(crate) descriptor: RegionDescriptor,
-    pub(crate) role: TokenRole,
     pub(crate) identity_folder: std::path::PathBuf,
     pub(crate) peers: Peers,
     pub(crate) roster: Arc<Roster>,
@@ -28,7 +27,6 @@ impl ProcessState {
     pub(crate) fn new(config: &Config, identity: &MemberIdentity, peers: Peers) -> Self {
         Self {
             descriptor: identity.descriptor.clone(),
-            role: identity.role,
             identity_folder: identity.folder.clone(),
             peers,
             roster: Arc::default(),
@@ -50,10 +48,6 @@ impl ProcessState {
 
     pub(crate) fn set_frontend(&self, frontend: Arc<Frontend>) {
         assert!(self.frontend.set(frontend).is_ok(), "a process has one gateway");
-    }
-
-    pub(crate) fn router(&self) -> Option<&Arc<Router>> {
-        self.router.get()
     }
 
     pub(crate) fn node(&self) -> Option<&Arc<Node>> {
@@ -80,18 +74,28 @@ impl Health for ProcessState {
         let mut reasons = Vec::new();
         if self.wants_node {
             match self.node.get() {
-                None => reasons.push(reason("storage-starting", "the storage engine is opening its disk".to_owned())),
+                None => reasons
+                    .push(reason("storage-starting", "the storage engine is opening its disk".to_owned())),
                 Some(node) if !node.service().is_running() => {
-                    reasons.push(reason("storage-joining", "the storage engine waits for its region".to_owned()));
+                    reasons.push(reason(
+                        "storage-joining",
+                        "the storage engine waits for its region".to_owned(),
+                    ));
                 }
                 Some(node) if node.service().disk().failed => {
-                    reasons.push(reason("disk-failed", "a write or fsync failed: the disk is out of service".to_owned()));
+                    reasons.push(reason(
+                        "disk-failed",
+                        "a write or fsync failed: the disk is out of service".to_owned(),
+                    ));
                 }
                 Some(_) => {}
             }
         }
         if self.wants_gateway && self.frontend.get().is_none() {
-            reasons.push(reason("gateway-starting", "the gateway has no keys or no leader to ask yet".to_owned()));
+            reasons.push(reason(
+                "gateway-starting",
+                "the gateway has no keys or no leader to ask yet".to_owned(),
+            ));
         }
         reasons
     }

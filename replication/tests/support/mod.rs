@@ -2,12 +2,18 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    KeyUsagePurpose, SanType,
+};
 use replication::{
     admission::Applicant,
     node::{Arrival, Node, NodeOptions},
     options::RaftTimings,
-    peer::{CallRefusal, Handler, Identity, IncomingStream, PeerClass, PeerOptions, PeerRole, PeerServer, PeerTls, Peers, Reply},
+    peer::{
+        CallRefusal, Handler, Identity, IncomingStream, PeerClass, PeerOptions, PeerRole, PeerServer,
+        PeerTls, Peers, Reply,
+    },
     region::{Consistency, Region},
     roster::Roster,
     router::Router,
@@ -34,14 +40,28 @@ struct Route(OnceLock<Arc<Service>>);
 
 #[async_trait]
 impl Handler for Route {
-    async fn call(&self, from: &Identity, class: PeerClass, kind: u16, head: Bytes, body: Bytes) -> Result<Reply, CallRefusal> {
+    async fn call(
+        &self,
+        from: &Identity,
+        class: PeerClass,
+        kind: u16,
+        head: Bytes,
+        body: Bytes,
+    ) -> Result<Reply, CallRefusal> {
         match self.0.get() {
             Some(service) => service.call(from, class, kind, head, body).await,
             None => Err(CallRefusal::new(109, "starting")),
         }
     }
 
-    async fn stream(&self, from: &Identity, class: PeerClass, kind: u16, head: Bytes, incoming: IncomingStream) -> Result<(), CallRefusal> {
+    async fn stream(
+        &self,
+        from: &Identity,
+        class: PeerClass,
+        kind: u16,
+        head: Bytes,
+        incoming: IncomingStream,
+    ) -> Result<(), CallRefusal> {
         match self.0.get() {
             Some(service) => service.stream(from, class, kind, head, incoming).await,
             None => Err(CallRefusal::new(109, "starting")),
@@ -84,9 +104,18 @@ impl TestRegion {
         for (node, address) in &addresses {
             peers.set_address(*node, *address);
         }
-        let router = Router::start(peers, GROUPS, addresses.keys().copied(), TaskTracker::new(), CancellationToken::new());
-        let folder = tempfile::tempdir_in(std::env::var("CARGO_TARGET_TMPDIR").unwrap_or_else(|_| ".".into())).unwrap();
-        let mut region = Self { folder, issuer, addresses, nodes: BTreeMap::new(), router, requests: 1.into() };
+        let router = Router::start(
+            peers,
+            GROUPS,
+            addresses.keys().copied(),
+            TaskTracker::new(),
+            CancellationToken::new(),
+        );
+        let folder =
+            tempfile::tempdir_in(std::env::var("CARGO_TARGET_TMPDIR").unwrap_or_else(|_| ".".into()))
+                .unwrap();
+        let mut region =
+            Self { folder, issuer, addresses, nodes: BTreeMap::new(), router, requests: 1.into() };
         let ids: Vec<NodeId> = region.addresses.keys().copied().collect();
         let started = futures_util::future::join_all(ids.iter().map(|id| region.boot(*id))).await;
         region.nodes = ids.into_iter().zip(started).collect();
@@ -124,7 +153,8 @@ impl TestRegion {
         let listener = TcpListener::bind(self.addresses[&id]).await.unwrap();
         let server = PeerServer::start(listener, tls, handler.clone(), PeerOptions::default()).unwrap();
         peers.set_local(handler.clone());
-        let members: Vec<ReplicaId> = self.addresses.keys().map(|node| ReplicaId::new(*node, Incarnation(0))).collect();
+        let members: Vec<ReplicaId> =
+            self.addresses.keys().map(|node| ReplicaId::new(*node, Incarnation(0))).collect();
         let options = NodeOptions {
             deployment: deployment(),
             node: id,
@@ -140,7 +170,13 @@ impl TestRegion {
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
         let node = Node::open(options, peers.clone()).await.unwrap();
         assert!(handler.0.set(node.service().clone()).is_ok());
-        let router = Router::start(peers.clone(), GROUPS, self.addresses.keys().copied(), tracker.clone(), stop.clone());
+        let router = Router::start(
+            peers.clone(),
+            GROUPS,
+            self.addresses.keys().copied(),
+            tracker.clone(),
+            stop.clone(),
+        );
         let roster = Arc::new(Roster::default());
         tracker.spawn(roster.clone().follow(router.clone(), peers.clone(), stop.clone()));
         let others: Vec<NodeId> = self.addresses.keys().copied().filter(|other| *other != id).collect();
@@ -152,7 +188,8 @@ impl TestRegion {
             other_founders: others.clone(),
             others,
         };
-        let arrival = Arrival { disk: [id.0 as u8; 16], request: RequestId([id.0 as u8; 16]), now: UnixMillis(1) };
+        let arrival =
+            Arrival { disk: [id.0 as u8; 16], request: RequestId([id.0 as u8; 16]), now: UnixMillis(1) };
         tokio::time::timeout(LONG, node.run(&router, &roster, &applicant, arrival)).await.unwrap().unwrap();
         Running { node, server, peers, tracker, stop }
     }
@@ -162,7 +199,12 @@ impl TestRegion {
         let number = self.requests.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let mut request = [0xAB; 16];
         request[..8].copy_from_slice(&number.to_le_bytes());
-        let meta = CommandMeta { epoch: self.router.epoch(), time: UnixMillis(number), principal: PrincipalId(1), request: RequestId(request) };
+        let meta = CommandMeta {
+            epoch: self.router.epoch(),
+            time: UnixMillis(number),
+            principal: PrincipalId(1),
+            request: RequestId(request),
+        };
         self.router.propose(group, Command { meta, operation, body }, Instant::now() + LONG).await.unwrap()
     }
 
@@ -223,11 +265,14 @@ fn deployment() -> DeploymentId {
 }
 
 fn tls(issuer: &CertifiedIssuer<'static, KeyPair>, role: PeerRole) -> PeerTls {
-    let identity = Identity { deployment: deployment(), environment: "test".into(), region: "one".into(), role };
+    let identity =
+        Identity { deployment: deployment(), environment: "test".into(), region: "one".into(), role };
     let mut params = CertificateParams::default();
     params.subject_alt_names = vec![SanType::URI(identity.to_string().try_into().unwrap())];
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    params.extended_key_usages =
+        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
     let key = KeyPair::generate().unwrap();
     let certificate = params.signed_by(&key, issuer).unwrap();
-    PeerTls::from_pem(certificate.pem().as_bytes(), key.serialize_pem().as_bytes(), issuer.pem().as_bytes()).unwrap()
+    PeerTls::from_pem(certificate.pem().as_bytes(), key.serialize_pem().as_bytes(), issuer.pem().as_bytes())
+        .unwrap()
 }
