@@ -1,1 +1,30 @@
-//! Not here yet.
+//! Measures an S3 server: operations per second, latency, and above all CPU time per operation.
+
+pub mod bars;
+pub mod cell;
+pub mod clock;
+pub mod command;
+pub mod compare;
+pub mod connection;
+pub mod content;
+pub mod duel;
+pub mod error;
+pub mod failover;
+pub mod floor;
+pub mod load;
+pub mod machine;
+pub mod measure;
+pub mod metrics;
+pub mod peer;
+pub mod picture;
+pub mod prepare;
+pub mod process;
+pub mod region;
+pub mod report;
+pub mod scratch;
+pub mod server;
+pub mod sign;
+pub mod startup;
+pub mod statistics;
+pub mod table;
+pub mod target;

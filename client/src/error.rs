@@ -85,6 +85,9 @@ pub enum ClientError {
     },
 }
 
+/// The exit code that says that nobody answered, or nobody who could decide: asking again may help.
+pub const EXIT_UNREACHABLE: u8 = 4;
+
 impl ClientError {
     /// An error about a file, as `map_err` wants it.
     pub fn file(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
@@ -107,10 +110,10 @@ impl ClientError {
         match self {
             Self::Usage { .. } => 2,
             Self::Degraded { .. } => 3,
-            Self::Unreachable { .. } => 4,
+            Self::Unreachable { .. } => EXIT_UNREACHABLE,
             Self::Refused { error } => match error.code {
                 AdminErrorCode::Denied => 5,
-                AdminErrorCode::Unavailable => 4,
+                AdminErrorCode::Unavailable => EXIT_UNREACHABLE,
                 _ => 1,
             },
             _ => 1,

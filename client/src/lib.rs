@@ -13,4 +13,4 @@ mod error;
 pub mod files;
 pub mod region;
 
-pub use error::ClientError;
+pub use error::{ClientError, EXIT_UNREACHABLE};

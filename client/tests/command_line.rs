@@ -14,17 +14,17 @@ fn twinkeep(arguments: &[&str]) -> Command {
 }
 
 fn run(arguments: &[&str]) -> Output {
-    twinkeep(arguments).output().unwrap()
+    twinkeep(arguments).output().expect("the program runs")
 }
 
 fn json(output: &Output) -> serde_json::Value {
-    let text = std::str::from_utf8(&output.stdout).unwrap();
+    let text = std::str::from_utf8(&output.stdout).expect("text");
     assert_eq!(text.lines().count(), 1, "{text}");
-    serde_json::from_str(text).unwrap()
+    serde_json::from_str(text).expect("one JSON object")
 }
 
 fn init(folder: &Path) -> Output {
-    let folder = folder.to_str().unwrap();
+    let folder = folder.to_str().expect("a folder named in UTF-8");
     let nodes = ["--node", "1=127.0.0.1:39401", "--node", "2=127.0.0.1:39402", "--node", "3=127.0.0.1:39403"];
     run(&[&["init", folder, "--environment", "test", "--json"][..], &nodes].concat())
 }

@@ -10,6 +10,7 @@ pub mod gateway;
 mod handler;
 pub mod health;
 mod metrics;
+pub mod probe;
 mod random;
 pub mod root_key;
 pub mod server;

@@ -3,13 +3,14 @@
 use std::{path::PathBuf, process::ExitCode};
 use store_node::{
     config::{Config, keys},
-    server, telemetry,
+    probe, server, telemetry,
 };
 
 const USAGE: &str = "store-node: one process of a Twinkeep region
 
 usage:
   store-node --config FILE          run
+  store-node health HOST:PORT       ask a running process whether it is ready; exit code 1 when not
   store-node config check FILE      say whether FILE would be accepted
   store-node config list            all configuration keys
   store-node config explain KEY     what a key means
@@ -20,6 +21,7 @@ fn main() -> ExitCode {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
         ["--config", file] => run(file.into()),
+        ["health", address] => health(address),
         ["config", "check", file] => check(file.into()),
         ["config", "list"] => say(&keys::list()),
         ["config", "explain", key] => match keys::explain(key) {
@@ -51,6 +53,14 @@ fn run(file: PathBuf) -> ExitCode {
             tracing::error!(error = &error as &dyn std::error::Error, "stopped");
             fail(1, &chain(&error))
         }
+    }
+}
+
+fn health(address: &str) -> ExitCode {
+    match address.parse().map(probe::ready) {
+        Ok(Ok(report)) => say(&report),
+        Ok(Err(error)) => fail(1, &chain(&error)),
+        Err(_) => fail(2, &format!("{address} is not an address with port, such as 127.0.0.1:9100")),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::admin::AdminClient;
 use crate::deployment::Deployment;
 use crate::dev::{DevFolder, Member, control};
 use crate::region::{self, RegionFolder};
-use crate::{ClientError, files};
+use crate::{ClientError, EXIT_UNREACHABLE, files};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use std::io::{IsTerminal, Write};
@@ -255,7 +255,7 @@ impl Session<'_> {
             match self.ask(&request) {
                 Ok(next) => progress = next,
                 // the change goes on without us; the region may just be electing
-                Err(error) if error.exit_code() == 4 => bar.note(&error),
+                Err(error) if error.exit_code() == EXIT_UNREACHABLE => bar.note(&error),
                 Err(error) => return Err(error),
             }
         }
@@ -322,7 +322,7 @@ impl Bar {
         } else {
             (u64::from(progress.replicas_moved), u64::from(progress.replicas_total))
         };
-        let filled = if total == 0 { 0 } else { (WIDTH * moved.min(total) / total) as usize };
+        let filled = (WIDTH * moved.min(total)).checked_div(total).unwrap_or(0) as usize;
         let text = line(progress);
         let mut stderr = std::io::stderr().lock();
         if self.terminal {

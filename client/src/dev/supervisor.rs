@@ -8,9 +8,9 @@ use super::{
     Credentials, DevFolder, DevOptions, DevReady, Member, MemberReady, Ports, ProcessRecord, ProcessState,
     find_store_node, health, prepare, setup,
 };
-use crate::ClientError;
 use crate::admin::AdminClient;
 use crate::deployment::Deployment;
+use crate::{ClientError, EXIT_UNREACHABLE};
 use rustix::process::Signal;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
@@ -113,7 +113,7 @@ impl Supervisor {
         }
         let deployment = Deployment::find(self.folder.root())?;
         let client = AdminClient::new(&deployment)?;
-        let credentials = Credentials::ensure(&self.folder, &client)?;
+        let Some(credentials) = self.first_credentials(&client, began)? else { return Ok(()) };
         on_ready(&self.describe(&deployment, &credentials, began))?;
         while !self.ending.load(Ordering::Relaxed) {
             self.follow_descriptor()?;
@@ -151,6 +151,23 @@ impl Supervisor {
             }
             std::thread::sleep(TICK);
         }
+    }
+
+    /// The first access key; a region that is ready may still be busy electing the leader that makes it.
+    fn first_credentials(
+        &mut self,
+        client: &AdminClient,
+        began: Instant,
+    ) -> Result<Option<Credentials>, ClientError> {
+        while !self.ending.load(Ordering::Relaxed) {
+            match Credentials::ensure(&self.folder, client) {
+                Err(error) if error.exit_code() == EXIT_UNREACHABLE && began.elapsed() < READY_TIMEOUT => {}
+                done => return done.map(Some),
+            }
+            self.tick()?;
+            std::thread::sleep(TICK);
+        }
+        Ok(None)
     }
 
     /// Nodes that were added are started, nodes that were removed are ended.

@@ -101,6 +101,9 @@ impl Client {
     where
         S: Stream<Item = AppendEntriesRequest<Types>> + OptionalSend + Unpin + 'static,
     {
+        // openraft waits out its backoff where requests come from: without taking one first, an unreachable peer would
+        // be tried again without a pause
+        let Some(first) = input.next().await else { return Ok(Box::pin(stream::empty())) };
         let mut e = Encoder::new();
         self.to.encode(&mut e);
         let (node, lane) = (self.to.replica.node(), self.to.group.0);
@@ -112,11 +115,13 @@ impl Client {
             .map_err(to_rpc_error)?;
         let (mut sender, receiver) = handle.split();
         let pump = AbortOnDrop(tokio::spawn(async move {
-            while let Some(request) = input.next().await {
+            let mut next = Some(first);
+            while let Some(request) = next {
                 let (head, bodies) = codec::encode_append(&request);
                 if sender.send(head, bodies).await.is_err() {
                     return;
                 }
+                next = input.next().await;
             }
             sender.finish();
         }));

@@ -168,6 +168,7 @@ fn explain(error: DirectoryError) -> AdminError {
         DirectoryError::NoSuchPrincipal | DirectoryError::NoSuchKey | DirectoryError::NoSuchBucket => {
             AdminErrorCode::NotFound
         }
+        DirectoryError::BucketChanged => AdminErrorCode::Busy,
         DirectoryError::System { .. } => AdminErrorCode::Unavailable,
         DirectoryError::Seal { .. } => AdminErrorCode::Internal,
     };

@@ -80,6 +80,9 @@ async fn an_older_version_is_copied_by_its_id() {
     let first = server.put("/bucket/key", "one").await.header("x-amz-version-id").unwrap().to_owned();
     server.put("/bucket/key", "two").await;
     let restored = server.call(copy("/bucket/key", &format!("bucket/key?versionId={first}"))).await;
-    assert_eq!((restored.status, restored.header("x-amz-copy-source-version-id")), (200, Some(first.as_str())));
+    assert_eq!(
+        (restored.status, restored.header("x-amz-copy-source-version-id")),
+        (200, Some(first.as_str()))
+    );
     assert_eq!(server.get("/bucket/key").await.body, b"one");
 }

@@ -104,7 +104,8 @@ async fn a_get_may_override_the_stored_headers() {
     let server = Server::start().await;
     server.make_bucket("bucket").await;
     server.put("/bucket/key", "abc").await;
-    let got = server.get("/bucket/key?response-content-type=text%2Fcsv&response-cache-control=no-store").await;
+    let got =
+        server.get("/bucket/key?response-content-type=text%2Fcsv&response-cache-control=no-store").await;
     assert_eq!(got.header("content-type"), Some("text/csv"));
     assert_eq!(got.header("cache-control"), Some("no-store"));
 }

@@ -21,7 +21,10 @@ async fn every_version_stays_readable() {
     let server = versioned().await;
     let mut ids = Vec::new();
     for body in ["one", "two", "three"] {
-        ids.push((server.put("/bucket/key", body).await.header("x-amz-version-id").unwrap().to_owned(), body));
+        ids.push((
+            server.put("/bucket/key", body).await.header("x-amz-version-id").unwrap().to_owned(),
+            body,
+        ));
     }
     assert_eq!(server.get("/bucket/key").await.body, b"three");
     for (id, body) in &ids {
@@ -103,8 +106,7 @@ async fn versions_are_listed_newest_first_page_by_page() {
 async fn batches_delete_single_versions() {
     let server = versioned().await;
     let id = server.put("/bucket/key", "abc").await.header("x-amz-version-id").unwrap().to_owned();
-    let body =
-        format!("<Delete><Object><Key>key</Key><VersionId>{id}</VersionId></Object></Delete>");
+    let body = format!("<Delete><Object><Key>key</Key><VersionId>{id}</VersionId></Object></Delete>");
     let answer = server.call(Request::new("POST", "/bucket?delete=").body(body)).await;
     assert_eq!(answer.element("VersionId"), Some(id));
     assert_eq!(server.get("/bucket?versions=").await.elements("VersionId"), Vec::<String>::new());

@@ -1,0 +1,184 @@
+//! A Twinkeep region under test, started through its own command line as a user would.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use crate::connection::Authority;
+use crate::error::BenchError;
+use crate::metrics::MetricsAddress;
+use crate::scratch::{Scratch, free_ports, program_folder};
+use crate::server::{Server, ServerProcess};
+use crate::sign::Credentials;
+use crate::target::Target;
+
+/// Ports of a region: two for S3 and two for each of four processes, rounded up.
+const PORTS: u16 = 50;
+/// The longest line it may say before it is ready, in bytes.
+const READY_LINE_BYTES_MAX: u64 = 64 << 10;
+
+/// The command line's exit code for an answer that is complete and says that something is degraded.
+const EXIT_DEGRADED: i32 = 3;
+
+/// The programs of a build.
+#[derive(Clone, Debug)]
+pub struct Binaries {
+    /// The command line.
+    pub twinkeep: PathBuf,
+}
+
+/// What `twinkeep dev --json` says when it is ready; other fields are left alone.
+#[derive(Deserialize)]
+struct Ready {
+    endpoint: String,
+    access_key: String,
+    secret_key: String,
+    region: String,
+    nodes: Vec<Member>,
+    gateway: Option<Member>,
+}
+
+#[derive(Deserialize)]
+struct Member {
+    pid: u32,
+    metrics: Option<String>,
+    health_address: Option<String>,
+}
+
+impl Binaries {
+    /// Those in `folder`, or beside this program; builds them when they are missing and cargo runs us.
+    pub fn find(folder: Option<&Path>) -> Result<Self, BenchError> {
+        let folder = match folder {
+            Some(folder) => folder.canonicalize().map_err(BenchError::file("find", folder))?,
+            None => program_folder()?,
+        };
+        let twinkeep = folder.join("twinkeep");
+        if !twinkeep.exists() || !folder.join("store-node").exists() {
+            build()?;
+        }
+        if twinkeep.exists() {
+            return Ok(Self { twinkeep });
+        }
+        let detail = format!(
+            "not found in {}; build it with `cargo build --release -p client -p store-node`",
+            folder.display()
+        );
+        Err(BenchError::Process { program: "twinkeep".to_owned(), detail })
+    }
+
+    /// Runs a command of the command line to its end; returns what it printed.
+    pub fn run(&self, arguments: &[&str], data: &Path) -> Result<String, BenchError> {
+        let failed = |detail: String| BenchError::Process {
+            program: format!("twinkeep {}", arguments.join(" ")),
+            detail,
+        };
+        let output = Command::new(&self.twinkeep)
+            .args(arguments)
+            .arg("--data")
+            .arg(data)
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|error| failed(error.to_string()))?;
+        if matches!(output.status.code(), Some(0 | EXIT_DEGRADED)) {
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        Err(failed(format!("{}: {}", output.status, said.trim())))
+    }
+}
+
+/// Starts a region of three nodes in a new folder.
+pub fn start(binaries: &Binaries, scratch: Scratch) -> Result<Server, BenchError> {
+    let data = scratch.folder("region")?;
+    let port_base = free_ports(PORTS)?;
+    let (target, process) = start_in(binaries, &data, port_base)?;
+    Ok(Server::new(target, vec![process], scratch))
+}
+
+/// Starts a region in a folder that may hold one already; returns when it is ready to serve.
+pub fn start_in(
+    binaries: &Binaries,
+    data: &Path,
+    port_base: u16,
+) -> Result<(Target, ServerProcess), BenchError> {
+    let failed = |detail: String| BenchError::Process { program: "twinkeep dev".to_owned(), detail };
+    let mut child = Command::new(&binaries.twinkeep)
+        .arg("dev")
+        .arg("--data")
+        .arg(data)
+        .args(["--port-base", &port_base.to_string(), "--nodes", "3", "--json"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|error| failed(error.to_string()))?;
+    let output = child.stdout.take();
+    let process = ServerProcess::new("twinkeep dev", child);
+    let mut line = String::new();
+    if let Some(output) = output {
+        BufReader::new(output.take(READY_LINE_BYTES_MAX))
+            .read_line(&mut line)
+            .map_err(|error| failed(error.to_string()))?;
+    }
+    let target = target_of(&line).map_err(failed)?;
+    Ok((target, process))
+}
+
+fn target_of(line: &str) -> Result<Target, String> {
+    let ready: Ready = serde_json::from_str(line).map_err(|error| {
+        if line.is_empty() { "it ended before it was ready".to_owned() } else { error.to_string() }
+    })?;
+    let mut metrics = Vec::new();
+    for node in &ready.nodes {
+        let address = node.health_address.as_ref().map(|address| format!("http://{address}/metrics"));
+        if let Some(url) = node.metrics.clone().or(address) {
+            metrics.push(MetricsAddress::parse(&url).map_err(|error| error.to_string())?);
+        }
+    }
+    Ok(Target {
+        name: "twinkeep".to_owned(),
+        authority: Authority::parse(&ready.endpoint).map_err(|error| error.to_string())?,
+        credentials: Arc::new(Credentials::new(&ready.access_key, &ready.secret_key)),
+        region: ready.region,
+        processes: ready.nodes.iter().chain(&ready.gateway).map(|member| member.pid).collect(),
+        metrics,
+        copies: 3,
+    })
+}
+
+fn build() -> Result<(), BenchError> {
+    let Some(cargo) = std::env::var_os("CARGO") else { return Ok(()) };
+    let mut command = Command::new(cargo);
+    command.args(["build", "--release", "-p", "client", "-p", "store-node"]).stdin(Stdio::null());
+    if let Some(folder) = std::env::var_os("CARGO_MANIFEST_DIR") {
+        command.current_dir(folder);
+    }
+    let failed = |detail: String| BenchError::Process { program: "cargo build".to_owned(), detail };
+    let status = command.status().map_err(|error| failed(error.to_string()))?;
+    if status.success() { Ok(()) } else { Err(failed(status.to_string())) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ready_line_is_read_with_fields_we_do_not_know() {
+        let line = r#"{"schema_version":1,"endpoint":"http://127.0.0.1:9000","access_key":"a","secret_key":"s",
+            "region":"home","nodes":[{"id":1,"pid":11,"data":"/d","metrics":"http://127.0.0.1:9/m"},
+            {"id":2,"pid":12,"data":"/d","health_address":"127.0.0.1:10"}],"gateway":{"pid":14}}"#;
+        let target = target_of(line).unwrap();
+        assert_eq!(target.processes, [11, 12, 14]);
+        assert_eq!(target.region, "home");
+        let expected = ["http://127.0.0.1:9/m", "http://127.0.0.1:10/metrics"];
+        assert_eq!(target.metrics, expected.map(|url| MetricsAddress::parse(url).unwrap()));
+    }
+
+    #[test]
+    fn an_early_end_is_told_from_a_strange_line() {
+        assert_eq!(target_of("").err().unwrap(), "it ended before it was ready");
+        assert!(target_of("starting…").is_err());
+    }
+}
