@@ -214,7 +214,13 @@ impl Router {
             match result {
                 Ok(reply) => return Ok(reply),
                 Err(CallError::Refused {
-                    code: refusal::NOT_LEADER | refusal::NO_REPLICA | refusal::STOPPED,
+                    code:
+                        refusal::NOT_LEADER
+                        | refusal::NO_REPLICA
+                        | refusal::STOPPED
+                        // a leader that was killed starts again before its followers know that it is gone
+                        | refusal::STARTING
+                        | refusal::WRONG_INCARNATION,
                     ..
                 })
                 | Err(CallError::Unreachable { .. } | CallError::Disconnected | CallError::TimedOut) => {
