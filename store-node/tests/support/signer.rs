@@ -40,7 +40,7 @@ impl Request {
         let pairs = query.split('&').filter(|pair| !pair.is_empty());
         let pair = |pair: &str| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (name.to_owned(), value.to_owned())
+            (name.to_owned(), value.replace('/', "%2F"))
         };
         Self { method, path: path.into(), query: pairs.map(pair).collect(), headers: vec![], body: vec![] }
     }
