@@ -126,7 +126,7 @@ impl Hosts {
     pub fn add_user(&self, name: &str) -> Outcome<Credentials> {
         let deadline = std::time::Instant::now() + FORM_TIMEOUT;
         loop {
-            match self.twinkeep(&["user", "add", name, "--admin", "--json"]) {
+            match self.twinkeep(&["user", "add", name, "--full-access", "--json"]) {
                 Ok(text) => return credentials(&text),
                 Err(trouble) if std::time::Instant::now() > deadline => return Err(trouble),
                 // The region is still forming: each refused try costs a process, so not more often than this.
