@@ -14,8 +14,7 @@ use replication::{
 use std::sync::{Arc, OnceLock};
 use tracing::{info, warn};
 use wire::admin::{
-    ADMIN_MESSAGE_BYTES_MAX, AdminError, AdminErrorCode, AdminRequest, AdminResponse, CertificateFact,
-    CheckFacts, PeerFact,
+    ADMIN_MESSAGE_BYTES_MAX, AdminError, AdminErrorCode, AdminRequest, AdminResponse, CheckFacts, PeerFact,
 };
 
 /// Answers operators.

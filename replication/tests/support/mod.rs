@@ -31,10 +31,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use wire::*;
 
 /// Data groups of the test region.
-pub const GROUPS: u32 = 4;
+pub(crate) const GROUPS: u32 = 4;
 
 /// Longer than anything here takes; only a failing test waits for it.
-pub const LONG: Duration = Duration::from_secs(30);
+pub(crate) const LONG: Duration = Duration::from_secs(30);
 
 struct Route(OnceLock<Arc<Service>>);
 
@@ -69,26 +69,26 @@ impl Handler for Route {
     }
 }
 
-pub struct Running {
-    pub node: Node,
+pub(crate) struct Running {
+    pub(crate) node: Node,
     server: PeerServer,
     peers: Peers,
     tracker: TaskTracker,
     stop: CancellationToken,
 }
 
-pub struct TestRegion {
+pub(crate) struct TestRegion {
     folder: tempfile::TempDir,
     issuer: CertifiedIssuer<'static, KeyPair>,
     addresses: BTreeMap<NodeId, SocketAddr>,
-    pub nodes: BTreeMap<NodeId, Running>,
-    pub router: Arc<Router>,
+    pub(crate) nodes: BTreeMap<NodeId, Running>,
+    pub(crate) router: Arc<Router>,
     requests: std::sync::atomic::AtomicU64,
 }
 
 impl TestRegion {
     /// Three nodes that have formed a region.
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
@@ -122,18 +122,18 @@ impl TestRegion {
         region
     }
 
-    pub fn data(&self, node: NodeId) -> PathBuf {
+    pub(crate) fn data(&self, node: NodeId) -> PathBuf {
         self.folder.path().join(format!("node-{node}"))
     }
 
     /// Starts a stopped node again.
-    pub async fn restart(&mut self, node: NodeId) {
+    pub(crate) async fn restart(&mut self, node: NodeId) {
         let running = self.boot(node).await;
         self.nodes.insert(node, running);
     }
 
     /// Stops a node cleanly.
-    pub async fn stop(&mut self, node: NodeId) {
+    pub(crate) async fn stop(&mut self, node: NodeId) {
         let running = self.nodes.remove(&node).unwrap();
         running.stop.cancel();
         running.node.shutdown().await;
@@ -195,7 +195,7 @@ impl TestRegion {
     }
 
     /// Proposes as a gateway would.
-    pub async fn propose(&self, group: GroupId, operation: Operation, body: Bytes) -> Outcome {
+    pub(crate) async fn propose(&self, group: GroupId, operation: Operation, body: Bytes) -> Outcome {
         let number = self.requests.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let mut request = [0xAB; 16];
         request[..8].copy_from_slice(&number.to_le_bytes());
@@ -209,12 +209,12 @@ impl TestRegion {
     }
 
     /// Asks as a gateway would.
-    pub async fn query(&self, group: GroupId, query: Query) -> (Answer, Bytes) {
+    pub(crate) async fn query(&self, group: GroupId, query: Query) -> (Answer, Bytes) {
         self.router.query(group, query, Consistency::Linearizable, Instant::now() + LONG).await.unwrap()
     }
 
     /// Writes a small object.
-    pub async fn put(&self, bucket: BucketId, name: &str, version: u8, body: Bytes) -> VersionRef {
+    pub(crate) async fn put(&self, bucket: BucketId, name: &str, version: u8, body: Bytes) -> VersionRef {
         let key = ObjectKey::new(name.to_owned()).unwrap();
         let group = group_of(bucket, key.as_bytes(), GROUPS);
         let part = PartContent {
@@ -249,7 +249,7 @@ impl TestRegion {
     }
 
     /// Reads a small object.
-    pub async fn get(&self, bucket: BucketId, name: &str) -> Option<(VersionId, Bytes)> {
+    pub(crate) async fn get(&self, bucket: BucketId, name: &str) -> Option<(VersionId, Bytes)> {
         let key = ObjectKey::new(name.to_owned()).unwrap();
         let group = group_of(bucket, key.as_bytes(), GROUPS);
         let query = Query::Version { bucket, key, which: WhichVersion::Current, body: BodyWanted::At(0) };
