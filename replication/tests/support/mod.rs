@@ -8,7 +8,7 @@ use rcgen::{
 };
 use replication::{
     admission::Applicant,
-    node::{Arrival, Node, NodeOptions},
+    node::{Arrival, Node, NodeOptions, StartError},
     options::RaftTimings,
     peer::{
         CallRefusal, Handler, Identity, IncomingStream, PeerClass, PeerOptions, PeerRole, PeerServer,
@@ -77,6 +77,17 @@ pub(crate) struct Running {
     stop: CancellationToken,
 }
 
+impl Running {
+    async fn stop(self) {
+        self.stop.cancel();
+        self.node.shutdown().await;
+        self.server.shutdown().await;
+        self.peers.shutdown().await;
+        self.tracker.close();
+        self.tracker.wait().await;
+    }
+}
+
 pub(crate) struct TestRegion {
     folder: tempfile::TempDir,
     issuer: CertifiedIssuer<'static, KeyPair>,
@@ -134,16 +145,45 @@ impl TestRegion {
 
     /// Stops a node cleanly.
     pub(crate) async fn stop(&mut self, node: NodeId) {
-        let running = self.nodes.remove(&node).unwrap();
-        running.stop.cancel();
-        running.node.shutdown().await;
-        running.server.shutdown().await;
-        running.peers.shutdown().await;
-        running.tracker.close();
-        running.tracker.wait().await;
+        self.nodes.remove(&node).unwrap().stop().await;
+    }
+
+    /// Throws a stopped node's data away.
+    pub(crate) fn wipe(&self, node: NodeId) {
+        std::fs::remove_dir_all(self.data(node)).unwrap();
+    }
+
+    /// Tells the region that `node` comes back with an empty disk, as `twinkeep node replace` does.
+    pub(crate) async fn replace(&self, node: NodeId, incarnation: Incarnation) {
+        let record = NodeRecord {
+            state: NodeState::Active,
+            incarnation,
+            disk: None,
+            zone: "a".into(),
+            peer_address: self.addresses[&node].to_string(),
+        };
+        let change = SystemChange {
+            table: SystemTable::Node,
+            key: NodeRecord::key(node),
+            expect: SystemExpect::Present,
+            value: Some(record.encode()),
+        };
+        let outcome = self.propose(GroupId::SYSTEM, Operation::System(vec![change]), Bytes::new()).await;
+        assert!(matches!(outcome, Outcome::Changed(_)), "{outcome:?}");
+    }
+
+    /// Starts a node under another incarnation of its disk.
+    pub(crate) async fn restart_as(&mut self, node: NodeId, incarnation: Incarnation) {
+        let running = self.try_boot(node, incarnation).await.unwrap();
+        self.nodes.insert(node, running);
     }
 
     async fn boot(&self, id: NodeId) -> Running {
+        self.try_boot(id, Incarnation(0)).await.unwrap()
+    }
+
+    /// Starts a node; its engine may refuse to take part.
+    pub(crate) async fn try_boot(&self, id: NodeId, incarnation: Incarnation) -> Result<Running, StartError> {
         let tls = tls(&self.issuer, PeerRole::Node(id));
         let peers = Peers::new(tls.clone(), PeerOptions::default());
         for (node, address) in &self.addresses {
@@ -158,7 +198,7 @@ impl TestRegion {
         let options = NodeOptions {
             deployment: deployment(),
             node: id,
-            incarnation: Incarnation(0),
+            incarnation,
             data: self.data(id),
             founders: (0..=GROUPS).map(|group| (GroupId(group), members.clone())).collect(),
             timings: RaftTimings::default(),
@@ -182,16 +222,32 @@ impl TestRegion {
         let others: Vec<NodeId> = self.addresses.keys().copied().filter(|other| *other != id).collect();
         let applicant = Applicant {
             node: id,
-            incarnation: Incarnation(0),
+            incarnation,
             zone: "a".into(),
             peer_address: self.addresses[&id].to_string(),
-            other_founders: others.clone(),
+            other_founders: if incarnation == Incarnation(0) { others.clone() } else { Vec::new() },
             others,
         };
-        let arrival =
-            Arrival { disk: [id.0 as u8; 16], request: RequestId([id.0 as u8; 16]), now: UnixMillis(1) };
-        tokio::time::timeout(LONG, node.run(&router, &roster, &applicant, arrival)).await.unwrap().unwrap();
-        Running { node, server, peers, tracker, stop }
+        let arrival = Arrival {
+            disk: std::array::from_fn(|i| {
+                if i == 0 {
+                    self.requests.fetch_add(1, std::sync::atomic::Ordering::Relaxed) as u8
+                } else {
+                    id.0 as u8
+                }
+            }),
+            request: RequestId([id.0 as u8; 16]),
+            now: UnixMillis(1),
+        };
+        let run = tokio::time::timeout(LONG, node.run(&router, &roster, &applicant, arrival)).await.unwrap();
+        let running = Running { node, server, peers, tracker, stop };
+        match run {
+            Ok(()) => Ok(running),
+            Err(error) => {
+                running.stop().await;
+                Err(error)
+            }
+        }
     }
 
     /// Proposes as a gateway would.
