@@ -39,7 +39,7 @@ pub mod refusal {
     use wire::CallRefusal;
 
     /// This node does not lead the group; the message is the leader's node id, or empty.
-    pub const NOT_LEADER: u16 = CallRefusal::HANDLER_CODES + 0;
+    pub const NOT_LEADER: u16 = CallRefusal::HANDLER_CODES;
     /// This node holds no replica of the group.
     pub const NO_REPLICA: u16 = CallRefusal::HANDLER_CODES + 1;
     /// Too much is in flight here.

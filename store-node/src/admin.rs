@@ -14,8 +14,7 @@ use replication::{
 use std::sync::{Arc, OnceLock};
 use tracing::{info, warn};
 use wire::admin::{
-    ADMIN_MESSAGE_BYTES_MAX, AdminError, AdminErrorCode, AdminRequest, AdminResponse, CertificateFact,
-    CheckFacts, PeerFact,
+    ADMIN_MESSAGE_BYTES_MAX, AdminError, AdminErrorCode, AdminRequest, AdminResponse, CheckFacts, PeerFact,
 };
 
 /// Answers operators.
@@ -116,27 +115,12 @@ impl Admin {
             answered_by: self.state.name(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             now: server::now(),
-            certificates: self.certificates(),
+            certificates: self.state.certificates(),
             root_key_open: self.frontend.get().map(|_| true),
             peers,
             open_files_max: open_files_max(),
             unrepaired_records: 0,
         }))
-    }
-
-    fn certificates(&self) -> Vec<CertificateFact> {
-        let folder = &self.state.identity_folder;
-        [
-            ("peer", crate::config::join::CERTIFICATE),
-            ("authority", crate::config::join::AUTHORITY_CERTIFICATE),
-        ]
-        .into_iter()
-        .filter_map(|(purpose, file)| {
-            let pem = std::fs::read(folder.join(file)).ok()?;
-            let not_after = replication::peer::certificate_expiry(&pem)?;
-            Some(CertificateFact { purpose: purpose.to_owned(), not_after })
-        })
-        .collect()
     }
 }
 

@@ -19,6 +19,7 @@ pub(crate) fn render(state: &ProcessState) -> String {
         replicas(&mut page, &report);
     }
     peers(&mut page, state);
+    certificates(&mut page, state);
     if let Some(frontend) = state.frontend() {
         gateway(&mut page, frontend.gateway.metrics());
     }
@@ -113,6 +114,15 @@ fn peers(page: &mut Page, state: &ProcessState) {
     for class in PeerClass::ALL {
         let value = metrics.classes[class.index()].calls_in_flight as f64;
         page.sample("twinkeep_peer_calls_in_flight", &format!("{{class=\"{}\"}}", class.name()), value);
+    }
+}
+
+fn certificates(page: &mut Page, state: &ProcessState) {
+    let name = "twinkeep_certificate_expiry_timestamp_seconds";
+    page.head(name, "When a certificate expires, seconds since 1970.", "gauge");
+    for fact in state.certificates() {
+        let seconds = fact.not_after.0 as f64 / 1e3;
+        page.sample(name, &format!("{{purpose=\"{}\"}}", fact.purpose), seconds);
     }
 }
 

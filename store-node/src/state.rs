@@ -1,14 +1,17 @@
 //! What a process knows of itself while it runs: the answers of health, metrics and status come from here.
 
 use crate::{
-    config::{Config, join::MemberIdentity},
+    config::{
+        Config,
+        join::{self, MemberIdentity},
+    },
     frontend::Frontend,
     health::{Health, Reason},
     metrics,
 };
 use replication::{node::Node, peer::Peers, roster::Roster, router::Router};
 use std::sync::{Arc, OnceLock};
-use wire::{GroupId, descriptor::RegionDescriptor};
+use wire::{GroupId, admin::CertificateFact, descriptor::RegionDescriptor};
 
 /// A process's parts, filled in as they come up.
 pub(crate) struct ProcessState {
@@ -61,6 +64,22 @@ impl ProcessState {
     /// `node/3`, `gateway/1`.
     pub(crate) fn name(&self) -> String {
         self.peers.identity().role.to_string()
+    }
+
+    /// The certificates in use and when they expire.
+    pub(crate) fn certificates(&self) -> Vec<CertificateFact> {
+        let files = [
+            ("peer", join::CERTIFICATE),
+            ("authority", join::AUTHORITY_CERTIFICATE),
+            ("s3", join::S3_CERTIFICATE),
+        ];
+        let fact = |(purpose, file): (&str, &str)| {
+            // a storage node has no S3 certificate
+            let pem = std::fs::read(self.identity_folder.join(file)).ok()?;
+            let not_after = replication::peer::certificate_expiry(&pem)?;
+            Some(CertificateFact { purpose: purpose.to_owned(), not_after })
+        };
+        files.into_iter().filter_map(fact).collect()
     }
 
     fn leaderless(&self) -> usize {

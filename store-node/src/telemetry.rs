@@ -43,12 +43,23 @@ fn tells_no_content(target: &str) -> bool {
 }
 
 /// openraft tells of every step of every election and every retry at INFO and WARN; what operators need of it this program
-/// logs itself. A level that names openraft, or asks for everything, is taken as it is.
+/// logs itself. A level that names openraft, or asks for everything, is taken as it is. The S3 protocol layer logs headers
+/// and object names: it never does here, whatever is asked for.
 fn with_quiet_parts(level: &str) -> String {
     let everything = ["debug", "trace"].contains(&level.to_ascii_lowercase().as_str());
-    if everything || level.contains("openraft") {
-        level.to_owned()
-    } else {
-        format!("{level},openraft=error")
+    let openraft = if everything || level.contains("openraft") { "" } else { ",openraft=error" };
+    format!("{level}{openraft},s3s=off")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_protocol_layer_is_silent_at_every_level() {
+        for level in ["info", "trace", "s3s=trace", "debug,openraft=info"] {
+            let filter = EnvFilter::try_new(with_quiet_parts(level)).unwrap().to_string();
+            assert!(filter.contains("s3s=off") && !filter.contains("s3s=trace"), "{filter}");
+        }
     }
 }

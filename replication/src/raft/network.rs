@@ -229,7 +229,7 @@ impl RaftNetworkV2<Types> for Client {
         self.to.encode(&mut e);
         codec::encode_vote(&mut e, request.from_leader());
         e.u64(*request.to_node_id());
-        e.option(request.last_log_id(), |e, id| codec::encode_log_id(e, id));
+        e.option(request.last_log_id(), codec::encode_log_id);
         self.call(kind::TRANSFER, e, self.network.vote_wait).await?;
         Ok(Ok(()))
     }

@@ -8,7 +8,7 @@ use rcgen::{
 };
 use replication::{
     admission::Applicant,
-    node::{Arrival, Node, NodeOptions},
+    node::{Arrival, Node, NodeOptions, StartError},
     options::RaftTimings,
     peer::{
         CallRefusal, Handler, Identity, IncomingStream, PeerClass, PeerOptions, PeerRole, PeerServer,
@@ -31,10 +31,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use wire::*;
 
 /// Data groups of the test region.
-pub const GROUPS: u32 = 4;
+pub(crate) const GROUPS: u32 = 4;
 
 /// Longer than anything here takes; only a failing test waits for it.
-pub const LONG: Duration = Duration::from_secs(30);
+pub(crate) const LONG: Duration = Duration::from_secs(30);
 
 struct Route(OnceLock<Arc<Service>>);
 
@@ -69,26 +69,37 @@ impl Handler for Route {
     }
 }
 
-pub struct Running {
-    pub node: Node,
+pub(crate) struct Running {
+    pub(crate) node: Node,
     server: PeerServer,
     peers: Peers,
     tracker: TaskTracker,
     stop: CancellationToken,
 }
 
-pub struct TestRegion {
+impl Running {
+    async fn stop(self) {
+        self.stop.cancel();
+        self.node.shutdown().await;
+        self.server.shutdown().await;
+        self.peers.shutdown().await;
+        self.tracker.close();
+        self.tracker.wait().await;
+    }
+}
+
+pub(crate) struct TestRegion {
     folder: tempfile::TempDir,
     issuer: CertifiedIssuer<'static, KeyPair>,
     addresses: BTreeMap<NodeId, SocketAddr>,
-    pub nodes: BTreeMap<NodeId, Running>,
-    pub router: Arc<Router>,
+    pub(crate) nodes: BTreeMap<NodeId, Running>,
+    pub(crate) router: Arc<Router>,
     requests: std::sync::atomic::AtomicU64,
 }
 
 impl TestRegion {
     /// Three nodes that have formed a region.
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
@@ -122,28 +133,57 @@ impl TestRegion {
         region
     }
 
-    pub fn data(&self, node: NodeId) -> PathBuf {
+    pub(crate) fn data(&self, node: NodeId) -> PathBuf {
         self.folder.path().join(format!("node-{node}"))
     }
 
     /// Starts a stopped node again.
-    pub async fn restart(&mut self, node: NodeId) {
+    pub(crate) async fn restart(&mut self, node: NodeId) {
         let running = self.boot(node).await;
         self.nodes.insert(node, running);
     }
 
     /// Stops a node cleanly.
-    pub async fn stop(&mut self, node: NodeId) {
-        let running = self.nodes.remove(&node).unwrap();
-        running.stop.cancel();
-        running.node.shutdown().await;
-        running.server.shutdown().await;
-        running.peers.shutdown().await;
-        running.tracker.close();
-        running.tracker.wait().await;
+    pub(crate) async fn stop(&mut self, node: NodeId) {
+        self.nodes.remove(&node).unwrap().stop().await;
+    }
+
+    /// Throws a stopped node's data away.
+    pub(crate) fn wipe(&self, node: NodeId) {
+        std::fs::remove_dir_all(self.data(node)).unwrap();
+    }
+
+    /// Tells the region that `node` comes back with an empty disk, as `twinkeep node replace` does.
+    pub(crate) async fn replace(&self, node: NodeId, incarnation: Incarnation) {
+        let record = NodeRecord {
+            state: NodeState::Active,
+            incarnation,
+            disk: None,
+            zone: "a".into(),
+            peer_address: self.addresses[&node].to_string(),
+        };
+        let change = SystemChange {
+            table: SystemTable::Node,
+            key: NodeRecord::key(node),
+            expect: SystemExpect::Present,
+            value: Some(record.encode()),
+        };
+        let outcome = self.propose(GroupId::SYSTEM, Operation::System(vec![change]), Bytes::new()).await;
+        assert!(matches!(outcome, Outcome::Changed(_)), "{outcome:?}");
+    }
+
+    /// Starts a node under another incarnation of its disk.
+    pub(crate) async fn restart_as(&mut self, node: NodeId, incarnation: Incarnation) {
+        let running = self.try_boot(node, incarnation).await.unwrap();
+        self.nodes.insert(node, running);
     }
 
     async fn boot(&self, id: NodeId) -> Running {
+        self.try_boot(id, Incarnation(0)).await.unwrap()
+    }
+
+    /// Starts a node; its engine may refuse to take part.
+    pub(crate) async fn try_boot(&self, id: NodeId, incarnation: Incarnation) -> Result<Running, StartError> {
         let tls = tls(&self.issuer, PeerRole::Node(id));
         let peers = Peers::new(tls.clone(), PeerOptions::default());
         for (node, address) in &self.addresses {
@@ -158,7 +198,7 @@ impl TestRegion {
         let options = NodeOptions {
             deployment: deployment(),
             node: id,
-            incarnation: Incarnation(0),
+            incarnation,
             data: self.data(id),
             founders: (0..=GROUPS).map(|group| (GroupId(group), members.clone())).collect(),
             timings: RaftTimings::default(),
@@ -182,20 +222,36 @@ impl TestRegion {
         let others: Vec<NodeId> = self.addresses.keys().copied().filter(|other| *other != id).collect();
         let applicant = Applicant {
             node: id,
-            incarnation: Incarnation(0),
+            incarnation,
             zone: "a".into(),
             peer_address: self.addresses[&id].to_string(),
-            other_founders: others.clone(),
+            other_founders: if incarnation == Incarnation(0) { others.clone() } else { Vec::new() },
             others,
         };
-        let arrival =
-            Arrival { disk: [id.0 as u8; 16], request: RequestId([id.0 as u8; 16]), now: UnixMillis(1) };
-        tokio::time::timeout(LONG, node.run(&router, &roster, &applicant, arrival)).await.unwrap().unwrap();
-        Running { node, server, peers, tracker, stop }
+        let arrival = Arrival {
+            disk: std::array::from_fn(|i| {
+                if i == 0 {
+                    self.requests.fetch_add(1, std::sync::atomic::Ordering::Relaxed) as u8
+                } else {
+                    id.0 as u8
+                }
+            }),
+            request: RequestId([id.0 as u8; 16]),
+            now: UnixMillis(1),
+        };
+        let run = tokio::time::timeout(LONG, node.run(&router, &roster, &applicant, arrival)).await.unwrap();
+        let running = Running { node, server, peers, tracker, stop };
+        match run {
+            Ok(()) => Ok(running),
+            Err(error) => {
+                running.stop().await;
+                Err(error)
+            }
+        }
     }
 
     /// Proposes as a gateway would.
-    pub async fn propose(&self, group: GroupId, operation: Operation, body: Bytes) -> Outcome {
+    pub(crate) async fn propose(&self, group: GroupId, operation: Operation, body: Bytes) -> Outcome {
         let number = self.requests.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let mut request = [0xAB; 16];
         request[..8].copy_from_slice(&number.to_le_bytes());
@@ -209,12 +265,12 @@ impl TestRegion {
     }
 
     /// Asks as a gateway would.
-    pub async fn query(&self, group: GroupId, query: Query) -> (Answer, Bytes) {
+    pub(crate) async fn query(&self, group: GroupId, query: Query) -> (Answer, Bytes) {
         self.router.query(group, query, Consistency::Linearizable, Instant::now() + LONG).await.unwrap()
     }
 
     /// Writes a small object.
-    pub async fn put(&self, bucket: BucketId, name: &str, version: u8, body: Bytes) -> VersionRef {
+    pub(crate) async fn put(&self, bucket: BucketId, name: &str, version: u8, body: Bytes) -> VersionRef {
         let key = ObjectKey::new(name.to_owned()).unwrap();
         let group = group_of(bucket, key.as_bytes(), GROUPS);
         let part = PartContent {
@@ -249,7 +305,7 @@ impl TestRegion {
     }
 
     /// Reads a small object.
-    pub async fn get(&self, bucket: BucketId, name: &str) -> Option<(VersionId, Bytes)> {
+    pub(crate) async fn get(&self, bucket: BucketId, name: &str) -> Option<(VersionId, Bytes)> {
         let key = ObjectKey::new(name.to_owned()).unwrap();
         let group = group_of(bucket, key.as_bytes(), GROUPS);
         let query = Query::Version { bucket, key, which: WhichVersion::Current, body: BodyWanted::At(0) };

@@ -103,7 +103,10 @@ impl Admin {
     pub(super) async fn node_progress(&self, node: NodeId) -> Answer {
         let entry = self.known(node).await?;
         let view = self.view().await;
-        let held = view.replicas_of(node);
+        // copies that left the membership are dropped a moment later
+        let on_disk = view.reports.get(&node).map_or(0, |report| report.replicas.len());
+        let held =
+            view.replicas_of(node).max(if entry.record.state == NodeState::Active { 0 } else { on_disk });
         let report = view.reports.get(&node).filter(|report| report.incarnation == entry.record.incarnation);
         let moves = view.moves(|_| false);
         let open = moves

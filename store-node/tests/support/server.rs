@@ -45,7 +45,7 @@ impl Server {
     pub(crate) async fn start_with(adjust: impl FnOnce(&mut GatewayOptions)) -> Self {
         let region = Arc::new(SoloRegion::new(4).unwrap());
         let shared: Arc<dyn Region> = region.clone();
-        let root = RootKey::generate(|buffer| getrandom::fill(buffer)).unwrap();
+        let root = RootKey::generate(getrandom::fill).unwrap();
         let options = KeyringOptions {
             deployment: DeploymentId([7; 16]),
             region: RegionName::parse("home").unwrap(),
