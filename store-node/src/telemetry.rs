@@ -5,7 +5,7 @@
 
 use crate::config::{LogConfig, LogFormat};
 use thiserror::Error;
-use tracing_subscriber::{EnvFilter, filter::filter_fn, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// Why logging could not start.
 #[derive(Debug, Error)]
@@ -25,8 +25,7 @@ pub enum TelemetryError {
 pub fn start(config: &LogConfig) -> Result<(), TelemetryError> {
     let filter = EnvFilter::try_new(with_quiet_parts(&config.level))
         .map_err(|_| TelemetryError::Level { level: config.level.clone() })?;
-    let registry =
-        tracing_subscriber::registry().with(filter).with(filter_fn(|about| tells_no_content(about.target())));
+    let registry = tracing_subscriber::registry().with(filter);
     let started = match config.format {
         LogFormat::Json => {
             registry.with(fmt::layer().json().flatten_event(true).with_writer(std::io::stderr)).try_init()
@@ -34,12 +33,6 @@ pub fn start(config: &LogConfig) -> Result<(), TelemetryError> {
         LogFormat::Text => registry.with(fmt::layer().with_writer(std::io::stderr)).try_init(),
     };
     started.map_err(|_| TelemetryError::Twice)
-}
-
-/// The S3 protocol library logs whole requests and responses, names and user metadata among them; no level lets that out.
-/// What went wrong in a request is logged by the gateway itself.
-fn tells_no_content(target: &str) -> bool {
-    target != "s3s" && !target.starts_with("s3s::")
 }
 
 /// openraft tells of every step of every election and every retry at INFO and WARN; what operators need of it this program
