@@ -4,6 +4,8 @@
 
 pub mod admission;
 pub mod disk;
+pub mod gc;
+mod holdings;
 pub mod index;
 mod leaderboard;
 pub mod log;
@@ -12,11 +14,14 @@ mod maintenance;
 pub mod message;
 pub mod node;
 pub mod options;
+mod pace;
 pub mod peer;
 mod raft;
 pub mod region;
+mod repair;
 mod replica;
 pub mod router;
+pub mod scrub;
 pub mod service;
 pub mod solo;
 pub mod status;

@@ -1,8 +1,12 @@
 //! A storage node's engine: opens disk, log and index, starts a replica for every group that it holds, keeps them in
 //! order, and stops cleanly. Keyless: all it ever sees is sealed.
 
+mod opening;
+
 use crate::{
     admission::{self, AdmissionError, Applicant, Disk, RegionAge},
+    gc,
+    holdings::Holdings,
     index::{SledOptions, SledStore},
     leaderboard::Leaderboard,
     log::{LogError, LogOptions, SegmentLog},
@@ -11,8 +15,10 @@ use crate::{
     options::RaftTimings,
     peer::Peers,
     raft::Heartbeats,
+    repair::Repairer,
     replica::{Replica, ReplicaError, Shared},
     router::Router,
+    scrub,
     service::Service,
 };
 use futures_util::{StreamExt, stream};
@@ -113,6 +119,8 @@ pub struct Node {
     shared: Shared,
     options: NodeOptions,
     held: BTreeSet<GroupId>,
+    /// Groups whose logs must not be used for Raft.
+    damaged: BTreeSet<GroupId>,
     running: AtomicBool,
 }
 
@@ -130,8 +138,14 @@ impl Node {
         let heartbeat_wait = Duration::from_millis(options.timings.election_max_ms);
         let heartbeats = Heartbeats::new(peers.clone(), heartbeat_wait, tracker.clone(), stop.clone());
         let leaderboard = Arc::new(Leaderboard::new());
+        let holdings = Holdings::new(segments.clone());
+        let founders = options.founders.iter();
+        let founders = founders.map(|(group, ids)| (*group, ids.iter().map(|id| id.node()).collect())).collect();
+        let repairer = Repairer::new(options.node, peers.clone(), Arc::clone(&holdings), founders);
         let shared = Shared {
-            segments: segments.clone(),
+            segments,
+            holdings: Arc::clone(&holdings),
+            repairer: Arc::clone(&repairer),
             store: Arc::new(store),
             peers,
             heartbeats,
@@ -140,9 +154,15 @@ impl Node {
             tracker,
             stop,
         };
-        let service = Arc::new(Service::new(options.node, options.incarnation, segments, leaderboard, shared.peers.clone()));
-        let held = recovery.groups.iter().map(|found| found.group).collect();
-        Ok(Self { service, shared, options, held, running: AtomicBool::new(false) })
+        let (node, incarnation) = (options.node, options.incarnation);
+        let service = Service::new(node, incarnation, holdings, repairer, leaderboard, shared.peers.clone());
+        let held: BTreeSet<GroupId> = recovery.groups.iter().map(|found| found.group).collect();
+        let damaged = recovery.groups.iter().filter(|found| found.state.damage.is_some());
+        let damaged = damaged.map(|found| found.group).collect();
+        let service = Arc::new(service);
+        let node = Self { service, shared, options, held, damaged, running: AtomicBool::new(false) };
+        node.take_up_states()?;
+        Ok(node)
     }
 
     /// Takes part in the region: waits until this disk may, then starts every replica that it holds.
@@ -157,11 +177,14 @@ impl Node {
         held.extend(self.founded_here());
         // the system group first: without it no disk can be registered
         if held.remove(&GroupId::SYSTEM) {
-            self.open_replica(GroupId::SYSTEM).await?;
+            self.open_or_retry(GroupId::SYSTEM).await?;
         }
         admission::register(router, applicant, &mut disk, arrival.now, arrival.request).await?;
         self.open_replicas(held).await?;
-        self.shared.tracker.spawn(maintenance::run(Arc::clone(&self.service), self.shared.stop.clone()));
+        let (service, stop) = (&self.service, &self.shared.stop);
+        self.shared.tracker.spawn(maintenance::run(Arc::clone(service), stop.clone()));
+        self.shared.tracker.spawn(gc::run(Arc::clone(service.collector()), stop.clone()));
+        self.shared.tracker.spawn(scrub::run(Arc::clone(service.scrubber()), stop.clone()));
         self.running.store(true, Ordering::Release);
         info!(node = %self.options.node, replicas = self.service.replicas().len(), "storage engine runs");
         Ok(())
@@ -211,7 +234,7 @@ impl Node {
 
     async fn open_replicas(&self, groups: BTreeSet<GroupId>) -> Result<(), ReplicaError> {
         let mut opening = stream::iter(groups)
-            .map(|group| self.open_replica(group))
+            .map(|group| self.open_or_retry(group))
             .buffer_unordered(OPENING_MAX);
         while let Some(opened) = opening.next().await {
             opened?;

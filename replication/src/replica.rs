@@ -1,6 +1,7 @@
 //! One replica of one group on this node: its Raft, its state, and the task that tells who leads it.
 
 use crate::{
+    holdings::Holdings,
     index::SledStore,
     leaderboard::Leaderboard,
     log::SegmentLog,
@@ -9,6 +10,7 @@ use crate::{
     options::RaftTimings,
     peer::Peers,
     raft::{Heartbeats, LogStore, Network, Raft, StateMachine},
+    repair::Repairer,
 };
 use openraft::async_runtime::watch::WatchReceiver;
 use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
@@ -60,6 +62,8 @@ pub enum ReplicaError {
 #[derive(Clone)]
 pub(crate) struct Shared {
     pub(crate) segments: SegmentLog,
+    pub(crate) holdings: Arc<Holdings>,
+    pub(crate) repairer: Arc<Repairer>,
     pub(crate) store: Arc<SledStore>,
     pub(crate) peers: Peers,
     pub(crate) heartbeats: Heartbeats,
@@ -67,6 +71,21 @@ pub(crate) struct Shared {
     pub(crate) leaderboard: Arc<Leaderboard>,
     pub(crate) tracker: TaskTracker,
     pub(crate) stop: CancellationToken,
+}
+
+impl Shared {
+    /// The state of `group` from what log and index hold. It counts as held here from now on.
+    pub(crate) fn state(&self, group: GroupId) -> Result<Arc<GroupState>, ReplicaError> {
+        if let Some(state) = self.holdings.state(group) {
+            return Ok(state);
+        }
+        let index = self.store.group(group).map_err(|source| ReplicaError::Store { group, source })?;
+        let machine = Machine::open(group, index).map_err(|source| ReplicaError::Index { group, source })?;
+        let log = self.segments.group(group);
+        let state = GroupState::new(log, self.segments.clone(), Arc::clone(&self.store), machine);
+        self.holdings.add(Arc::clone(&state));
+        Ok(state)
+    }
 }
 
 /// One replica.
@@ -83,10 +102,7 @@ impl Replica {
     /// Opens the replica from what log and index hold, and starts its Raft.
     pub(crate) async fn open(shared: &Shared, address: ReplicaAddress) -> Result<Arc<Self>, ReplicaError> {
         let group = address.group;
-        let index = shared.store.group(group).map_err(|source| ReplicaError::Store { group, source })?;
-        let machine = Machine::open(group, index).map_err(|source| ReplicaError::Index { group, source })?;
-        let log = shared.segments.group(group);
-        let state = GroupState::new(log.clone(), shared.segments.clone(), Arc::clone(&shared.store), machine);
+        let state = shared.state(group)?;
         let config = shared.timings.to_config(group).map_err(|reason| ReplicaError::Timings { reason })?;
         let network = Network {
             peers: shared.peers.clone(),
@@ -98,7 +114,7 @@ impl Replica {
             address.replica.0,
             Arc::new(config),
             network,
-            LogStore::new(log),
+            LogStore::new(Arc::clone(&state), Arc::clone(&shared.repairer)),
             StateMachine::new(Arc::clone(&state)),
         )
         .await

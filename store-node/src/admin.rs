@@ -2,6 +2,7 @@
 //! the region on an operator's behalf.
 
 mod region;
+mod upkeep;
 mod users;
 
 use crate::{frontend::Frontend, server, state::ProcessState};
@@ -81,6 +82,9 @@ impl Admin {
             AdminRequest::TenantKeyRotate => self.tenant_key_rotate().await,
             AdminRequest::RewrapStart => self.rewrap_start().await,
             AdminRequest::RewrapProgress => self.rewrap_progress().await,
+            AdminRequest::ScrubStart { node } => self.scrub(node, true).await,
+            AdminRequest::ScrubReport { node } => self.scrub(node, false).await,
+            AdminRequest::Gc { node } => self.gc(node).await,
             _ => Err(AdminError::not_available("this request", "see the status table in README.md")),
         }
     }
@@ -112,7 +116,7 @@ impl Admin {
             root_key_open: self.frontend.get().map(|_| true),
             peers,
             open_files_max: open_files_max(),
-            unrepaired_records: 0,
+            unrepaired_records: self.unrepaired_records().await,
         }))
     }
 

@@ -45,26 +45,34 @@ impl<I: Index> Machine<I> {
         }
     }
 
-    /// Rows after `after` (from the start if none) that point to bodies, `rows_max` at most. An empty page is the end.
-    pub fn live_bodies(&self, after: Option<&[u8]>, rows_max: usize) -> Result<Vec<LiveBody>, MachineError> {
+    /// Looks at `rows_max` rows after `after` (from the start if none): those that point to bodies, and the row to go
+    /// on after unless these were the last.
+    pub fn live_bodies(
+        &self,
+        after: Option<&[u8]>,
+        rows_max: usize,
+    ) -> Result<(Vec<LiveBody>, Option<Bytes>), MachineError> {
         let mut start = after.unwrap_or(&[key::table::VERSION]).to_vec();
         if after.is_some() {
             start.push(0);
         }
         let mut bodies = Vec::new();
+        let mut rows_left = rows_max;
         for table in [key::table::VERSION, key::table::CHUNK] {
             let start = start.clone().max(vec![table]);
             for found in self.index.scan(&start..&key::table_end(table), true) {
                 let (row_key, value) = found?;
+                let row_key = row::shared(row_key);
                 if let Some(place) = place_in(&row_key, value)? {
-                    bodies.push((row::shared(row_key), place));
+                    bodies.push((row_key.clone(), place));
                 }
-                if bodies.len() == rows_max {
-                    return Ok(bodies);
+                rows_left -= 1;
+                if rows_left == 0 {
+                    return Ok((bodies, Some(row_key)));
                 }
             }
         }
-        Ok(bodies)
+        Ok((bodies, None))
     }
 
     /// Lets rows point to the copies of records, unless they point elsewhere by now; says how many do. The old
