@@ -324,6 +324,3 @@ impl Freed {
 
 #[cfg(test)]
 mod tests;
-
-#[cfg(test)]
-mod tests;

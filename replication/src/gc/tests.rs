@@ -64,7 +64,8 @@ impl Bench {
             let stream = StreamId([number as u8; 16]);
             let mut chunks = Vec::new();
             for index in 0..CHUNKS {
-                chunks.push(random.bytes(1 + random.below(3_000) as usize));
+                let length = 1 + random.below(3_000) as usize;
+                chunks.push(random.bytes(length));
                 let body = chunks[index as usize].clone();
                 self.apply(Operation::PutChunk { stream, index }, body).await;
             }
