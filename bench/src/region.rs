@@ -21,7 +21,10 @@ const PORTS: u16 = 50;
 const READY_LINE_BYTES_MAX: u64 = 64 << 10;
 
 /// The command line's exit code for an answer that is complete and says that something is degraded.
-const EXIT_DEGRADED: i32 = 3;
+pub const EXIT_DEGRADED: i32 = 3;
+
+/// The command line's exit code for a command that failed, and for a check that found failures.
+pub const EXIT_FAILED: i32 = 1;
 
 /// The programs of a build.
 #[derive(Clone, Debug)]
@@ -71,6 +74,16 @@ impl Binaries {
 
     /// Runs a command of the command line to its end; returns what it printed.
     pub fn run(&self, arguments: &[&str], data: &Path) -> Result<String, BenchError> {
+        self.run_accepting(arguments, data, &[0, EXIT_DEGRADED])
+    }
+
+    /// The same, for a command whose exit code is part of its answer.
+    pub fn run_accepting(
+        &self,
+        arguments: &[&str],
+        data: &Path,
+        exit_codes: &[i32],
+    ) -> Result<String, BenchError> {
         let failed = |detail: String| BenchError::Process {
             program: format!("twinkeep {}", arguments.join(" ")),
             detail,
@@ -82,7 +95,7 @@ impl Binaries {
             .stdin(Stdio::null())
             .output()
             .map_err(|error| failed(error.to_string()))?;
-        if matches!(output.status.code(), Some(0 | EXIT_DEGRADED)) {
+        if output.status.code().is_some_and(|code| exit_codes.contains(&code)) {
             return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }
         let said = String::from_utf8_lossy(&output.stderr);

@@ -137,7 +137,9 @@ impl Server {
 
     /// Fails when the disk is too full for another cell, or a server process has ended.
     pub fn check(&self) -> Result<(), BenchError> {
-        if let Some(pid) = self.target.processes.iter().find(|pid| !is_running(**pid)) {
+        let started = self.processes.iter().map(ServerProcess::pid);
+        let mut all = self.target.processes.iter().copied().chain(started);
+        if let Some(pid) = all.find(|pid| !is_running(*pid)) {
             let detail = format!("process {pid} has ended");
             return Err(BenchError::Process { program: self.target.name.clone(), detail });
         }

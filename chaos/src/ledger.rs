@@ -60,6 +60,7 @@ pub struct Ledger {
     keys: BTreeMap<String, Track>,
     acknowledged_count: u64,
     unknown_count: u64,
+    reasons: BTreeMap<String, u64>,
 }
 
 impl Ledger {
@@ -95,8 +96,9 @@ impl Ledger {
                     None => {}
                 }
             }
-            Err(Failure::Unknown { .. }) => {
+            Err(Failure::Unknown { reason }) => {
                 self.unknown_count += 1;
+                *self.reasons.entry(summary(reason)).or_default() += 1;
                 self.track(key).unknown.insert(serial);
             }
             Err(Failure::Refused { .. }) => {}
@@ -118,6 +120,11 @@ impl Ledger {
     /// How many writes and deletes were acknowledged, and how many ended unknown.
     pub fn counts(&self) -> (u64, u64) {
         (self.acknowledged_count, self.unknown_count)
+    }
+
+    /// Why writes have no answer, and how many have none for this reason.
+    pub fn reasons(&self) -> &BTreeMap<String, u64> {
+        &self.reasons
     }
 
     /// Checks what a read of a key's current object saw.
@@ -200,6 +207,14 @@ impl Ledger {
         let serial = head.strip_prefix(key)?.strip_prefix('#')?.parse().ok()?;
         let length = *self.keys.get(key)?.lengths.get(&serial)?;
         (content(key, serial, length) == bytes).then_some(serial)
+    }
+}
+
+/// A reason without what differs from request to request: the status and S3 code when there are some.
+fn summary(reason: &str) -> String {
+    match (reason.split(' ').next(), crate::s3::first(reason, "Code"), crate::s3::first(reason, "Message")) {
+        (Some(status), Some(code), message) => format!("{status} {code}: {}", message.unwrap_or_default()),
+        _ => reason.chars().take(80).collect(),
     }
 }
 

@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
+use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -76,7 +77,7 @@ fn acknowledged_writes_survive_kills_of_nodes_of_all_nodes_and_of_the_gateway() 
     let (mut random, run) = (Random::from_seed(seed), Run::new("crash").unwrap());
     let mut dev = Dev::start(&run).unwrap();
     let (mut kills, mut acknowledged, mut unknown) = (0, 0, 0);
-    let mut slowest = Duration::ZERO;
+    let (mut slowest, mut reasons) = (Duration::ZERO, BTreeMap::<String, u64>::new());
     let mut written = Vec::new();
     for epoch in 0..rounds().div_ceil(ROUNDS_PER_EPOCH) {
         let buckets = Buckets::create(&mut dev.client().unwrap(), &format!("epoch-{epoch}")).unwrap();
@@ -106,9 +107,13 @@ fn acknowledged_writes_survive_kills_of_nodes_of_all_nodes_and_of_the_gateway() 
             ledgers
         });
         for of_writer in &ledgers {
-            for (yes, perhaps) in [of_writer.plain.counts(), of_writer.versioned.counts()] {
+            for ledger in [&of_writer.plain, &of_writer.versioned] {
+                let (yes, perhaps) = ledger.counts();
                 acknowledged += yes;
                 unknown += perhaps;
+                for (reason, count) in ledger.reasons() {
+                    *reasons.entry(reason.clone()).or_default() += count;
+                }
             }
         }
         let violations = verify(&mut dev.client().unwrap(), &buckets, &ledgers).unwrap();
@@ -128,7 +133,7 @@ fn acknowledged_writes_survive_kills_of_nodes_of_all_nodes_and_of_the_gateway() 
         "only {acknowledged} acknowledged writes: too few to prove anything"
     );
     eprintln!(
-        "crash: {kills} kills, {acknowledged} acknowledged writes kept, {unknown} without an answer, slowest recovery {slowest:?}"
+        "crash: {kills} kills, {acknowledged} acknowledged writes kept, {unknown} without an answer, slowest recovery {slowest:?}; without an answer because: {reasons:#?}"
     );
     dev.end().unwrap();
 }

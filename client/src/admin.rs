@@ -55,6 +55,7 @@ impl AdminClient {
             match self.ask_at(address, request) {
                 Ok(AdminResponse::Error(error)) => return Err(ClientError::Refused { error }),
                 Ok(response) => return Ok(response),
+                Err(AskError::Refused(error)) => return Err(ClientError::Refused { error }),
                 Err(AskError::Connect(error)) => tried.push(format!("{address}: {error}")),
                 // whether it was carried out is not known: asking elsewhere could do it twice
                 Err(AskError::Broken(problem)) => {
@@ -89,11 +90,21 @@ impl AdminClient {
 enum AskError {
     /// Nothing was asked yet: another process may be.
     Connect(io::Error),
+    /// Turned away before anything was asked.
+    Refused(AdminError),
     /// It broke after the request was sent.
     Broken(String),
 }
 
-/// What the transport says before any handler was asked.
+fn broken(error: impl std::fmt::Display) -> AskError {
+    AskError::Broken(error.to_string())
+}
+
+fn decode_refusal(head: Vec<u8>) -> Result<CallRefusal, AskError> {
+    CallRefusal::decode(Bytes::from(head)).map_err(broken)
+}
+
+/// What the transport or the process says before the request was looked at.
 fn refused(refusal: CallRefusal) -> AdminError {
     let (code, advice) = match refusal.code {
         CallRefusal::IDENTITY | CallRefusal::CLASS => {
@@ -103,6 +114,8 @@ fn refused(refusal: CallRefusal) -> AdminError {
         CallRefusal::PROTOCOL => {
             (AdminErrorCode::NotAvailable, "use the `twinkeep` of the region's own release")
         }
+        // the process is starting, stopping or overloaded; the admin API itself answers with errors of its own
+        CallRefusal::HANDLER_CODES.. => (AdminErrorCode::Unavailable, "ask again in a moment"),
         _ => (AdminErrorCode::Internal, "its log says more"),
     };
     AdminError { code, message: refusal.message, advice: advice.to_owned() }
@@ -124,44 +137,65 @@ fn connect(address: &str) -> io::Result<TcpStream> {
     Err(last)
 }
 
+/// Introduces this end with a bare ping: TLS 1.3 does not tell a client that it was turned away, the answer does.
+/// Nothing was asked yet when it fails.
+fn greet(stream: &mut (impl Read + Write)) -> Result<(), AskError> {
+    let ping = FrameHeader::new(FrameType::Ping, PeerClass::Admin, 0, 0, &[], &[]);
+    let ping = ping.expect("an empty frame is within every limit");
+    stream.write_all(&ping.encode()).and_then(|()| stream.flush()).map_err(turned_away)?;
+    let (header, head) = read_frame(stream)?;
+    match header.frame_type {
+        FrameType::Pong => Ok(()),
+        FrameType::ReplyError => Err(AskError::Refused(refused(decode_refusal(head)?))),
+        other => Err(AskError::Broken(format!("a frame of type {other:?} is no greeting"))),
+    }
+}
+
+/// The error of a connection that ended before anything was asked; a certificate that is not accepted is told apart.
+fn turned_away(error: io::Error) -> AskError {
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    if let Some(rustls::Error::AlertReceived(alert)) = tls {
+        let message = format!("the region does not accept this identity ({alert:?})");
+        let advice = "use the operator's identity of this region".to_owned();
+        return AskError::Refused(AdminError { code: AdminErrorCode::Denied, message, advice });
+    }
+    AskError::Connect(error)
+}
+
 /// One frame without a body.
 fn read_frame(stream: &mut impl Read) -> Result<(FrameHeader, Vec<u8>), AskError> {
-    let broken = |error: &dyn std::fmt::Display| AskError::Broken(error.to_string());
     let mut fixed = [0; FRAME_HEADER_BYTES];
-    stream.read_exact(&mut fixed).map_err(|error| broken(&error))?;
-    let header = FrameHeader::decode(&fixed).map_err(|error| broken(&error))?;
+    stream.read_exact(&mut fixed).map_err(turned_away)?;
+    let header = FrameHeader::decode(&fixed).map_err(broken)?;
     if header.head_bytes as usize > ADMIN_MESSAGE_BYTES_MAX || header.body_bytes != 0 {
         return Err(AskError::Broken("the answer is not one to an admin request".to_owned()));
     }
     let mut head = vec![0; header.head_bytes as usize];
-    stream.read_exact(&mut head).map_err(|error| broken(&error))?;
-    header.check_head(&head).map_err(|error| broken(&error))?;
+    stream.read_exact(&mut head).map_err(turned_away)?;
+    header.check_head(&head).map_err(broken)?;
     Ok((header, head))
 }
 
 fn exchange(stream: &mut (impl Read + Write), request: &AdminRequest) -> Result<AdminResponse, AskError> {
     const CALL: u64 = 1;
-    let broken = |error: &dyn std::fmt::Display| AskError::Broken(error.to_string());
-    let head = serde_json::to_vec(request).map_err(|error| broken(&error))?;
+    greet(stream)?;
+    let head = serde_json::to_vec(request).map_err(broken)?;
     let header = FrameHeader::new(FrameType::Request, PeerClass::Admin, ADMIN_CALL_KIND, CALL, &head, &[])
-        .map_err(|error| broken(&error))?;
-    // TLS 1.3 does not tell a client that it was turned away: the answer to a bare ping does
-    let ping = FrameHeader::new(FrameType::Ping, PeerClass::Admin, 0, 0, &[], &[]).map_err(|error| broken(&error))?;
-    stream.write_all(&[&ping.encode()[..], &header.encode(), &head].concat()).map_err(|error| broken(&error))?;
-    stream.flush().map_err(|error| broken(&error))?;
-    let (mut header, mut head) = read_frame(stream)?;
-    if header.frame_type == FrameType::Pong {
-        (header, head) = read_frame(stream)?;
-        if header.call != CALL {
-            return Err(AskError::Broken("the answer is not one to this request".to_owned()));
-        }
+        .map_err(broken)?;
+    stream
+        .write_all(&[&header.encode()[..], &head].concat())
+        .and_then(|()| stream.flush())
+        .map_err(broken)?;
+    let (header, head) = read_frame(stream).map_err(|error| match error {
+        AskError::Connect(error) => broken(error),
+        other => other,
+    })?;
+    if header.call != CALL {
+        return Err(AskError::Broken("the answer is not one to this request".to_owned()));
     }
     match header.frame_type {
-        FrameType::Reply => serde_json::from_slice(&head).map_err(|error| broken(&error)),
-        FrameType::ReplyError => {
-            let refusal = CallRefusal::decode(Bytes::from(head)).map_err(|error| broken(&error))?;
-            Ok(AdminResponse::Error(refused(refusal)))
-        }
+        FrameType::Reply => serde_json::from_slice(&head).map_err(broken),
+        FrameType::ReplyError => Ok(AdminResponse::Error(refused(decode_refusal(head)?))),
         other => Err(AskError::Broken(format!("a frame of type {other:?} is no answer"))),
     }
 }

@@ -142,4 +142,24 @@ mod tests {
     fn the_command_tree_holds_together() {
         Arguments::command().debug_assert();
     }
+
+    #[test]
+    fn options_for_all_commands_do_not_collide_with_those_of_one() {
+        for line in [
+            "user add mara --full-access --data d --json",
+            "key rewrap --wait --data d",
+            "grant add mara jobs read,write --admin h:1 --identity i",
+            "node add 4 --address h:1 --zone z --wait --timeout 5 --data d",
+            "node remove 4 --lost --json",
+            "dev --data d --port-base 9000 --nodes 3 --groups 8 --json",
+            "dev kill 1 --data d",
+            "check --only files,machine --skip region --data d --json",
+            "status --watch --groups --admin h:1 --identity i",
+            "scrub --node 1 --report --data d",
+            "env --profile x --tls --data d",
+        ] {
+            let words = std::iter::once("twinkeep").chain(line.split(' '));
+            assert!(Arguments::try_parse_from(words).is_ok(), "{line}");
+        }
+    }
 }

@@ -21,8 +21,8 @@ use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 use wire::{
     Answer, Command, CommandMeta, GroupId, Incarnation, NodeId, NodeRecord, NodeState, Operation, Outcome,
-    PrincipalId, Query, Refusal as CommandRefusal, RequestId, SystemChange, SystemExpect, SystemRecord, SystemTable,
-    UnixMillis,
+    PrincipalId, Query, Refusal as CommandRefusal, RequestId, SystemChange, SystemExpect, SystemRecord,
+    SystemTable, UnixMillis,
 };
 
 /// The file that holds the disk's identity.
@@ -30,6 +30,9 @@ const DISK_FILE: &str = "disk.id";
 
 /// The file that says the region has registered the disk.
 const REGISTERED_FILE: &str = "disk.registered";
+
+/// The file that says this disk is founding groups and has not finished.
+const FOUNDING_FILE: &str = "disk.founding";
 
 /// How often peers are asked again.
 const RETRY: Duration = Duration::from_millis(100);
@@ -145,10 +148,31 @@ impl Disk {
         Ok(Some(Self { folder: folder.to_owned(), id, registered }))
     }
 
-    /// Gives the disk in `folder` its identity.
-    pub(crate) fn create(folder: &Path, id: [u8; 16]) -> Result<Self, AdmissionError> {
+    /// Gives the disk in `folder` its identity; a founder's disk begins the region's groups.
+    pub(crate) fn create(folder: &Path, id: [u8; 16], age: RegionAge) -> Result<Self, AdmissionError> {
+        if age == RegionAge::Unformed {
+            write_durably(folder, FOUNDING_FILE, b"")?;
+        }
         write_durably(folder, DISK_FILE, &id)?;
         Ok(Self { folder: folder.to_owned(), id, registered: false })
+    }
+
+    /// Whether this disk is to begin groups: only until they have begun, never again after.
+    pub(crate) fn is_founding(&self) -> bool {
+        self.folder.join(FOUNDING_FILE).exists()
+    }
+
+    /// All groups have begun.
+    pub(crate) fn set_founded(&self) -> Result<(), AdmissionError> {
+        let path = self.folder.join(FOUNDING_FILE);
+        let removed =
+            std::fs::remove_file(&path).and_then(|()| std::fs::File::open(&self.folder)?.sync_all());
+        match removed {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(AdmissionError::File { path, source: error })
+            }
+            _ => Ok(()),
+        }
     }
 
     fn set_registered(&mut self) -> Result<(), AdmissionError> {
@@ -352,7 +376,10 @@ mod tests {
     fn a_disk_keeps_its_identity() {
         let folder = tempfile::tempdir().unwrap();
         assert!(Disk::load(folder.path()).unwrap().is_none());
-        let mut disk = Disk::create(folder.path(), [5; 16]).unwrap();
+        let mut disk = Disk::create(folder.path(), [5; 16], RegionAge::Unformed).unwrap();
+        assert!(disk.is_founding());
+        disk.set_founded().unwrap();
+        assert!(!disk.is_founding());
         disk.set_registered().unwrap();
         let disk = Disk::load(folder.path()).unwrap().unwrap();
         assert_eq!((disk.id, disk.registered), ([5; 16], true));

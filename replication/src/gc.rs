@@ -219,8 +219,15 @@ impl Collector {
             let mut moved = |bytes| {
                 self.moved_bytes.fetch_add(bytes, Relaxed);
             };
-            let compacted =
-                compact(&self.holdings, &self.repairer, id, packed_bytes, &mut pace, bytes_per_second, &mut moved);
+            let compacted = compact(
+                &self.holdings,
+                &self.repairer,
+                id,
+                packed_bytes,
+                &mut pace,
+                bytes_per_second,
+                &mut moved,
+            );
             match compacted.await {
                 Ok(Compacted::Empty) => emptied.push(*segment),
                 Ok(Compacted::Dense { live_bytes }) => {

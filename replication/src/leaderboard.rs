@@ -19,11 +19,8 @@ impl Leaderboard {
 
     /// Notes what a replica knows now.
     pub(crate) fn note(&self, leadership: Leadership) {
-        let previous = self
-            .rows
-            .lock()
-            .expect("no holder of this lock panics")
-            .insert(leadership.group, leadership);
+        let previous =
+            self.rows.lock().expect("no holder of this lock panics").insert(leadership.group, leadership);
         if previous != Some(leadership) {
             self.version.send_modify(|version| *version += 1);
         }
@@ -48,6 +45,7 @@ impl Leaderboard {
     pub(crate) async fn changed_since(&self, seen: u64, wait: Duration) {
         let mut version = self.version.subscribe();
         // on time-out the rows are told as they are
-        let _changed_or_time_passed = timeout(wait, version.wait_for(|version| *version != seen)).await.is_ok();
+        let _changed_or_time_passed =
+            timeout(wait, version.wait_for(|version| *version != seen)).await.is_ok();
     }
 }

@@ -3,6 +3,7 @@
 //! Everything here handles sealed bytes only; this crate must never depend on `envelope`.
 
 pub mod admission;
+pub mod controller;
 pub mod disk;
 pub mod gc;
 mod holdings;
@@ -11,6 +12,7 @@ mod leaderboard;
 pub mod log;
 pub mod machine;
 mod maintenance;
+mod membership;
 pub mod message;
 pub mod node;
 pub mod options;
@@ -20,11 +22,12 @@ mod raft;
 pub mod region;
 mod repair;
 mod replica;
+pub mod roster;
 pub mod router;
 pub mod scrub;
 pub mod service;
 pub mod solo;
 pub mod status;
-mod transfer;
 #[cfg(test)]
 mod testing;
+mod transfer;

@@ -75,7 +75,8 @@ struct Known {
 impl Purges {
     /// A leader tells how far all replicas of its groups are.
     pub(crate) fn learn(&self, head: Bytes) -> Result<Reply, CallRefusal> {
-        let told = decode_held(head).map_err(|error| CallRefusal::new(refusal::MALFORMED, error.to_string()))?;
+        let told =
+            decode_held(head).map_err(|error| CallRefusal::new(refusal::MALFORMED, error.to_string()))?;
         let mut groups = self.groups();
         for (group, held) in told {
             let known = groups.entry(group).or_default();
@@ -189,11 +190,7 @@ fn upto(applied: u64, purged: Option<u64>, held: u64, aged: u64, all: bool) -> O
     let first = purged.map_or(0, |purged| purged + 1);
     let old = needed.min(if all { applied } else { aged });
     let many = needed.min(applied.saturating_sub(KEEP_ENTRIES));
-    if many >= first + PURGE_ENTRIES_MIN {
-        Some(many.max(old))
-    } else {
-        (old > first).then_some(old)
-    }
+    if many >= first + PURGE_ENTRIES_MIN { Some(many.max(old)) } else { (old > first).then_some(old) }
 }
 
 /// Lets the index be flushed as far as the purge goes, then purges.

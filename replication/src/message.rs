@@ -47,7 +47,7 @@ pub mod refusal {
     use wire::CallRefusal;
 
     /// This node does not lead the group; the message is the leader's node id, or empty.
-    pub const NOT_LEADER: u16 = CallRefusal::HANDLER_CODES + 0;
+    pub const NOT_LEADER: u16 = CallRefusal::HANDLER_CODES;
     /// This node holds no replica of the group.
     pub const NO_REPLICA: u16 = CallRefusal::HANDLER_CODES + 1;
     /// Too much is in flight here.
@@ -102,10 +102,6 @@ impl Leadership {
     }
 
     pub(crate) fn decode(d: &mut Decoder) -> Result<Self, DecodeError> {
-        Ok(Self {
-            group: GroupId(d.u32()?),
-            term: d.u64()?,
-            leader: d.option(Decoder::u64)?.map(ReplicaId),
-        })
+        Ok(Self { group: GroupId(d.u32()?), term: d.u64()?, leader: d.option(Decoder::u64)?.map(ReplicaId) })
     }
 }

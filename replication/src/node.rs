@@ -5,18 +5,20 @@ mod opening;
 
 use crate::{
     admission::{self, AdmissionError, Applicant, Disk, RegionAge},
+    controller::Controller,
     gc,
     holdings::Holdings,
-    index::{SledOptions, SledStore},
+    index::{IndexError, SledOptions, SledStore},
     leaderboard::Leaderboard,
     log::{LogError, LogOptions, SegmentLog},
     maintenance,
-    message::ReplicaAddress,
     options::RaftTimings,
     peer::Peers,
     raft::Heartbeats,
+    region::Region,
     repair::Repairer,
-    replica::{Replica, ReplicaError, Shared},
+    replica::{ReplicaError, Shared},
+    roster::Roster,
     router::Router,
     scrub,
     service::Service,
@@ -25,15 +27,12 @@ use futures_util::{StreamExt, stream};
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 use thiserror::Error;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 use wire::{DeploymentId, GroupId, Incarnation, NodeId, ReplicaId, RequestId, UnixMillis};
 
 /// Replicas opened at once at start-up. 8: opening is disk work, and elections shall not come all at once.
@@ -92,7 +91,7 @@ pub enum StartError {
         path: PathBuf,
         /// Why.
         #[source]
-        source: crate::index::IndexError,
+        source: IndexError,
     },
     /// A replica could not be opened.
     #[error("cannot open a replica")]
@@ -121,7 +120,6 @@ pub struct Node {
     held: BTreeSet<GroupId>,
     /// Groups whose logs must not be used for Raft.
     damaged: BTreeSet<GroupId>,
-    running: AtomicBool,
 }
 
 impl Node {
@@ -130,7 +128,8 @@ impl Node {
         let log_path = options.data.join("log");
         let index_path = options.data.join("index");
         for path in [&log_path, &index_path] {
-            std::fs::create_dir_all(path).map_err(|source| StartError::Data { path: path.clone(), source })?;
+            std::fs::create_dir_all(path)
+                .map_err(|source| StartError::Data { path: path.clone(), source })?;
         }
         let (segments, recovery) = open_log(&options, &log_path).await?;
         let store = open_index(&options, &index_path).await?;
@@ -140,7 +139,8 @@ impl Node {
         let leaderboard = Arc::new(Leaderboard::new());
         let holdings = Holdings::new(segments.clone());
         let founders = options.founders.iter();
-        let founders = founders.map(|(group, ids)| (*group, ids.iter().map(|id| id.node()).collect())).collect();
+        let founders =
+            founders.map(|(group, ids)| (*group, ids.iter().map(|id| id.node()).collect())).collect();
         let repairer = Repairer::new(options.node, peers.clone(), Arc::clone(&holdings), founders);
         let shared = Shared {
             segments,
@@ -154,38 +154,45 @@ impl Node {
             tracker,
             stop,
         };
-        let (node, incarnation) = (options.node, options.incarnation);
-        let service = Service::new(node, incarnation, holdings, repairer, leaderboard, shared.peers.clone());
-        let held: BTreeSet<GroupId> = recovery.groups.iter().map(|found| found.group).collect();
+        let service = Arc::new(Service::new(options.node, options.incarnation, shared.clone()));
+        let held = recovery.groups.iter().map(|found| found.group).collect();
         let damaged = recovery.groups.iter().filter(|found| found.state.damage.is_some());
         let damaged = damaged.map(|found| found.group).collect();
-        let service = Arc::new(service);
-        let node = Self { service, shared, options, held, damaged, running: AtomicBool::new(false) };
-        node.take_up_states()?;
-        Ok(node)
+        Ok(Self { service, shared, options, held, damaged })
     }
 
     /// Takes part in the region: waits until this disk may, then starts every replica that it holds.
     pub async fn run(
         &self,
-        router: &Router,
+        router: &Arc<Router>,
+        roster: &Arc<Roster>,
         applicant: &Applicant,
         arrival: Arrival,
     ) -> Result<(), StartError> {
         let mut disk = self.admit(applicant, arrival).await?;
+        let founding = disk.is_founding();
         let mut held = self.held.clone();
-        held.extend(self.founded_here());
+        if founding {
+            held.extend(self.founded_here());
+        }
         // the system group first: without it no disk can be registered
         if held.remove(&GroupId::SYSTEM) {
-            self.open_or_retry(GroupId::SYSTEM).await?;
+            self.open_or_retry(GroupId::SYSTEM, founding).await?;
         }
         admission::register(router, applicant, &mut disk, arrival.now, arrival.request).await?;
-        self.open_replicas(held).await?;
+        self.open_replicas(held, founding).await?;
+        if founding {
+            disk.set_founded()?;
+        }
         let (service, stop) = (&self.service, &self.shared.stop);
+        let (peers, groups) = (self.shared.peers.clone(), router.groups());
+        let controller =
+            Controller::new(self.options.node, groups, peers, Arc::clone(router), Arc::clone(roster));
+        self.shared.tracker.spawn(controller.run(stop.clone()));
         self.shared.tracker.spawn(maintenance::run(Arc::clone(service), stop.clone()));
         self.shared.tracker.spawn(gc::run(Arc::clone(service.collector()), stop.clone()));
         self.shared.tracker.spawn(scrub::run(Arc::clone(service.scrubber()), stop.clone()));
-        self.running.store(true, Ordering::Release);
+        self.service.set_running();
         info!(node = %self.options.node, replicas = self.service.replicas().len(), "storage engine runs");
         Ok(())
     }
@@ -194,15 +201,11 @@ impl Node {
         if let Some(disk) = Disk::load(&self.options.data)? {
             return Ok(disk);
         }
-        if admission::wait_for_region(&self.shared.peers, applicant).await == RegionAge::Formed {
+        let age = admission::wait_for_region(&self.shared.peers, applicant).await;
+        if age == RegionAge::Formed {
             info!(node = %self.options.node, "joins a region that has formed");
         }
-        Disk::create(&self.options.data, arrival.disk)
-    }
-
-    /// Whether every replica that this node holds was started.
-    pub fn is_running(&self) -> bool {
-        self.running.load(Ordering::Acquire)
+        Disk::create(&self.options.data, arrival.disk, age)
     }
 
     /// Answers peers' calls.
@@ -229,12 +232,16 @@ impl Node {
 
     fn founded_here(&self) -> impl Iterator<Item = GroupId> + '_ {
         let me = self.replica_id();
-        self.options.founders.iter().filter(move |(_, members)| members.contains(&me)).map(|(group, _)| *group)
+        self.options
+            .founders
+            .iter()
+            .filter(move |(_, members)| members.contains(&me))
+            .map(|(group, _)| *group)
     }
 
-    async fn open_replicas(&self, groups: BTreeSet<GroupId>) -> Result<(), ReplicaError> {
+    async fn open_replicas(&self, groups: BTreeSet<GroupId>, founding: bool) -> Result<(), ReplicaError> {
         let mut opening = stream::iter(groups)
-            .map(|group| self.open_or_retry(group))
+            .map(|group| self.open_or_retry(group, founding))
             .buffer_unordered(OPENING_MAX);
         while let Some(opened) = opening.next().await {
             opened?;
@@ -242,14 +249,13 @@ impl Node {
         Ok(())
     }
 
-    async fn open_replica(&self, group: GroupId) -> Result<(), ReplicaError> {
-        let address = ReplicaAddress { group, replica: self.replica_id() };
-        let replica = Replica::open(&self.shared, address).await?;
-        self.service.add(Arc::clone(&replica));
+    async fn open_replica(&self, group: GroupId, founding: bool) -> Result<(), ReplicaError> {
+        let replica = self.service.open_replica(group).await?;
         let state = replica.state.log.state();
         let founders = self.options.founders.get(&group);
         if let Some(members) = founders
-            && members.iter().min() == Some(&address.replica)
+            && founding
+            && members.iter().min() == Some(&self.replica_id())
             && state.last.is_none()
             && state.vote.is_none()
         {
@@ -275,11 +281,34 @@ async fn open_log(
         .map_err(failed)
 }
 
+/// Opens the index; a damaged one is put aside and begun anew, to be filled from the log and the other replicas.
 async fn open_index(options: &NodeOptions, path: &Path) -> Result<SledStore, StartError> {
     let sled_options = SledOptions { cache_bytes_max: options.index_cache_bytes };
     let directory = path.to_owned();
-    tokio::task::spawn_blocking(move || SledStore::open(&directory, sled_options))
+    let opened = tokio::task::spawn_blocking(move || match SledStore::open(&directory, sled_options) {
+        Err(error @ (IndexError::Damaged { .. } | IndexError::WentBack { .. })) => {
+            let aside = directory.with_extension("damaged");
+            error!(
+                error = &error as &dyn std::error::Error,
+                aside = %aside.display(),
+                "the index is damaged: it is put aside and rebuilt from the log and the other replicas"
+            );
+            put_aside(&directory, &aside)?;
+            SledStore::open(&directory, sled_options)
+        }
+        other => other,
+    });
+    opened
         .await
         .expect("opening the index does not panic")
         .map_err(|source| StartError::Index { path: path.to_owned(), source })
+}
+
+fn put_aside(directory: &Path, aside: &Path) -> Result<(), IndexError> {
+    let failed = |source| IndexError::Disk { operation: "put aside", path: directory.to_owned(), source };
+    match std::fs::remove_dir_all(aside) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
+    }
+    std::fs::rename(directory, aside).and_then(|()| std::fs::create_dir_all(directory)).map_err(failed)
 }

@@ -29,7 +29,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use thiserror::Error;
-pub use wire::{PeerClass, CallRefusal};
+pub use wire::{CallRefusal, PeerClass};
 
 pub use identity::{Identity, IdentityError, PeerRole, certificate_expiry};
 pub use incoming::{IncomingItems, IncomingStream, StreamFrame, StreamReplies};

@@ -111,7 +111,8 @@ impl Repairer {
         let entry = match self.fetch(state, &Wanted::Entry(id), &place).await {
             Err(error @ (RepairError::NoGoodCopy | RepairError::Unreachable)) => {
                 // others may have purged it and still have what it brought
-                let row_key = head_of(state, place).await.and_then(|command| body_row(&command.operation, index));
+                let row_key =
+                    head_of(state, place).await.and_then(|command| body_row(&command.operation, index));
                 match row_key {
                     Some(row_key) => self.fetch(state, &Wanted::Row(row_key.into()), &place).await?,
                     None => return Err(error),
@@ -173,14 +174,21 @@ impl Repairer {
         }
     }
 
-    async fn fetch(&self, state: &GroupState, wanted: &Wanted, place: &Place) -> Result<LogEntry, RepairError> {
+    async fn fetch(
+        &self,
+        state: &GroupState,
+        wanted: &Wanted,
+        place: &Place,
+    ) -> Result<LogEntry, RepairError> {
         let mut all_answered = true;
         for node in self.others(state) {
             let head = message::encode_wanted(state.group, wanted);
             match self.peers.call(node, PeerClass::Bulk, kind::RECORD, head, Vec::new(), RECORD_WAIT).await {
                 Ok(reply) => match message::decode_record(reply.head, reply.body) {
                     Ok(entry) if is_copy(&entry, place) => return Ok(entry),
-                    Ok(entry) => warn!(group = %state.group, %node, ?entry, "another replica's record differs"),
+                    Ok(entry) => {
+                        warn!(group = %state.group, %node, ?entry, "another replica's record differs")
+                    }
                     Err(error) => warn!(group = %state.group, %node, %error, "record not understood"),
                 },
                 Err(CallError::Refused { code: refusal::UNREADABLE, .. }) => {}
@@ -210,8 +218,12 @@ impl Repairer {
         let to = state.segments.rewrite_entry(state.group, entry.clone()).await?;
         if entry.kind == EntryKind::Normal {
             let command = Command::decode(entry.head.clone(), Bytes::new()).map_err(MachineError::from)?;
-            let moved =
-                Move { operation: &command.operation, index: entry.id.index, from: from.into(), to: to.into() };
+            let moved = Move {
+                operation: &command.operation,
+                index: entry.id.index,
+                from: from.into(),
+                to: to.into(),
+            };
             state.machine_mut().relocate(&[moved])?;
         }
         Ok(())

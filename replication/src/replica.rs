@@ -2,24 +2,28 @@
 
 use crate::{
     holdings::Holdings,
-    index::SledStore,
+    index::{SledIndex, SledStore},
     leaderboard::Leaderboard,
-    log::SegmentLog,
+    log::{GroupLog, SegmentLog},
     machine::Machine,
     message::{Leadership, ReplicaAddress},
     options::RaftTimings,
     peer::Peers,
     raft::{Heartbeats, LogStore, Network, Raft, StateMachine},
     repair::Repairer,
+    transfer,
 };
 use openraft::async_runtime::watch::WatchReceiver;
 use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 use thiserror::Error;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 use wire::{GroupId, ReplicaId};
 
 pub(crate) use crate::raft::GroupState;
+
+/// Pause before all other nodes are asked for a lost state again.
+const RESTORE_PAUSE: Duration = Duration::from_millis(500);
 
 /// Why a replica could not be opened.
 #[derive(Debug, Error)]
@@ -75,13 +79,17 @@ pub(crate) struct Shared {
 
 impl Shared {
     /// The state of `group` from what log and index hold. It counts as held here from now on.
-    pub(crate) fn state(&self, group: GroupId) -> Result<Arc<GroupState>, ReplicaError> {
+    pub(crate) async fn state(&self, group: GroupId) -> Result<Arc<GroupState>, ReplicaError> {
         if let Some(state) = self.holdings.state(group) {
             return Ok(state);
         }
         let index = self.store.group(group).map_err(|source| ReplicaError::Store { group, source })?;
-        let machine = Machine::open(group, index).map_err(|source| ReplicaError::Index { group, source })?;
+        let mut machine =
+            Machine::open(group, index).map_err(|source| ReplicaError::Index { group, source })?;
         let log = self.segments.group(group);
+        // what is fetched is written before rows that count point to it
+        let _pin = self.holdings.pin();
+        restore(self, group, &log, &mut machine).await;
         let state = GroupState::new(log, self.segments.clone(), Arc::clone(&self.store), machine);
         self.holdings.add(Arc::clone(&state));
         Ok(state)
@@ -102,7 +110,7 @@ impl Replica {
     /// Opens the replica from what log and index hold, and starts its Raft.
     pub(crate) async fn open(shared: &Shared, address: ReplicaAddress) -> Result<Arc<Self>, ReplicaError> {
         let group = address.group;
-        let state = shared.state(group)?;
+        let state = shared.state(group).await?;
         let config = shared.timings.to_config(group).map_err(|reason| ReplicaError::Timings { reason })?;
         let network = Network {
             peers: shared.peers.clone(),
@@ -130,18 +138,45 @@ impl Replica {
     }
 
     /// Makes `members` the group's first voters. Done once in a group's life, by one of them.
-    pub(crate) async fn initialize(&self, members: impl IntoIterator<Item = ReplicaId>) -> Result<(), ReplicaError> {
+    pub(crate) async fn initialize(
+        &self,
+        members: impl IntoIterator<Item = ReplicaId>,
+    ) -> Result<(), ReplicaError> {
         let members: BTreeMap<u64, openraft::EmptyNode> =
             members.into_iter().map(|id| (id.0, openraft::EmptyNode::new())).collect();
-        self.raft.initialize(members).await.map_err(|error| ReplicaError::Raft {
-            group: self.address.group,
-            reason: error.to_string(),
-        })
+        self.raft
+            .initialize(members)
+            .await
+            .map_err(|error| ReplicaError::Raft { group: self.address.group, reason: error.to_string() })
     }
 
     /// Stops its Raft; the state stays readable.
     pub(crate) async fn shutdown(&self) -> io::Result<()> {
         self.raft.shutdown().await.map_err(io::Error::other)
+    }
+}
+
+/// Fetches the group's state from another replica when the log no longer reaches back to what the index holds: the index
+/// was lost, or fell back behind what was purged. Vote and entries are untouched, so the replica may vote as before.
+async fn restore(shared: &Shared, group: GroupId, log: &GroupLog, machine: &mut Machine<SledIndex>) {
+    let needed = log.state().purged.map_or(0, |purged| purged.index);
+    while machine.applied().0.map_or(0, |applied| applied.index) < needed {
+        warn!(%group, needed, "the index is behind the log: fetching the group's state from another replica");
+        for node in shared.peers.nodes() {
+            match transfer::pull(&shared.peers, node, group, needed, &shared.segments, machine).await {
+                Ok(()) => {
+                    info!(%group, from = %node, "fetched the group's state");
+                    break;
+                }
+                Err(error) => {
+                    warn!(%group, from = %node, error = &error as &dyn std::error::Error, "could not fetch it there");
+                }
+            }
+        }
+        if shared.stop.is_cancelled() {
+            return;
+        }
+        tokio::time::sleep(RESTORE_PAUSE).await;
     }
 }
 

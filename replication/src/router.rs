@@ -213,7 +213,10 @@ impl Router {
             };
             match result {
                 Ok(reply) => return Ok(reply),
-                Err(CallError::Refused { code: refusal::NOT_LEADER | refusal::NO_REPLICA | refusal::STOPPED, .. })
+                Err(CallError::Refused {
+                    code: refusal::NOT_LEADER | refusal::NO_REPLICA | refusal::STOPPED,
+                    ..
+                })
                 | Err(CallError::Unreachable { .. } | CallError::Disconnected | CallError::TimedOut) => {
                     let retry = (Instant::now() + Duration::from_millis(LEADER_RETRY_MS)).min(deadline);
                     // either someone else leads now, or the same one is asked again
@@ -222,7 +225,9 @@ impl Router {
                         return Err(unavailable);
                     }
                 }
-                Err(CallError::Refused { code: refusal::FULL, .. }) => return Err(RegionError::Full { group }),
+                Err(CallError::Refused { code: refusal::FULL, .. }) => {
+                    return Err(RegionError::Full { group });
+                }
                 Err(CallError::Refused { code: refusal::UNREADABLE, .. }) => {
                     return Err(RegionError::Unreadable { group });
                 }
@@ -263,7 +268,12 @@ impl Region for Router {
         Epoch(self.epoch.load(Ordering::Relaxed))
     }
 
-    async fn propose(&self, group: GroupId, command: Command, deadline: Instant) -> Result<Outcome, RegionError> {
+    async fn propose(
+        &self,
+        group: GroupId,
+        command: Command,
+        deadline: Instant,
+    ) -> Result<Outcome, RegionError> {
         let _in_flight = self.admit()?;
         let mut e = Encoder::with_capacity(512);
         e.u32(group.0);

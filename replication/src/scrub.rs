@@ -80,7 +80,8 @@ impl Scrubber {
         let mut status = self.status();
         status.demanded = true;
         if !status.figures.running {
-            status.figures = ScrubFigures { running: true, finished: status.figures.finished, ..Default::default() };
+            status.figures =
+                ScrubFigures { running: true, finished: status.figures.finished, ..Default::default() };
         }
         drop(status);
         self.wanted.notify_one();

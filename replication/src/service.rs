@@ -4,16 +4,14 @@
 use crate::{
     admission::RegionAge,
     gc::Collector,
-    holdings::Holdings,
-    leaderboard::Leaderboard,
-    log::{Place, ReadError, SegmentLog},
+    log::{Place, ReadError},
     machine::MachineError,
     maintenance::{self, Purges},
     message::{ReplicaAddress, kind, refusal},
     peer::{Identity, IncomingStream, PeerClass, PeerRole, Peers, Reply},
     raft::{self, AppendResult, Proposal, Raft, Types},
-    repair::{RepairError, Repairer},
-    replica::{GroupState, Replica},
+    repair::RepairError,
+    replica::{GroupState, Replica, ReplicaError, Shared},
     scrub::Scrubber,
     status::{DiskFigures, NodeReport, UpkeepFigures, disk_figures, report_replica, report_stopped},
     transfer::Transfers,
@@ -38,7 +36,8 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 use wire::{
-    Answer, CallRefusal, Command, DecodeError, Decoder, Encoder, GroupId, Incarnation, NodeId, Query, ReplicaId, limits,
+    Answer, CallRefusal, Command, DecodeError, Decoder, Encoder, GroupId, Incarnation, NodeId, Query,
+    ReplicaId, limits,
 };
 
 /// Bodies of commands between arrival and outcome, bytes. 64 MiB: more than the disk takes in a client's patience on
@@ -63,46 +62,82 @@ pub struct Service {
     incarnation: Incarnation,
     started: Instant,
     replicas: RwLock<BTreeMap<GroupId, Arc<Replica>>>,
-    segments: SegmentLog,
-    holdings: Arc<Holdings>,
-    repairer: Arc<Repairer>,
+    shared: Shared,
     collector: Arc<Collector>,
     scrubber: Arc<Scrubber>,
     purges: Purges,
-    leaderboard: Arc<Leaderboard>,
     proposals: Arc<Semaphore>,
     transfers: Transfers,
-    peers: Peers,
+    running: AtomicBool,
     /// Whether the disk has room for ordinary commands; refreshed by [`Service::look_at_disk`].
     writable: AtomicBool,
 }
 
 impl Service {
-    pub(crate) fn new(
-        node: NodeId,
-        incarnation: Incarnation,
-        holdings: Arc<Holdings>,
-        repairer: Arc<Repairer>,
-        leaderboard: Arc<Leaderboard>,
-        peers: Peers,
-    ) -> Self {
+    pub(crate) fn new(node: NodeId, incarnation: Incarnation, shared: Shared) -> Self {
         Self {
-            segments: holdings.segments.clone(),
-            collector: Collector::new(Arc::clone(&holdings), Arc::clone(&repairer)),
-            scrubber: Scrubber::new(Arc::clone(&holdings), Arc::clone(&repairer)),
-            purges: Purges::default(),
-            holdings,
-            repairer,
-            transfers: Transfers::default(),
-            peers,
             node,
             incarnation,
             started: Instant::now(),
-            writable: AtomicBool::new(true),
             replicas: RwLock::default(),
-            leaderboard,
+            collector: Collector::new(Arc::clone(&shared.holdings), Arc::clone(&shared.repairer)),
+            scrubber: Scrubber::new(Arc::clone(&shared.holdings), Arc::clone(&shared.repairer)),
+            purges: Purges::default(),
+            shared,
             proposals: Arc::new(Semaphore::new(PROPOSAL_BYTES_MAX)),
+            transfers: Transfers::default(),
+            running: AtomicBool::new(false),
+            writable: AtomicBool::new(true),
         }
+    }
+
+    /// Whether every replica that this node holds was started.
+    pub fn is_running(&self) -> bool {
+        self.running.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_running(&self) {
+        self.running.store(true, Ordering::Release);
+    }
+
+    /// Opens the replica of `group` from what the disk holds of it, if it is not open.
+    pub(crate) async fn open_replica(&self, group: GroupId) -> Result<Arc<Replica>, ReplicaError> {
+        if let Some(replica) = self.replica(group) {
+            return Ok(replica);
+        }
+        let address = ReplicaAddress { group, replica: ReplicaId::new(self.node, self.incarnation) };
+        let replica = Replica::open(&self.shared, address).await?;
+        self.add(Arc::clone(&replica));
+        Ok(replica)
+    }
+
+    /// Holds an empty replica of `group`, to be filled by its leader.
+    pub(crate) async fn open_empty(&self, group: GroupId) -> Result<(), CallRefusal> {
+        self.open_replica(group).await.map(drop).map_err(|error| {
+            error!(%group, error = &error as &dyn std::error::Error, "replica cannot be opened");
+            refuse(refusal::STOPPED, "the replica cannot be opened")
+        })
+    }
+
+    /// Stops and forgets the replica of `group`; its bodies are freed by garbage collection.
+    pub(crate) async fn drop_replica(&self, group: GroupId) -> Result<(), CallRefusal> {
+        let Some(replica) = self.remove(group) else { return Ok(()) };
+        let failed = |error: &(dyn std::error::Error + 'static)| {
+            error!(%group, error, "replica cannot be dropped");
+            refuse(refusal::STOPPED, "the replica cannot be dropped")
+        };
+        replica.shutdown().await.map_err(|error| failed(&error))?;
+        replica.state.log.drop_group().await.map_err(|error| failed(&error))?;
+        self.shared.store.remove_group(group).map_err(|error| failed(&error))?;
+        // last: rows that a restart would find must not point to bodies that were freed
+        self.shared.holdings.remove(group);
+        Ok(())
+    }
+
+    /// The group's Raft, for changes that only its leader can make.
+    pub(crate) fn leading(&self, group: GroupId) -> Result<Raft, CallRefusal> {
+        let replica = self.replica(group).ok_or_else(|| refuse(refusal::NO_REPLICA, ""))?;
+        Ok(replica.raft.clone())
     }
 
     pub(crate) fn add(&self, replica: Arc<Replica>) {
@@ -111,14 +146,13 @@ impl Service {
     }
 
     pub(crate) fn remove(&self, group: GroupId) -> Option<Arc<Replica>> {
-        self.leaderboard.forget(group);
         self.purges.forget(group);
-        self.holdings.remove(group);
+        self.shared.leaderboard.forget(group);
         self.replicas.write().unwrap_or_else(PoisonError::into_inner).remove(&group)
     }
 
     pub(crate) fn peers(&self) -> &Peers {
-        &self.peers
+        &self.shared.peers
     }
 
     pub(crate) fn purges(&self) -> &Purges {
@@ -159,7 +193,8 @@ impl Service {
     pub fn report(&self) -> NodeReport {
         let disk = self.disk();
         let mut replicas: Vec<_> = self.replicas().iter().map(|replica| report_replica(replica)).collect();
-        let stopped = self.holdings.states().into_iter().filter(|state| self.replica(state.group).is_none());
+        let stopped =
+            self.shared.holdings.states().into_iter().filter(|state| self.replica(state.group).is_none());
         replicas.extend(stopped.map(|state| report_stopped(&state)));
         NodeReport {
             node: self.node,
@@ -171,18 +206,19 @@ impl Service {
             free_bytes: disk.capacity.map_or(0, |capacity| capacity.free_bytes),
             writable: self.writable.load(Ordering::Relaxed),
             disk_failed: disk.failed,
+            running: self.is_running(),
             replicas,
         }
     }
 
     /// The disk's figures.
     pub fn disk(&self) -> DiskFigures {
-        disk_figures(&self.segments)
+        disk_figures(&self.shared.segments)
     }
 
     /// Looks whether the disk still has room.
     pub(crate) fn look_at_disk(&self) {
-        let writable = self.segments.capacity().is_ok_and(|capacity| capacity.writable);
+        let writable = self.shared.segments.capacity().is_ok_and(|capacity| capacity.writable);
         if self.writable.swap(writable, Ordering::Relaxed) != writable {
             if writable {
                 info!(node = %self.node, "disk has room again");
@@ -211,10 +247,11 @@ impl Service {
             kind::LEADERS => self.leaders(head).await,
             kind::STATE => self.transfers.serve(self, head).await,
             kind::INSTALL => self.install(from, head).await,
-            kind::RECORD => self.repairer.serve(head).await,
+            kind::RECORD => self.shared.repairer.serve(head).await,
             kind::HELD => self.purges.learn(head),
             kind::GC => self.collect().await,
             kind::SCRUB => self.scrub(head),
+            kind::REPLICA => self.change_replica(head).await,
             kind::NODE_STATUS => Ok(Reply::head(self.report().encode())),
             kind::HELLO => Ok(Reply::head(self.region_age().encode())),
             _ => Err(malformed("unknown kind of call")),
@@ -258,7 +295,8 @@ impl Service {
     async fn heartbeats(&self, head: Bytes) -> Result<Reply, CallRefusal> {
         let beats = raft::decode_beats(head).map_err(not_understood)?;
         let deadline = Instant::now() + Duration::from_millis(HEARTBEAT_WAIT_MS);
-        let answers = join_all(beats.into_iter().map(|(to, request)| self.heartbeat(to, request, deadline))).await;
+        let answers =
+            join_all(beats.into_iter().map(|(to, request)| self.heartbeat(to, request, deadline))).await;
         Ok(Reply::head(raft::encode_answers(&answers)))
     }
 
@@ -280,7 +318,8 @@ impl Service {
         let request = raft::decode_vote_request(&mut d).map_err(not_understood)?;
         d.finish().map_err(not_understood)?;
         let raft = &self.addressed(to)?.raft;
-        let response = if kind == kind::VOTE { raft.vote(request).await } else { raft.pre_vote(request).await };
+        let response =
+            if kind == kind::VOTE { raft.vote(request).await } else { raft.pre_vote(request).await };
         let response = response.map_err(|error| stopped(to.group, &error))?;
         let mut e = Encoder::new();
         raft::encode_vote_response(&mut e, &response);
@@ -297,7 +336,9 @@ impl Service {
         let request = TransferLeaderRequest::new(from, target, last);
         match replica.raft.handle_transfer_leader(request).await {
             Ok(Ok(())) => Ok(Reply::default()),
-            Ok(Err(rejected)) => Err(CallRefusal { code: refusal::NOT_LEADER, message: rejected.to_string() }),
+            Ok(Err(rejected)) => {
+                Err(CallRefusal { code: refusal::NOT_LEADER, message: rejected.to_string() })
+            }
             Err(error) => Err(stopped(to.group, &error)),
         }
     }
@@ -310,8 +351,9 @@ impl Service {
         let mut d = Decoder::new("install", head);
         let replica = self.addressed(ReplicaAddress::decode(&mut d).map_err(not_understood)?)?;
         // records arrive before rows point to them
-        let _pin = self.holdings.pin();
-        let received = raft::receive_snapshot(&self.peers, leader, &replica.state, &replica.raft, d).await;
+        let _pin = self.shared.holdings.pin();
+        let received =
+            raft::receive_snapshot(&self.shared.peers, leader, &replica.state, &replica.raft, d).await;
         received.map(Reply::head).map_err(|error| {
             let group = replica.address.group;
             warn!(%group, error = &error as &dyn std::error::Error, "state could not be fetched");
@@ -320,6 +362,9 @@ impl Service {
     }
 
     async fn collect(&self) -> Result<Reply, CallRefusal> {
+        if !self.is_running() {
+            return Err(refuse(refusal::STARTING, "not all replicas were taken up yet"));
+        }
         maintenance::purge(self, true).await;
         let freed = self.collector.collect_all().await.map_err(|error| {
             warn!(error = &error as &dyn std::error::Error, "collection on demand ended early");
@@ -342,8 +387,8 @@ impl Service {
 
     async fn leaders(&self, head: Bytes) -> Result<Reply, CallRefusal> {
         let seen = Decoder::new("leaders poll", head).u64().map_err(not_understood)?;
-        self.leaderboard.changed_since(seen, Duration::from_millis(LEADERS_WAIT_MS)).await;
-        let (version, rows) = self.leaderboard.rows();
+        self.shared.leaderboard.changed_since(seen, Duration::from_millis(LEADERS_WAIT_MS)).await;
+        let (version, rows) = self.shared.leaderboard.rows();
         let mut e = Encoder::with_capacity(16 + 24 * rows.len());
         e.u64(version);
         e.list(&rows, |e, row| row.encode(e));
@@ -427,9 +472,9 @@ impl Service {
         let places: Vec<Place> = rows.iter().map(|(_, place)| Place::from(*place)).collect();
         let mut body = BytesMut::new();
         for ((row_key, _), place) in rows.iter().zip(&places) {
-            match self.segments.read_body(place).await {
+            match self.shared.segments.read_body(place).await {
                 Ok(bytes) => body.extend_from_slice(&bytes),
-                Err(_) => match self.repairer.row(state, row_key).await {
+                Err(_) => match self.shared.repairer.row(state, row_key).await {
                     Ok(repaired) => body.extend_from_slice(&repaired.entry.body),
                     Err(RepairError::Gone) => return None,
                     Err(error) => {
@@ -446,12 +491,12 @@ impl Service {
     async fn read_bodies(&self, places: &[Place]) -> Result<Bytes, ReadError> {
         match places {
             [] => Ok(Bytes::new()),
-            [place] => self.segments.read_body(place).await,
+            [place] => self.shared.segments.read_body(place).await,
             places => {
                 let length = places.iter().map(|place| place.body_length as usize).sum();
                 let mut all = BytesMut::with_capacity(length);
                 for place in places {
-                    all.extend_from_slice(&self.segments.read_body(place).await?);
+                    all.extend_from_slice(&self.shared.segments.read_body(place).await?);
                 }
                 Ok(all.freeze())
             }
@@ -513,7 +558,9 @@ fn check_allowed(from: &Identity, class: PeerClass, kind: u16) -> Result<(), Cal
     let gateway = matches!(from.role, PeerRole::Gateway(_));
     let allowed = match kind {
         kind::APPEND => node && class == PeerClass::Append,
-        kind::HEARTBEATS | kind::VOTE | kind::PRE_VOTE | kind::TRANSFER => node && class == PeerClass::Liveness,
+        kind::HEARTBEATS | kind::VOTE | kind::PRE_VOTE | kind::TRANSFER => {
+            node && class == PeerClass::Liveness
+        }
         kind::PROPOSE | kind::QUERY | kind::LEADERS | kind::NODE_STATUS | kind::GC | kind::SCRUB => {
             (node || gateway) && class == PeerClass::Bulk
         }

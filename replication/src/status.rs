@@ -37,6 +37,8 @@ pub struct NodeReport {
     pub writable: bool,
     /// Whether its disk failed.
     pub disk_failed: bool,
+    /// Whether every replica that it holds was started.
+    pub running: bool,
     /// Its replicas.
     pub replicas: Vec<ReplicaReport>,
 }
@@ -164,6 +166,7 @@ impl NodeReport {
         }
         e.flag(self.writable);
         e.flag(self.disk_failed);
+        e.flag(self.running);
         e.list(&self.replicas, |e, replica| replica.encode(e));
         e.finish()
     }
@@ -181,6 +184,7 @@ impl NodeReport {
             free_bytes: d.u64()?,
             writable: d.flag()?,
             disk_failed: d.flag()?,
+            running: d.flag()?,
             replicas: d.list(ROWS_MAX, ReplicaReport::decode)?,
         };
         d.finish()?;
@@ -243,6 +247,7 @@ mod tests {
             free_bytes: 9,
             writable: true,
             disk_failed: false,
+            running: true,
             replicas: vec![ReplicaReport {
                 group: GroupId(4),
                 term: 2,

@@ -1,7 +1,5 @@
 //! A region looks after what it stores: garbage goes, rot is repaired, a full disk can be emptied.
 
-#![expect(missing_docs, reason = "a test binary")]
-
 mod support;
 
 use bytes::Bytes;
@@ -97,7 +95,8 @@ async fn overwritten_and_deleted_bytes_are_freed_and_the_rest_stays_readable() {
         region.delete(BUCKET, &name(number)).await;
         objects.remove(&number);
     }
-    let segments = |region: &TestRegion, node: NodeId| region.nodes[&node].node.service().disk().stats.segments;
+    let segments =
+        |region: &TestRegion, node: NodeId| region.nodes[&node].node.service().disk().stats.segments;
     for node in NODES {
         let before = segments(&region, node);
         let deadline = Instant::now() + LONG;

@@ -1,6 +1,7 @@
 //! The admin API: what the `twinkeep` command line asks, as JSON over the peer port. Only operators may ask, and nodes of
 //! the region on an operator's behalf.
 
+mod nodes;
 mod region;
 mod upkeep;
 mod users;
@@ -14,8 +15,7 @@ use replication::{
 use std::sync::{Arc, OnceLock};
 use tracing::{info, warn};
 use wire::admin::{
-    ADMIN_MESSAGE_BYTES_MAX, AdminError, AdminErrorCode, AdminRequest, AdminResponse, CertificateFact, CheckFacts,
-    PeerFact,
+    ADMIN_MESSAGE_BYTES_MAX, AdminError, AdminErrorCode, AdminRequest, AdminResponse, CheckFacts, PeerFact,
 };
 
 /// Answers operators.
@@ -79,6 +79,13 @@ impl Admin {
             AdminRequest::GrantList { principal, bucket } => {
                 self.grant_list(principal.as_deref(), bucket.as_deref()).await
             }
+            AdminRequest::NodeAdd { node, .. } => self.node_add(node).await,
+            AdminRequest::NodeDrain { node } => self.node_drain(node).await,
+            AdminRequest::NodeRemove { node, lost } => self.node_remove(node, lost).await,
+            AdminRequest::NodeReplace { node, incarnation, peer_address, .. } => {
+                self.node_replace(node, incarnation, peer_address).await
+            }
+            AdminRequest::NodeProgress { node } => self.node_progress(node).await,
             AdminRequest::TenantKeyRotate => self.tenant_key_rotate().await,
             AdminRequest::RewrapStart => self.rewrap_start().await,
             AdminRequest::RewrapProgress => self.rewrap_progress().await,
@@ -112,24 +119,12 @@ impl Admin {
             answered_by: self.state.name(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             now: server::now(),
-            certificates: self.certificates(),
+            certificates: self.state.certificates(),
             root_key_open: self.frontend.get().map(|_| true),
             peers,
             open_files_max: open_files_max(),
             unrepaired_records: self.unrepaired_records().await,
         }))
-    }
-
-    fn certificates(&self) -> Vec<CertificateFact> {
-        let folder = &self.state.identity_folder;
-        [("peer", crate::config::join::CERTIFICATE), ("authority", crate::config::join::AUTHORITY_CERTIFICATE)]
-            .into_iter()
-            .filter_map(|(purpose, file)| {
-                let pem = std::fs::read(folder.join(file)).ok()?;
-                let not_after = replication::peer::certificate_expiry(&pem)?;
-                Some(CertificateFact { purpose: purpose.to_owned(), not_after })
-            })
-            .collect()
     }
 }
 

@@ -103,8 +103,9 @@ impl Frontend {
         let listeners = [(config.listen_plain, None), (config.listen_tls, tls)];
         for (address, tls) in listeners {
             let Some(address) = address else { continue };
-            let listener =
-                TcpListener::bind(address).await.map_err(|source| FrontendError::Listen { address, source })?;
+            let listener = TcpListener::bind(address)
+                .await
+                .map_err(|source| FrontendError::Listen { address, source })?;
             let (gateway, stop) = (gateway.clone(), stop.clone());
             tracker.spawn(async move {
                 if let Err(error) = serve::serve(listener, tls, gateway, stop).await {
@@ -125,7 +126,8 @@ fn tls(config: &GatewayConfig) -> Result<Arc<ServerConfig>, FrontendError> {
     let chain = CertificateDer::pem_file_iter(&config.tls_certificate)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|error| failed(Box::new(error)))?;
-    let key = PrivateKeyDer::from_pem_file(&config.tls_private_key).map_err(|error| failed(Box::new(error)))?;
+    let key =
+        PrivateKeyDer::from_pem_file(&config.tls_private_key).map_err(|error| failed(Box::new(error)))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut server = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use replication::{
     message::{kind, refusal},
-    peer::{Handler, Identity, IncomingStream, PeerClass, CallRefusal, Reply},
+    peer::{CallRefusal, Handler, Identity, IncomingStream, PeerClass, Reply},
     service::Service,
 };
 use std::sync::{Arc, OnceLock};

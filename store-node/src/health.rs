@@ -47,7 +47,12 @@ struct Report {
 }
 
 /// Serves until `stop`.
-pub async fn serve(listener: TcpListener, health: Arc<dyn Health>, tracker: TaskTracker, stop: CancellationToken) {
+pub async fn serve(
+    listener: TcpListener,
+    health: Arc<dyn Health>,
+    tracker: TaskTracker,
+    stop: CancellationToken,
+) {
     let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let accepted = tokio::select! {
@@ -102,8 +107,11 @@ async fn answer(
 }
 
 fn report(reasons: Vec<Reason>) -> Response<Full<Bytes>> {
-    let (code, status) =
-        if reasons.is_empty() { (StatusCode::OK, "ok") } else { (StatusCode::SERVICE_UNAVAILABLE, "unavailable") };
+    let (code, status) = if reasons.is_empty() {
+        (StatusCode::OK, "ok")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "unavailable")
+    };
     let body = serde_json::to_string(&Report { status, reasons }).expect("plain strings serialise");
     respond(code, "application/json", body + "\n")
 }
@@ -114,4 +122,3 @@ fn respond(status: StatusCode, content_type: &'static str, body: String) -> Resp
     response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(content_type));
     response
 }
-

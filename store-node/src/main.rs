@@ -6,6 +6,11 @@ use store_node::{
     probe, server, telemetry,
 };
 
+/// Chunks are a megabyte and come and go by the thousand: the system's allocator gives each back to the kernel and takes
+/// fresh pages for the next, which costs more than sealing it (`docs/performance.md`).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const USAGE: &str = "store-node: one process of a Twinkeep region
 
 usage:

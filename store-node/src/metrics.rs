@@ -8,7 +8,11 @@ use wire::PeerClass;
 /// The text of one scrape.
 pub(crate) fn render(state: &ProcessState) -> String {
     let mut page = Page::default();
-    page.gauge("twinkeep_groups_leaderless", "Groups that nobody leads, as this process knows.", state.groups_leaderless() as f64);
+    page.gauge(
+        "twinkeep_groups_leaderless",
+        "Groups that nobody leads, as this process knows.",
+        state.groups_leaderless() as f64,
+    );
     if let Some(node) = state.node() {
         let report = node.service().report();
         disk(&mut page, &node.service().disk());
@@ -16,6 +20,7 @@ pub(crate) fn render(state: &ProcessState) -> String {
         replicas(&mut page, &report);
     }
     peers(&mut page, state);
+    certificates(&mut page, state);
     if let Some(frontend) = state.frontend() {
         gateway(&mut page, frontend.gateway.metrics());
     }
@@ -27,19 +32,47 @@ fn disk(page: &mut Page, disk: &DiskFigures) {
     let stats = &disk.stats;
     page.counter("twinkeep_log_syncs_total", "Batches written and synced.", stats.batches as f64);
     page.counter("twinkeep_log_records_total", "Records written.", stats.records as f64);
-    page.counter("twinkeep_log_written_bytes_total", "Bytes written to segments, padding included.", stats.written_bytes as f64);
-    page.counter("twinkeep_log_payload_bytes_total", "Bytes of heads and bodies accepted.", stats.payload_bytes as f64);
-    page.counter("twinkeep_log_write_seconds_total", "Time spent writing and syncing.", stats.write_micros as f64 / 1e6);
+    page.counter(
+        "twinkeep_log_written_bytes_total",
+        "Bytes written to segments, padding included.",
+        stats.written_bytes as f64,
+    );
+    page.counter(
+        "twinkeep_log_payload_bytes_total",
+        "Bytes of heads and bodies accepted.",
+        stats.payload_bytes as f64,
+    );
+    page.counter(
+        "twinkeep_log_write_seconds_total",
+        "Time spent writing and syncing.",
+        stats.write_micros as f64 / 1e6,
+    );
     page.gauge("twinkeep_log_segments", "Segments on the disk.", stats.segments as f64);
     page.gauge("twinkeep_log_cached_bytes", "Flushed entries kept in memory.", stats.cached_bytes as f64);
     page.counter("twinkeep_reads_rotten_total", "Reads that found rotten bytes.", stats.reads_rotten as f64);
-    page.gauge("twinkeep_disk_direct", "1 when writes bypass the page cache.", f64::from(u8::from(stats.direct)));
-    page.gauge("twinkeep_disk_failed", "1 when a write or sync failed: the disk is out of service.", f64::from(u8::from(disk.failed)));
+    page.gauge(
+        "twinkeep_disk_direct",
+        "1 when writes bypass the page cache.",
+        f64::from(u8::from(stats.direct)),
+    );
+    page.gauge(
+        "twinkeep_disk_failed",
+        "1 when a write or sync failed: the disk is out of service.",
+        f64::from(u8::from(disk.failed)),
+    );
     if let Some(capacity) = &disk.capacity {
         page.gauge("twinkeep_disk_capacity_bytes", "What segments may take.", capacity.total_bytes as f64);
         page.gauge("twinkeep_disk_used_bytes", "What segments take.", capacity.used_bytes as f64);
-        page.gauge("twinkeep_disk_free_bytes", "What is free for ordinary writes.", capacity.free_bytes as f64);
-        page.gauge("twinkeep_disk_writable", "1 when ordinary writes are taken.", f64::from(u8::from(capacity.writable)));
+        page.gauge(
+            "twinkeep_disk_free_bytes",
+            "What is free for ordinary writes.",
+            capacity.free_bytes as f64,
+        );
+        page.gauge(
+            "twinkeep_disk_writable",
+            "1 when ordinary writes are taken.",
+            f64::from(u8::from(capacity.writable)),
+        );
     }
 }
 
@@ -65,22 +98,45 @@ fn replicas(page: &mut Page, report: &NodeReport) {
         .replicas
         .iter()
         .filter(|replica| replica.leads(me))
-        .map(|replica| replica.voters.iter().filter(|voter| **voter != me && !replica.caught_up(**voter)).count())
+        .map(|replica| {
+            replica.voters.iter().filter(|voter| **voter != me && !replica.caught_up(**voter)).count()
+        })
         .sum();
     page.gauge("twinkeep_replicas", "Replicas that this node holds.", report.replicas.len() as f64);
     page.gauge("twinkeep_replicas_stopped", "Replicas that stopped after a storage error.", stopped as f64);
     page.gauge("twinkeep_groups_led", "Groups that this node leads.", led as f64);
-    page.gauge("twinkeep_group_replicas_missing", "Replicas that lag behind groups led here.", missing as f64);
-    page.counter("twinkeep_raft_term_changes_total", "Terms of all groups together: grows with elections.", terms as f64);
+    page.gauge(
+        "twinkeep_group_replicas_missing",
+        "Replicas that lag behind groups led here.",
+        missing as f64,
+    );
+    page.counter(
+        "twinkeep_raft_term_changes_total",
+        "Terms of all groups together: grows with elections.",
+        terms as f64,
+    );
 }
 
 fn peers(page: &mut Page, state: &ProcessState) {
     let metrics = state.peers.metrics();
-    page.counter("twinkeep_peer_refused_handshakes_total", "Peers that were not who they should be.", metrics.refused as f64);
+    page.counter(
+        "twinkeep_peer_refused_handshakes_total",
+        "Peers that were not who they should be.",
+        metrics.refused as f64,
+    );
     page.head("twinkeep_peer_calls_in_flight", "Calls without an answer yet.", "gauge");
     for class in PeerClass::ALL {
         let value = metrics.classes[class.index()].calls_in_flight as f64;
         page.sample("twinkeep_peer_calls_in_flight", &format!("{{class=\"{}\"}}", class.name()), value);
+    }
+}
+
+fn certificates(page: &mut Page, state: &ProcessState) {
+    let name = "twinkeep_certificate_expiry_timestamp_seconds";
+    page.head(name, "When a certificate expires, seconds since 1970.", "gauge");
+    for fact in state.certificates() {
+        let seconds = fact.not_after.0 as f64 / 1e3;
+        page.sample(name, &format!("{{purpose=\"{}\"}}", fact.purpose), seconds);
     }
 }
 
@@ -90,9 +146,21 @@ fn gateway(page: &mut Page, metrics: &crate::gateway::metrics::GatewayMetrics) {
     page.gauge("twinkeep_s3_connections", "Connections open.", load(&metrics.connections));
     page.counter("twinkeep_s3_received_bytes_total", "Bytes of request bodies.", load(&metrics.bytes_in));
     page.counter("twinkeep_s3_sent_bytes_total", "Bytes of response bodies.", load(&metrics.bytes_out));
-    page.counter("twinkeep_s3_overloaded_total", "Requests refused because too much was in flight.", load(&metrics.overloaded));
-    page.counter("twinkeep_s3_guard_refused_total", "Requests refused before the protocol layer.", load(&metrics.refused_by_guard));
-    page.counter("twinkeep_s3_chunks_unopened_total", "Chunks that did not open: damaged or forged.", load(&metrics.chunks_unopened));
+    page.counter(
+        "twinkeep_s3_overloaded_total",
+        "Requests refused because too much was in flight.",
+        load(&metrics.overloaded),
+    );
+    page.counter(
+        "twinkeep_s3_guard_refused_total",
+        "Requests refused before the protocol layer.",
+        load(&metrics.refused_by_guard),
+    );
+    page.counter(
+        "twinkeep_s3_chunks_unopened_total",
+        "Chunks that did not open: damaged or forged.",
+        load(&metrics.chunks_unopened),
+    );
     let operations = metrics.operations();
     page.head("twinkeep_s3_requests_total", "Requests by operation and class of status.", "counter");
     for sample in &operations {
@@ -101,10 +169,17 @@ fn gateway(page: &mut Page, metrics: &crate::gateway::metrics::GatewayMetrics) {
             page.sample("twinkeep_s3_requests_total", &labels, *count as f64);
         }
     }
-    page.head("twinkeep_s3_request_seconds", "Time from a request's head to the end of its answer.", "histogram");
+    page.head(
+        "twinkeep_s3_request_seconds",
+        "Time from a request's head to the end of its answer.",
+        "histogram",
+    );
     for sample in &operations {
         let mut below = 0_u64;
-        let bounds = LATENCY_BOUNDS_US.iter().map(|bound| format!("{}", *bound as f64 / 1e6)).chain(["+Inf".to_owned()]);
+        let bounds = LATENCY_BOUNDS_US
+            .iter()
+            .map(|bound| format!("{}", *bound as f64 / 1e6))
+            .chain(["+Inf".to_owned()]);
         for (bound, count) in bounds.zip(sample.buckets) {
             below += count;
             let labels = format!("{{operation=\"{}\",le=\"{bound}\"}}", sample.operation);
@@ -132,7 +207,8 @@ struct Page {
 
 impl Page {
     fn head(&mut self, name: &str, help: &str, kind: &str) {
-        writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}").expect("a String takes all that is written");
+        writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}")
+            .expect("a String takes all that is written");
     }
 
     fn sample(&mut self, name: &str, labels: &str, value: f64) {

@@ -13,7 +13,7 @@ mod pkcs11;
 mod token;
 mod wrapped;
 
-pub use error::RootKeyError;
+pub use error::{RootKeyError, TokenName};
 
 use crate::config::RootKeyConfig;
 use envelope::RootWrap;

@@ -16,8 +16,10 @@ use replication::{
     node::{Arrival, Node, NodeOptions, StartError},
     options::RaftTimings,
     peer::{PeerOptions, PeerServer, PeerTls, Peers, TlsError},
+    roster::Roster,
     router::Router,
 };
+use std::io::Read;
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
@@ -26,7 +28,6 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use thiserror::Error;
-use std::io::Read;
 use tokio::{net::TcpListener, signal::unix};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
@@ -148,17 +149,24 @@ impl Process {
             background.clone(),
         );
         state.set_router(router.clone());
+        tracker.spawn(state.roster.clone().follow(router.clone(), peers.clone(), background.clone()));
         let failed = CancellationToken::new();
         let node = match (&config.storage, identity.role) {
             (Some(storage), TokenRole::Node { id, incarnation }) => {
-                let options =
-                    node_options(&config, storage.segment_bytes, &descriptor, id, incarnation);
+                let options = node_options(&config, storage.segment_bytes, &descriptor, id, incarnation);
                 let node = Arc::new(Node::open(options, peers.clone()).await?);
                 peers.set_local(handler.clone());
                 // the only setter: this runs once in a process
                 let _first = handler.service.set(node.service().clone()).is_ok();
                 state.set_node(node.clone());
-                spawn_node(&tracker, node.clone(), router.clone(), applicant(&descriptor, id, incarnation), &failed);
+                spawn_node(
+                    &tracker,
+                    node.clone(),
+                    router.clone(),
+                    state.roster.clone(),
+                    applicant(&descriptor, id, incarnation),
+                    &failed,
+                );
                 Some(node)
             }
             _ => None,
@@ -167,7 +175,8 @@ impl Process {
         let _first = handler.admin.set(admin.clone()).is_ok();
         if let Some(gateway) = &config.gateway {
             let frontend =
-                Frontend::start(gateway, &config.limits, &identity, router, &tracker, background.clone()).await?;
+                Frontend::start(gateway, &config.limits, &identity, router, &tracker, background.clone())
+                    .await?;
             state.set_frontend(frontend.clone());
             admin.set_frontend(frontend);
         }
@@ -204,6 +213,7 @@ fn spawn_node(
     tracker: &TaskTracker,
     node: Arc<Node>,
     router: Arc<Router>,
+    roster: Arc<Roster>,
     applicant: Applicant,
     failed: &CancellationToken,
 ) {
@@ -213,7 +223,7 @@ fn spawn_node(
         crate::random::fill(&mut disk);
         crate::random::fill(&mut request);
         let arrival = Arrival { disk, request: RequestId(request), now: now() };
-        if let Err(error) = node.run(&router, &applicant, arrival).await {
+        if let Err(error) = node.run(&router, &roster, &applicant, arrival).await {
             error!(error = &error as &dyn std::error::Error, "storage engine does not run");
             failed.cancel();
         }
@@ -268,15 +278,19 @@ fn founders(descriptor: &RegionDescriptor) -> BTreeMap<GroupId, Vec<ReplicaId>> 
 
 fn applicant(descriptor: &RegionDescriptor, node: NodeId, incarnation: Incarnation) -> Applicant {
     let own = descriptor.node(node);
-    let founder = descriptor.initial_members.contains(&node)
-        && own.is_some_and(|own| own.incarnation == incarnation);
+    let founder =
+        descriptor.initial_members.contains(&node) && own.is_some_and(|own| own.incarnation == incarnation);
     let others = |ids: &mut dyn Iterator<Item = NodeId>| ids.filter(|id| *id != node).collect::<Vec<_>>();
     Applicant {
         node,
         incarnation,
         zone: own.map(|own| own.zone.clone()).unwrap_or_default(),
         peer_address: own.map(|own| own.peer_address.clone()).unwrap_or_default(),
-        other_founders: if founder { others(&mut descriptor.initial_members.iter().copied()) } else { Vec::new() },
+        other_founders: if founder {
+            others(&mut descriptor.initial_members.iter().copied())
+        } else {
+            Vec::new()
+        },
         others: others(&mut descriptor.nodes.iter().map(|node| node.id)),
     }
 }

@@ -23,8 +23,8 @@ pub enum TelemetryError {
 
 /// Starts logging for the whole process.
 pub fn start(config: &LogConfig) -> Result<(), TelemetryError> {
-    let filter =
-        EnvFilter::try_new(&config.level).map_err(|_| TelemetryError::Level { level: config.level.clone() })?;
+    let filter = EnvFilter::try_new(with_quiet_parts(&config.level))
+        .map_err(|_| TelemetryError::Level { level: config.level.clone() })?;
     let registry = tracing_subscriber::registry().with(filter);
     let started = match config.format {
         LogFormat::Json => {
@@ -33,4 +33,15 @@ pub fn start(config: &LogConfig) -> Result<(), TelemetryError> {
         LogFormat::Text => registry.with(fmt::layer().with_writer(std::io::stderr)).try_init(),
     };
     started.map_err(|_| TelemetryError::Twice)
+}
+
+/// openraft tells of every step of every election and every retry at INFO and WARN; what operators need of it this program
+/// logs itself. A level that names openraft, or asks for everything, is taken as it is.
+fn with_quiet_parts(level: &str) -> String {
+    let everything = ["debug", "trace"].contains(&level.to_ascii_lowercase().as_str());
+    if everything || level.contains("openraft") {
+        level.to_owned()
+    } else {
+        format!("{level},openraft=error")
+    }
 }

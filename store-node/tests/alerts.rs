@@ -1,5 +1,7 @@
 //! Alerts and their pages: each has a runbook, each runbook an alert, and no alert asks for a metric that nobody explains.
 
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 

@@ -1,5 +1,7 @@
 //! The example configurations that are shipped are accepted as they stand, and say what their names say.
 
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
 use std::path::PathBuf;
 use store_node::config::{Config, RootKeyConfig};
 

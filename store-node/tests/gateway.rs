@@ -1,5 +1,7 @@
 //! The gateway as its clients meet it: the real server on a socket, an in-process region behind it.
 
+#![allow(clippy::unwrap_used, reason = "what a helper cannot do fails its test")]
+
 #[path = "gateway/attacks.rs"]
 mod attacks;
 #[path = "gateway/authorisation.rs"]

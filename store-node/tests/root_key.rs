@@ -3,6 +3,8 @@
 //! SoftHSM2 finds its tokens through an environment variable and keeps one state per process. So each test on a token
 //! starts this program again for itself alone, with a token folder of its own.
 
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeInfo, AttributeType, ObjectClass};

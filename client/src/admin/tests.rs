@@ -63,6 +63,11 @@ fn serve(
         let mut stream = StreamOwned::new(ServerConnection::new(config).ok()?, socket);
         let mut fixed = [0; FRAME_HEADER_BYTES];
         stream.read_exact(&mut fixed).ok()?;
+        assert_eq!(FrameHeader::decode(&fixed).ok()?.frame_type, FrameType::Ping);
+        let pong = FrameHeader::new(FrameType::Pong, PeerClass::Admin, 0, 0, &[], &[]).ok()?;
+        stream.write_all(&pong.encode()).ok()?;
+        stream.flush().ok()?;
+        stream.read_exact(&mut fixed).ok()?;
         let header = FrameHeader::decode(&fixed).ok()?;
         let mut head = vec![0; header.head_bytes as usize];
         stream.read_exact(&mut head).ok()?;
@@ -122,6 +127,16 @@ fn a_refusal_of_the_transport_is_denied() {
     });
     assert_eq!(ask(&region, &address, &AdminRequest::Status).unwrap_err().exit_code(), 5);
     server.join().unwrap();
+}
+
+#[test]
+fn an_operator_of_another_region_is_denied() {
+    let (ours, theirs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (ours, theirs) = (region(ours.path()), region(theirs.path()));
+    let (address, server) = serve(server_config(&ours, &theirs), |_| (FrameType::Reply, Vec::new()));
+    let error = ask(&ours, &address, &AdminRequest::Status).unwrap_err();
+    assert_eq!(error.exit_code(), 5, "{error}");
+    assert_eq!(server.join().unwrap(), None);
 }
 
 #[test]

@@ -16,7 +16,7 @@ pub(super) enum UserCommand {
         name: String,
         /// It may use and create every bucket
         #[arg(long)]
-        admin: bool,
+        full_access: bool,
     },
     /// Show all principals
     List,
@@ -114,10 +114,10 @@ impl RightName {
 pub(super) fn user(common: &Common, command: &UserCommand, output: &Output) -> Result<(), ClientError> {
     let client = AdminClient::new(&common.deployment()?)?;
     match command {
-        UserCommand::Add { name, admin } => {
+        UserCommand::Add { name, full_access } => {
             wire::descriptor::check_name("user", name)
                 .map_err(|error| ClientError::usage(error.to_string(), ""))?;
-            match client.ask(&AdminRequest::UserAdd { name: name.clone(), admin: *admin })? {
+            match client.ask(&AdminRequest::UserAdd { name: name.clone(), admin: *full_access })? {
                 AdminResponse::UserAdded { key, .. } => show_key(&key, output),
                 other => Err(client.unexpected(&other)),
             }

@@ -57,6 +57,12 @@ impl From<Place> for crate::log::Place {
     fn from(place: Place) -> Self {
         let Place { segment, offset, head_length, body_length, body_crc } = place;
         let offset = u32::try_from(offset).expect("a segment is at most 2 GiB");
-        Self { segment: crate::log::SegmentId(u64::from(segment)), offset, head_length, body_length, body_crc }
+        Self {
+            segment: crate::log::SegmentId(u64::from(segment)),
+            offset,
+            head_length,
+            body_length,
+            body_crc,
+        }
     }
 }

@@ -69,7 +69,10 @@ impl<I: Index> Machine<I> {
                 let numbers = (*first..).take(places.len());
                 keys.extend(numbers.map(|number| key::chunk(*stream, number)));
             }
-            (Query::Version { bucket, key: object, .. }, Answer::Version { record: Some(record), body: Some(at) }) => {
+            (
+                Query::Version { bucket, key: object, .. },
+                Answer::Version { record: Some(record), body: Some(at) },
+            ) => {
                 let parts = record.content.as_ref().map_or(&[][..], |content| &content.parts);
                 let version = key::version(*bucket, object.as_bytes(), record.version.sequence);
                 keys.push(match parts.get(at.part as usize) {

@@ -5,7 +5,6 @@
 //! forget a vote, or an entry that was acknowledged.
 
 use super::{Node, ReplicaError};
-use crate::{message::ReplicaAddress, replica::Replica};
 use std::{sync::Arc, time::Duration};
 use tracing::{error, info};
 use wire::GroupId;
@@ -14,17 +13,11 @@ use wire::GroupId;
 const RETRY: Duration = Duration::from_secs(5);
 
 impl Node {
-    /// Takes up the states of all groups that the log knows, before anything can be freed or asked for.
-    pub(super) fn take_up_states(&self) -> Result<(), ReplicaError> {
-        for group in &self.held {
-            self.shared.state(*group)?;
-        }
-        Ok(())
-    }
-
     /// Opens a replica; one whose Raft does not start is tried again in the background, a damaged one is left alone.
-    pub(super) async fn open_or_retry(&self, group: GroupId) -> Result<(), ReplicaError> {
+    pub(super) async fn open_or_retry(&self, group: GroupId, founding: bool) -> Result<(), ReplicaError> {
         if self.damaged.contains(&group) {
+            // what it holds stays, and other replicas may still repair theirs from it
+            self.shared.state(group).await?;
             error!(
                 %group,
                 node = %self.options.node,
@@ -32,7 +25,7 @@ impl Node {
             );
             return Ok(());
         }
-        match self.open_replica(group).await {
+        match self.open_replica(group, founding).await {
             Err(ReplicaError::Raft { reason, .. }) => {
                 error!(%group, reason, "replica did not start, will be tried again");
                 self.retry(group);
@@ -43,17 +36,13 @@ impl Node {
     }
 
     fn retry(&self, group: GroupId) {
-        let address = ReplicaAddress { group, replica: self.replica_id() };
-        let (shared, service) = (self.shared.clone(), Arc::clone(&self.service));
-        let stop = shared.stop.clone();
-        let tracker = shared.tracker.clone();
+        let (service, stop) = (Arc::clone(&self.service), self.shared.stop.clone());
         let again = async move {
             loop {
                 tokio::time::sleep(RETRY).await;
-                match Replica::open(&shared, address).await {
-                    Ok(replica) => {
+                match service.open_replica(group).await {
+                    Ok(_) => {
                         info!(%group, "replica started after all");
-                        service.add(replica);
                         return;
                     }
                     Err(error) => {
@@ -62,7 +51,7 @@ impl Node {
                 }
             }
         };
-        tracker.spawn(async move {
+        self.shared.tracker.spawn(async move {
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = again => {}

@@ -4,8 +4,8 @@
 
 use std::fmt;
 
-use thiserror::Error;
 use rustls::pki_types::{CertificateDer, pem::PemObject};
+use thiserror::Error;
 use wire::{DeploymentId, NodeId, PeerClass, UnixMillis};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 

@@ -22,7 +22,7 @@ use super::frame_io::{FrameReader, FrameWriter, Incoming, Outgoing, ReadError};
 use super::metrics::{ClassCounters, Counters};
 use super::options::UNIT_BYTES;
 use super::stream::{StreamEvent, StreamWindow};
-use super::{CallError, PeerOptions, CallRefusal, Reply};
+use super::{CallError, CallRefusal, PeerOptions, Reply};
 
 /// Frames taken in one go before others get a turn.
 const FRAMES_PER_TURN: usize = 64;

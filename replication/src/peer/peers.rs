@@ -62,6 +62,14 @@ impl Peers {
         }
     }
 
+    /// Every other node whose address is known.
+    pub fn nodes(&self) -> Vec<NodeId> {
+        let remotes = self.inner.remotes.read().unwrap_or_else(PoisonError::into_inner);
+        let known = remotes.iter().filter(|(_, remote)| remote.address().is_some());
+        let own = &self.inner.identity.role;
+        known.map(|(node, _)| *node).filter(|node| *own != PeerRole::Node(*node)).collect()
+    }
+
     /// Answers calls to the own node without a socket.
     pub fn set_local(&self, handler: Arc<dyn Handler>) {
         *self.inner.local.write().unwrap_or_else(PoisonError::into_inner) = Some(handler);

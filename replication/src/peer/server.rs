@@ -23,7 +23,7 @@ use super::options::UNIT_BYTES;
 use super::session::{ServerStream, Session, refused};
 use super::slot::READ_BUFFER_BYTES;
 use super::tls::handshake_reason;
-use super::{Handler, Identity, PeerMetrics, PeerOptions, PeerTls, CallRefusal, RefusedPeers, RefusedReason};
+use super::{CallRefusal, Handler, Identity, PeerMetrics, PeerOptions, PeerTls, RefusedPeers, RefusedReason};
 
 /// How long a refused peer gets to read why. 1 s: it is told, not hosted.
 const FAREWELL: Duration = Duration::from_secs(1);

@@ -26,7 +26,7 @@ use super::frame_io::{FrameReader, FrameWriter, Incoming, Outgoing, ReadError};
 use super::incoming::{IncomingEvent, StreamFrame};
 use super::options::{STREAM_ITEMS_MAX, UNIT_BYTES, units};
 use super::server::Shared;
-use super::{Identity, IncomingStream, CallRefusal, Reply};
+use super::{CallRefusal, Identity, IncomingStream, Reply};
 
 /// Frames taken in one go before others get a turn.
 const FRAMES_PER_TURN: usize = 64;

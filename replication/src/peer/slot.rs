@@ -20,7 +20,7 @@ use super::link::{ClientStream, Driver, Link};
 use super::metrics::Counters;
 use super::refusals::RefusedPeers;
 use super::tls::{handshake_reason, server_name};
-use super::{CallError, PeerOptions, PeerTls, CallRefusal, RefusedReason};
+use super::{CallError, CallRefusal, PeerOptions, PeerTls, RefusedReason};
 
 /// Read ahead of TLS, bytes: TLS itself reads 4 KiB at a time, which would cost a system call each.
 pub(super) const READ_BUFFER_BYTES: usize = 64 << 10;

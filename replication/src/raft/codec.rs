@@ -80,7 +80,12 @@ pub(crate) fn entry_parts(entry: &Entry) -> (u8, Bytes, Bytes) {
 }
 
 /// Joins what [`entry_parts`] took apart.
-pub(crate) fn entry_from_parts(log_id: LogId, kind: u8, head: Bytes, body: Bytes) -> Result<Entry, DecodeError> {
+pub(crate) fn entry_from_parts(
+    log_id: LogId,
+    kind: u8,
+    head: Bytes,
+    body: Bytes,
+) -> Result<Entry, DecodeError> {
     let payload = match kind {
         ENTRY_BLANK => EntryPayload::Blank,
         ENTRY_NORMAL => EntryPayload::Normal(Proposal { head, body }),
@@ -111,7 +116,10 @@ pub(crate) fn encode_append(request: &AppendEntriesRequest<Types>) -> (Bytes, Ve
 }
 
 /// Reads [`encode_append`]; bodies are slices of `body`.
-pub(crate) fn decode_append(head: Bytes, mut body: Bytes) -> Result<AppendEntriesRequest<Types>, DecodeError> {
+pub(crate) fn decode_append(
+    head: Bytes,
+    mut body: Bytes,
+) -> Result<AppendEntriesRequest<Types>, DecodeError> {
     let mut d = Decoder::new("append request", head);
     let vote = decode_vote(&mut d)?;
     let prev_log_id = d.option(decode_log_id)?;

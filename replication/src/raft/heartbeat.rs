@@ -125,10 +125,7 @@ async fn send(shared: &Shared, node: NodeId, beats: Vec<Beat>) {
         .call(node, PeerClass::Liveness, kind::HEARTBEATS, e.finish(), Vec::new(), shared.wait)
         .await;
     let answers = match result {
-        Ok(reply) => match decode_answers(reply.head) {
-            Ok(answers) => answers,
-            Err(_) => Vec::new(),
-        },
+        Ok(reply) => decode_answers(reply.head).unwrap_or_default(),
         Err(error) => {
             for beat in beats {
                 // the waiting side may be gone; nothing to do then

@@ -147,7 +147,9 @@ impl RaftLogStorage<Types> for LogStore {
         let entries = entries.into_iter().map(from_entry).collect();
         // who proposes was asked whether there is room; what is in the group's log must be taken, or the replica stops
         self.log
-            .append_as(Priority::Reclaim, entries, move |result| callback.io_completed(result.map_err(io::Error::other)))
+            .append_as(Priority::Reclaim, entries, move |result| {
+                callback.io_completed(result.map_err(io::Error::other))
+            })
             .await
             .map_err(io::Error::other)
     }

@@ -20,8 +20,8 @@ use openraft::{
     errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable},
     network::RPCOption,
     raft::{
-        AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult, TransferLeaderRequest,
-        VoteRequest, VoteResponse,
+        AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult,
+        TransferLeaderRequest, VoteRequest, VoteResponse,
     },
 };
 use std::{future::Future, time::Duration};
@@ -174,7 +174,10 @@ impl RaftNetworkV2<Types> for Client {
         &'s mut self,
         input: S,
         option: RPCOption,
-    ) -> BoxFuture<'s, Result<BoxStream<'s, Result<StreamAppendResult<Types>, RPCError<Types>>>, RPCError<Types>>>
+    ) -> BoxFuture<
+        's,
+        Result<BoxStream<'s, Result<StreamAppendResult<Types>, RPCError<Types>>>, RPCError<Types>>,
+    >
     where
         S: Stream<Item = AppendEntriesRequest<Types>> + OptionalSend + Unpin + 'static,
     {
@@ -226,7 +229,7 @@ impl RaftNetworkV2<Types> for Client {
         self.to.encode(&mut e);
         codec::encode_vote(&mut e, request.from_leader());
         e.u64(*request.to_node_id());
-        e.option(request.last_log_id(), |e, id| codec::encode_log_id(e, id));
+        e.option(request.last_log_id(), codec::encode_log_id);
         self.call(kind::TRANSFER, e, self.network.vote_wait).await?;
         Ok(Ok(()))
     }

@@ -58,12 +58,17 @@ pub(crate) enum InstallError {
 }
 
 /// Asks the lagging replica `to` to fetch this node's state.
-pub(crate) async fn send(peers: &Peers, to: ReplicaAddress, vote: Vote) -> Result<SnapshotResponse<Types>, CallError> {
+pub(crate) async fn send(
+    peers: &Peers,
+    to: ReplicaAddress,
+    vote: Vote,
+) -> Result<SnapshotResponse<Types>, CallError> {
     let mut e = Encoder::new();
     to.encode(&mut e);
     codec::encode_vote(&mut e, &vote);
-    let reply =
-        peers.call(to.replica.node(), PeerClass::Bulk, kind::INSTALL, e.finish(), Vec::new(), INSTALL_WAIT).await?;
+    let reply = peers
+        .call(to.replica.node(), PeerClass::Bulk, kind::INSTALL, e.finish(), Vec::new(), INSTALL_WAIT)
+        .await?;
     let vote = codec::decode_vote(&mut Decoder::new("install answer", reply.head));
     Ok(SnapshotResponse::new(vote.map_err(|_| CallError::Disconnected)?))
 }

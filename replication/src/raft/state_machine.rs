@@ -78,7 +78,8 @@ impl GroupState {
     pub(crate) fn members(&self) -> BTreeSet<NodeId> {
         let (_, stored) = self.machine().applied();
         let membership = stored.and_then(|stored| codec::decode_membership(stored.membership).ok());
-        let nodes = membership.iter().flat_map(|membership| membership.nodes().map(|(id, _)| ReplicaId(*id).node()));
+        let nodes =
+            membership.iter().flat_map(|membership| membership.nodes().map(|(id, _)| ReplicaId(*id).node()));
         nodes.collect()
     }
 
@@ -144,10 +145,15 @@ impl StateMachine {
             let id = from_log_id(entry.log_id);
             let payload = match entry.payload {
                 EntryPayload::Blank => Payload::Blank,
-                EntryPayload::Membership(membership) => Payload::Membership(codec::encode_membership(&membership)),
+                EntryPayload::Membership(membership) => {
+                    Payload::Membership(codec::encode_membership(&membership))
+                }
                 EntryPayload::Normal(proposal) => {
                     let place = self.state.log.place(id.index).ok_or_else(|| {
-                        io::Error::other(format!("entry {} of group {} has no place", id.index, self.state.group))
+                        io::Error::other(format!(
+                            "entry {} of group {} has no place",
+                            id.index, self.state.group
+                        ))
                     })?;
                     let command = Command::decode(proposal.head, Bytes::new()).map_err(invalid)?;
                     Payload::Command { command, place: place.into() }
@@ -199,7 +205,11 @@ impl RaftStateMachine<Types> for StateMachine {
         self.clone()
     }
 
-    async fn install_snapshot(&mut self, meta: &SnapshotMetaOf<Types>, snapshot: GroupSnapshot) -> io::Result<()> {
+    async fn install_snapshot(
+        &mut self,
+        meta: &SnapshotMetaOf<Types>,
+        snapshot: GroupSnapshot,
+    ) -> io::Result<()> {
         match snapshot {
             GroupSnapshot::Live => Ok(()),
             GroupSnapshot::Staged(mut staged) => {
@@ -207,7 +217,8 @@ impl RaftStateMachine<Types> for StateMachine {
                 assert_eq!(staged.applied().0, position, "a staged state is the one its description names");
                 let state = Arc::clone(&self.state);
                 tokio::task::spawn_blocking(move || -> io::Result<()> {
-                    transfer::install_staged(&mut state.machine_mut(), &mut staged).map_err(io::Error::other)?;
+                    transfer::install_staged(&mut state.machine_mut(), &mut staged)
+                        .map_err(io::Error::other)?;
                     drop(staged);
                     state.drop_staging().map_err(io::Error::other)
                 })
@@ -234,4 +245,3 @@ pub(crate) fn log_id_to_position(id: LogId) -> Position {
 fn invalid(error: wire::DecodeError) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)
 }
-

@@ -71,7 +71,11 @@ impl RaftStateMachine<Types> for Copying {
         self.clone()
     }
 
-    async fn install_snapshot(&mut self, meta: &SnapshotMetaOf<Types>, snapshot: GroupSnapshot) -> io::Result<()> {
+    async fn install_snapshot(
+        &mut self,
+        meta: &SnapshotMetaOf<Types>,
+        snapshot: GroupSnapshot,
+    ) -> io::Result<()> {
         self.machine.install_snapshot(meta, snapshot).await
     }
 
@@ -86,10 +90,12 @@ struct Builder;
 impl StoreBuilder<Types, LogStore, Copying, tempfile::TempDir> for Builder {
     async fn build(&self) -> Result<(tempfile::TempDir, LogStore, Copying), StorageError<Types>> {
         let folder = tempfile::tempdir().unwrap();
-        let options = LogOptions::new(&folder.path().join("log"), DeploymentId([1; 16]), NodeId(1), Incarnation(0));
+        let options =
+            LogOptions::new(&folder.path().join("log"), DeploymentId([1; 16]), NodeId(1), Incarnation(0));
         let options = LogOptions { segment_bytes: 64 << 10, ..options.unwrap() };
         let segments = SegmentLog::open(options).unwrap().0;
-        let store = SledStore::open(&folder.path().join("index"), SledOptions { cache_bytes_max: 1 << 20 }).unwrap();
+        let store =
+            SledStore::open(&folder.path().join("index"), SledOptions { cache_bytes_max: 1 << 20 }).unwrap();
         let group = GroupId(1);
         let machine = Machine::open(group, store.group(group).unwrap()).unwrap();
         let log = segments.group(group);

@@ -41,8 +41,9 @@ impl Transfers {
     pub(crate) async fn serve(&self, service: &Service, head: Bytes) -> Result<Reply, CallRefusal> {
         let (group, request) =
             decode_request(head).map_err(|error| CallRefusal::new(refusal::MALFORMED, error.to_string()))?;
-        let replica =
-            service.replica(group).ok_or_else(|| CallRefusal::new(refusal::NO_REPLICA, "no such replica here"))?;
+        let replica = service
+            .replica(group)
+            .ok_or_else(|| CallRefusal::new(refusal::NO_REPLICA, "no such replica here"))?;
         let state = &replica.state;
         match request {
             PageRequest::Begin => self.begin(state),
@@ -73,7 +74,10 @@ impl Transfers {
         let mut sessions = self.lock();
         let known = sessions.get(&state.group);
         if known.is_some_and(|known| now - known.asked < IDLE_MAX) {
-            return Err(CallRefusal::new(refusal::OVERLOADED, "another replica is being brought up from here"));
+            return Err(CallRefusal::new(
+                refusal::OVERLOADED,
+                "another replica is being brought up from here",
+            ));
         }
         let number = known.map_or(1, |known| known.number + 1);
         let (snapshot, applied, _membership) = state.machine_mut().begin_snapshot();
@@ -100,7 +104,8 @@ impl Transfers {
     fn touch(&self, group: GroupId, session: u64) -> Result<Session, CallRefusal> {
         let mut sessions = self.lock();
         let known = sessions.get_mut(&group).filter(|known| known.number == session);
-        let known = known.ok_or_else(|| CallRefusal::new(refusal::MALFORMED, "no such transfer (any more)"))?;
+        let known =
+            known.ok_or_else(|| CallRefusal::new(refusal::MALFORMED, "no such transfer (any more)"))?;
         known.asked = Instant::now();
         Ok(*known)
     }
@@ -110,7 +115,10 @@ impl Transfers {
     }
 }
 
-async fn read_records(state: &GroupState, rows: Vec<SnapshotRow>) -> Result<(Vec<PageRow>, Bytes), ReadError> {
+async fn read_records(
+    state: &GroupState,
+    rows: Vec<SnapshotRow>,
+) -> Result<(Vec<PageRow>, Bytes), ReadError> {
     let mut sent = Vec::with_capacity(rows.len());
     let mut bodies = BytesMut::new();
     for SnapshotRow { key, value, body } in rows {
@@ -123,7 +131,11 @@ async fn read_records(state: &GroupState, rows: Vec<SnapshotRow>) -> Result<(Vec
     Ok((sent, bodies.freeze()))
 }
 
-async fn read_record(state: &GroupState, place: &Place, bodies: &mut BytesMut) -> Result<PageRecord, ReadError> {
+async fn read_record(
+    state: &GroupState,
+    place: &Place,
+    bodies: &mut BytesMut,
+) -> Result<PageRecord, ReadError> {
     let entry = state.segments.read_entry(place).await?;
     bodies.extend_from_slice(&entry.body);
     Ok(PageRecord { id: entry.id, kind: entry.kind, head: entry.head, body_length: place.body_length })

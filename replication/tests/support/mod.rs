@@ -4,15 +4,22 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    KeyUsagePurpose, SanType,
+};
 use replication::{
     admission::Applicant,
     gc::Freed,
     message::kind,
     node::{Arrival, Node, NodeOptions},
     options::RaftTimings,
-    peer::{CallRefusal, Handler, Identity, IncomingStream, PeerClass, PeerOptions, PeerRole, PeerServer, PeerTls, Peers, Reply},
+    peer::{
+        CallRefusal, Handler, Identity, IncomingStream, PeerClass, PeerOptions, PeerRole, PeerServer,
+        PeerTls, Peers, Reply,
+    },
     region::{Consistency, Region, RegionError},
+    roster::Roster,
     router::Router,
     scrub::ScrubFigures,
     service::Service,
@@ -29,23 +36,37 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use wire::*;
 
 /// Data groups of the test region.
-pub const GROUPS: u32 = 4;
+pub(crate) const GROUPS: u32 = 4;
 
 /// Longer than anything here takes; only a failing test waits for it.
-pub const LONG: Duration = Duration::from_secs(30);
+pub(crate) const LONG: Duration = Duration::from_secs(30);
 
 struct Route(OnceLock<Arc<Service>>);
 
 #[async_trait]
 impl Handler for Route {
-    async fn call(&self, from: &Identity, class: PeerClass, kind: u16, head: Bytes, body: Bytes) -> Result<Reply, CallRefusal> {
+    async fn call(
+        &self,
+        from: &Identity,
+        class: PeerClass,
+        kind: u16,
+        head: Bytes,
+        body: Bytes,
+    ) -> Result<Reply, CallRefusal> {
         match self.0.get() {
             Some(service) => service.call(from, class, kind, head, body).await,
             None => Err(CallRefusal::new(109, "starting")),
         }
     }
 
-    async fn stream(&self, from: &Identity, class: PeerClass, kind: u16, head: Bytes, incoming: IncomingStream) -> Result<(), CallRefusal> {
+    async fn stream(
+        &self,
+        from: &Identity,
+        class: PeerClass,
+        kind: u16,
+        head: Bytes,
+        incoming: IncomingStream,
+    ) -> Result<(), CallRefusal> {
         match self.0.get() {
             Some(service) => service.stream(from, class, kind, head, incoming).await,
             None => Err(CallRefusal::new(109, "starting")),
@@ -53,31 +74,31 @@ impl Handler for Route {
     }
 }
 
-pub struct Running {
-    pub node: Node,
+pub(crate) struct Running {
+    pub(crate) node: Node,
     server: PeerServer,
     peers: Peers,
     tracker: TaskTracker,
     stop: CancellationToken,
 }
 
-pub struct TestRegion {
+pub(crate) struct TestRegion {
     folder: tempfile::TempDir,
     issuer: CertifiedIssuer<'static, KeyPair>,
     addresses: BTreeMap<NodeId, SocketAddr>,
-    pub nodes: BTreeMap<NodeId, Running>,
-    pub router: Arc<Router>,
+    pub(crate) nodes: BTreeMap<NodeId, Running>,
+    pub(crate) router: Arc<Router>,
     /// As a gateway reaches the nodes.
-    pub peers: Peers,
+    pub(crate) peers: Peers,
     shape: Shape,
     requests: std::sync::atomic::AtomicU64,
 }
 
 /// How the nodes' disks are.
 #[derive(Clone, Copy)]
-pub struct Shape {
-    pub segment_bytes: u64,
-    pub total_bytes_max: Option<u64>,
+pub(crate) struct Shape {
+    pub(crate) segment_bytes: u64,
+    pub(crate) total_bytes_max: Option<u64>,
 }
 
 impl Default for Shape {
@@ -88,12 +109,12 @@ impl Default for Shape {
 
 impl TestRegion {
     /// Three nodes that have formed a region.
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::start_shaped(Shape::default()).await
     }
 
     /// The same on other disks.
-    pub async fn start_shaped(shape: Shape) -> Self {
+    pub(crate) async fn start_shaped(shape: Shape) -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
@@ -109,27 +130,36 @@ impl TestRegion {
         for (node, address) in &addresses {
             peers.set_address(*node, *address);
         }
-        let router = Router::start(peers.clone(), GROUPS, addresses.keys().copied(), TaskTracker::new(), CancellationToken::new());
-        let folder = tempfile::tempdir_in(std::env::var("CARGO_TARGET_TMPDIR").unwrap_or_else(|_| ".".into())).unwrap();
-        let mut region = Self { folder, issuer, addresses, nodes: BTreeMap::new(), router, peers, shape, requests: 1.into() };
+        let router = Router::start(
+            peers.clone(),
+            GROUPS,
+            addresses.keys().copied(),
+            TaskTracker::new(),
+            CancellationToken::new(),
+        );
+        let folder =
+            tempfile::tempdir_in(std::env::var("CARGO_TARGET_TMPDIR").unwrap_or_else(|_| ".".into()))
+                .unwrap();
+        let (nodes, requests) = (BTreeMap::new(), 1.into());
+        let mut region = Self { folder, issuer, addresses, nodes, router, peers, shape, requests };
         let ids: Vec<NodeId> = region.addresses.keys().copied().collect();
         let started = futures_util::future::join_all(ids.iter().map(|id| region.boot(*id))).await;
         region.nodes = ids.into_iter().zip(started).collect();
         region
     }
 
-    pub fn data(&self, node: NodeId) -> PathBuf {
+    pub(crate) fn data(&self, node: NodeId) -> PathBuf {
         self.folder.path().join(format!("node-{node}"))
     }
 
     /// Starts a stopped node again.
-    pub async fn restart(&mut self, node: NodeId) {
+    pub(crate) async fn restart(&mut self, node: NodeId) {
         let running = self.boot(node).await;
         self.nodes.insert(node, running);
     }
 
     /// Stops a node cleanly.
-    pub async fn stop(&mut self, node: NodeId) {
+    pub(crate) async fn stop(&mut self, node: NodeId) {
         let running = self.nodes.remove(&node).unwrap();
         running.stop.cancel();
         running.node.shutdown().await;
@@ -149,7 +179,8 @@ impl TestRegion {
         let listener = TcpListener::bind(self.addresses[&id]).await.unwrap();
         let server = PeerServer::start(listener, tls, handler.clone(), PeerOptions::default()).unwrap();
         peers.set_local(handler.clone());
-        let members: Vec<ReplicaId> = self.addresses.keys().map(|node| ReplicaId::new(*node, Incarnation(0))).collect();
+        let members: Vec<ReplicaId> =
+            self.addresses.keys().map(|node| ReplicaId::new(*node, Incarnation(0))).collect();
         let options = NodeOptions {
             deployment: deployment(),
             node: id,
@@ -165,7 +196,15 @@ impl TestRegion {
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
         let node = Node::open(options, peers.clone()).await.unwrap();
         assert!(handler.0.set(node.service().clone()).is_ok());
-        let router = Router::start(peers.clone(), GROUPS, self.addresses.keys().copied(), tracker.clone(), stop.clone());
+        let router = Router::start(
+            peers.clone(),
+            GROUPS,
+            self.addresses.keys().copied(),
+            tracker.clone(),
+            stop.clone(),
+        );
+        let roster = Arc::new(Roster::default());
+        tracker.spawn(roster.clone().follow(router.clone(), peers.clone(), stop.clone()));
         let others: Vec<NodeId> = self.addresses.keys().copied().filter(|other| *other != id).collect();
         let applicant = Applicant {
             node: id,
@@ -175,37 +214,54 @@ impl TestRegion {
             other_founders: others.clone(),
             others,
         };
-        let arrival = Arrival { disk: [id.0 as u8; 16], request: RequestId([id.0 as u8; 16]), now: UnixMillis(1) };
-        tokio::time::timeout(LONG, node.run(&router, &applicant, arrival)).await.unwrap().unwrap();
+        let arrival =
+            Arrival { disk: [id.0 as u8; 16], request: RequestId([id.0 as u8; 16]), now: UnixMillis(1) };
+        tokio::time::timeout(LONG, node.run(&router, &roster, &applicant, arrival)).await.unwrap().unwrap();
         Running { node, server, peers, tracker, stop }
     }
 
     /// Proposes as a gateway would.
-    pub async fn propose(&self, group: GroupId, operation: Operation, body: Bytes) -> Outcome {
+    pub(crate) async fn propose(&self, group: GroupId, operation: Operation, body: Bytes) -> Outcome {
         self.try_propose(group, operation, body).await.unwrap()
     }
 
     /// Proposes as a gateway would, and may fail.
-    pub async fn try_propose(&self, group: GroupId, operation: Operation, body: Bytes) -> Result<Outcome, RegionError> {
+    pub(crate) async fn try_propose(
+        &self,
+        group: GroupId,
+        operation: Operation,
+        body: Bytes,
+    ) -> Result<Outcome, RegionError> {
         let number = self.requests.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let mut request = [0xAB; 16];
         request[..8].copy_from_slice(&number.to_le_bytes());
-        let meta = CommandMeta { epoch: self.router.epoch(), time: UnixMillis(number), principal: PrincipalId(1), request: RequestId(request) };
+        let meta = CommandMeta {
+            epoch: self.router.epoch(),
+            time: UnixMillis(number),
+            principal: PrincipalId(1),
+            request: RequestId(request),
+        };
         self.router.propose(group, Command { meta, operation, body }, Instant::now() + LONG).await
     }
 
     /// Asks as a gateway would.
-    pub async fn query(&self, group: GroupId, query: Query) -> (Answer, Bytes) {
+    pub(crate) async fn query(&self, group: GroupId, query: Query) -> (Answer, Bytes) {
         self.router.query(group, query, Consistency::Linearizable, Instant::now() + LONG).await.unwrap()
     }
 
     /// Writes a small object.
-    pub async fn put(&self, bucket: BucketId, name: &str, version: u8, body: Bytes) -> VersionRef {
+    pub(crate) async fn put(&self, bucket: BucketId, name: &str, version: u8, body: Bytes) -> VersionRef {
         self.try_put(bucket, name, version, body).await.unwrap()
     }
 
     /// Writes a small object, and may fail.
-    pub async fn try_put(&self, bucket: BucketId, name: &str, version: u8, body: Bytes) -> Result<VersionRef, RegionError> {
+    pub(crate) async fn try_put(
+        &self,
+        bucket: BucketId,
+        name: &str,
+        version: u8,
+        body: Bytes,
+    ) -> Result<VersionRef, RegionError> {
         let key = ObjectKey::new(name.to_owned()).unwrap();
         let group = group_of(bucket, key.as_bytes(), GROUPS);
         let part = PartContent {
@@ -240,7 +296,7 @@ impl TestRegion {
     }
 
     /// Deletes an object.
-    pub async fn delete(&self, bucket: BucketId, name: &str) {
+    pub(crate) async fn delete(&self, bucket: BucketId, name: &str) {
         let key = ObjectKey::new(name.to_owned()).unwrap();
         let group = group_of(bucket, key.as_bytes(), GROUPS);
         let delete = DeleteObject {
@@ -256,18 +312,23 @@ impl TestRegion {
     }
 
     /// Lets a node free what it can.
-    pub async fn collect(&self, node: NodeId) -> Freed {
-        let reply = self.peers.call(node, PeerClass::Bulk, kind::GC, Bytes::new(), Vec::new(), LONG * 2).await.unwrap();
+    pub(crate) async fn collect(&self, node: NodeId) -> Freed {
+        let reply = self
+            .peers
+            .call(node, PeerClass::Bulk, kind::GC, Bytes::new(), Vec::new(), LONG * 2)
+            .await
+            .unwrap();
         Freed::decode(reply.head).unwrap()
     }
 
     /// Lets a node read everything, and says what it found.
-    pub async fn scrub(&self, node: NodeId) -> ScrubFigures {
+    pub(crate) async fn scrub(&self, node: NodeId) -> ScrubFigures {
         let mut start = true;
         let deadline = Instant::now() + LONG;
         loop {
             let head = Bytes::from(vec![u8::from(std::mem::take(&mut start))]);
-            let reply = self.peers.call(node, PeerClass::Bulk, kind::SCRUB, head, Vec::new(), LONG).await.unwrap();
+            let reply =
+                self.peers.call(node, PeerClass::Bulk, kind::SCRUB, head, Vec::new(), LONG).await.unwrap();
             let figures = ScrubFigures::decode(reply.head).unwrap();
             if !figures.running {
                 return figures;
@@ -278,7 +339,12 @@ impl TestRegion {
     }
 
     /// What one node has of a small object, leader or not; an error if it has no good copy and finds none.
-    pub async fn get_from(&self, node: NodeId, bucket: BucketId, name: &str) -> Result<Option<Bytes>, RegionError> {
+    pub(crate) async fn get_from(
+        &self,
+        node: NodeId,
+        bucket: BucketId,
+        name: &str,
+    ) -> Result<Option<Bytes>, RegionError> {
         let key = ObjectKey::new(name.to_owned()).unwrap();
         let group = group_of(bucket, key.as_bytes(), GROUPS);
         let query = Query::Version { bucket, key, which: WhichVersion::Current, body: BodyWanted::At(0) };
@@ -289,7 +355,7 @@ impl TestRegion {
     }
 
     /// Reads a small object.
-    pub async fn get(&self, bucket: BucketId, name: &str) -> Option<(VersionId, Bytes)> {
+    pub(crate) async fn get(&self, bucket: BucketId, name: &str) -> Option<(VersionId, Bytes)> {
         let key = ObjectKey::new(name.to_owned()).unwrap();
         let group = group_of(bucket, key.as_bytes(), GROUPS);
         let query = Query::Version { bucket, key, which: WhichVersion::Current, body: BodyWanted::At(0) };
@@ -305,11 +371,14 @@ fn deployment() -> DeploymentId {
 }
 
 fn tls(issuer: &CertifiedIssuer<'static, KeyPair>, role: PeerRole) -> PeerTls {
-    let identity = Identity { deployment: deployment(), environment: "test".into(), region: "one".into(), role };
+    let identity =
+        Identity { deployment: deployment(), environment: "test".into(), region: "one".into(), role };
     let mut params = CertificateParams::default();
     params.subject_alt_names = vec![SanType::URI(identity.to_string().try_into().unwrap())];
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    params.extended_key_usages =
+        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
     let key = KeyPair::generate().unwrap();
     let certificate = params.signed_by(&key, issuer).unwrap();
-    PeerTls::from_pem(certificate.pem().as_bytes(), key.serialize_pem().as_bytes(), issuer.pem().as_bytes()).unwrap()
+    PeerTls::from_pem(certificate.pem().as_bytes(), key.serialize_pem().as_bytes(), issuer.pem().as_bytes())
+        .unwrap()
 }

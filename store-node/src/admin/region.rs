@@ -11,7 +11,7 @@ use replication::{
 };
 use std::{collections::BTreeMap, time::Duration};
 use wire::{
-    GroupId, NodeId, ReplicaId,
+    GroupId, NodeId, NodeRecord, NodeState as RecordState, ReplicaId,
     admin::{AdminResponse, DiskHealth, GroupReplica, GroupStatus, NodeState, NodeStatus, RegionStatus},
 };
 
@@ -26,19 +26,39 @@ impl Admin {
             let reply = self.state.peers.call(node, class, kind, Bytes::new(), Vec::new(), REPORT_WAIT).await;
             (node, reply.ok().and_then(|reply| NodeReport::decode(reply.head).ok()))
         };
-        join_all(self.state.descriptor.nodes.iter().map(|node| ask(node.id))).await.into_iter().collect()
+        join_all(self.nodes().into_keys().map(ask)).await.into_iter().collect()
+    }
+
+    /// Every node that is not removed: as the system group has it, or, before it can be asked, as the descriptor has it.
+    fn nodes(&self) -> BTreeMap<NodeId, NodeRecord> {
+        let mut nodes: BTreeMap<NodeId, NodeRecord> = self
+            .state
+            .descriptor
+            .nodes
+            .iter()
+            .map(|node| {
+                let record = NodeRecord {
+                    state: RecordState::Active,
+                    incarnation: node.incarnation,
+                    disk: None,
+                    zone: node.zone.clone(),
+                    peer_address: node.peer_address.clone(),
+                };
+                (node.id, record)
+            })
+            .collect();
+        nodes.extend(self.state.roster.entries().into_iter().map(|(node, entry)| (node, entry.record)));
+        nodes.retain(|_, record| record.state != RecordState::Removed);
+        nodes
     }
 
     pub(super) async fn status(&self) -> Answer {
         let reports = self.node_reports().await;
         let descriptor = &self.state.descriptor;
-        let nodes = descriptor
-            .nodes
+        let nodes = self
+            .nodes()
             .iter()
-            .map(|node| {
-                let known = reports.get(&node.id).and_then(Option::as_ref);
-                node_status(node.id, &node.zone, &node.peer_address, node.incarnation, known)
-            })
+            .map(|(node, record)| node_status(*node, record, reports.get(node).and_then(Option::as_ref)))
             .collect();
         let groups: Vec<GroupStatus> =
             (0..=descriptor.groups).map(|group| group_status(GroupId(group), &reports)).collect();
@@ -62,13 +82,7 @@ impl Admin {
     }
 }
 
-fn node_status(
-    id: NodeId,
-    zone: &str,
-    peer_address: &str,
-    incarnation: wire::Incarnation,
-    report: Option<&NodeReport>,
-) -> NodeStatus {
+fn node_status(id: NodeId, record: &NodeRecord, report: Option<&NodeReport>) -> NodeStatus {
     let me = report.map(NodeReport::replica_id);
     let count = |wanted: &dyn Fn(&&ReplicaReport) -> bool| {
         let replicas = report.map(|report| report.replicas.iter().filter(wanted).count());
@@ -76,10 +90,16 @@ fn node_status(
     };
     NodeStatus {
         id,
-        zone: zone.to_owned(),
-        peer_address: peer_address.to_owned(),
-        incarnation: report.map_or(incarnation, |report| report.incarnation),
-        state: if report.is_some() { NodeState::Up } else { NodeState::Down },
+        zone: record.zone.clone(),
+        peer_address: record.peer_address.clone(),
+        incarnation: report.map_or(record.incarnation, |report| report.incarnation),
+        state: match (record.state, report) {
+            (_, None) => NodeState::Down,
+            (RecordState::Draining, Some(report)) if report.replicas.is_empty() => NodeState::Drained,
+            (RecordState::Draining, Some(_)) => NodeState::Draining,
+            (_, Some(report)) if !report.running => NodeState::Joining,
+            (_, Some(_)) => NodeState::Up,
+        },
         version: report.map(|report| report.version.clone()).unwrap_or_default(),
         uptime_ms: report.map_or(0, |report| report.uptime_ms),
         capacity_bytes: report.map_or(0, |report| report.capacity_bytes),
@@ -98,14 +118,16 @@ fn node_status(
 }
 
 fn group_status(group: GroupId, reports: &BTreeMap<NodeId, Option<NodeReport>>) -> GroupStatus {
-    let of_group = |report: &NodeReport| report.replicas.iter().find(|replica| replica.group == group).cloned();
+    let of_group =
+        |report: &NodeReport| report.replicas.iter().find(|replica| replica.group == group).cloned();
     let known: BTreeMap<ReplicaId, ReplicaReport> = reports
         .values()
         .flatten()
         .filter_map(|report| Some((report.replica_id(), of_group(report)?)))
         .collect();
     // the leader of the newest term knows best; without one, whoever knows the newest membership
-    let leader = known.iter().filter(|(id, replica)| replica.leads(**id)).max_by_key(|(_, replica)| replica.term);
+    let leader =
+        known.iter().filter(|(id, replica)| replica.leads(**id)).max_by_key(|(_, replica)| replica.term);
     let best = leader.or_else(|| known.iter().max_by_key(|(_, replica)| (replica.term, replica.last_index)));
     let good = |id: ReplicaId| {
         let alive = known.get(&id).is_some_and(|replica| !replica.stopped);
@@ -114,7 +136,8 @@ fn group_status(group: GroupId, reports: &BTreeMap<NodeId, Option<NodeReport>>) 
     let members = |ids: &[ReplicaId], voter: bool| -> Vec<GroupReplica> {
         ids.iter().map(|id| GroupReplica { node: id.node(), good: good(*id), voter }).collect()
     };
-    let replicas = best.map(|(_, best)| [members(&best.voters, true), members(&best.learners, false)].concat());
+    let replicas =
+        best.map(|(_, best)| [members(&best.voters, true), members(&best.learners, false)].concat());
     GroupStatus {
         id: group,
         leader: leader.map(|(id, _)| id.node()),

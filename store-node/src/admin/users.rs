@@ -8,8 +8,8 @@ use crate::gateway::{
 };
 use tracing::{error, warn};
 use wire::admin::{
-    AccessKeySummary, AdminError, AdminErrorCode, AdminResponse, GrantSummary, NewAccessKey, RewrapReport, Right,
-    SecretText, UserSummary,
+    AccessKeySummary, AdminError, AdminErrorCode, AdminResponse, GrantSummary, NewAccessKey, RewrapReport,
+    Right, SecretText, UserSummary,
 };
 
 impl Admin {
@@ -78,7 +78,8 @@ impl Admin {
     pub(super) async fn grant_list(&self, principal: Option<&str>, bucket: Option<&str>) -> Answer {
         let grants = self.frontend()?.gateway.directory().list_grants().await.map_err(explain)?;
         let wanted = |grant: &GrantInfo| {
-            principal.is_none_or(|name| grant.principal == name) && bucket.is_none_or(|name| grant.bucket == name)
+            principal.is_none_or(|name| grant.principal == name)
+                && bucket.is_none_or(|name| grant.bucket == name)
         };
         let grants = grants
             .into_iter()
@@ -93,7 +94,8 @@ impl Admin {
     }
 
     pub(super) async fn tenant_key_rotate(&self) -> Answer {
-        let version = self.frontend()?.gateway.keyring().rotate().await.map_err(|error| unavailable(&error))?;
+        let version =
+            self.frontend()?.gateway.keyring().rotate().await.map_err(|error| unavailable(&error))?;
         Ok(AdminResponse::TenantKey { version: version.0 })
     }
 
@@ -102,7 +104,10 @@ impl Admin {
         let walking = gateway.clone();
         tokio::spawn(async move {
             if let Err(error) = walking.rewrap().await {
-                error!(error = &error as &dyn std::error::Error, "re-wrapping stopped; it goes on when started again");
+                error!(
+                    error = &error as &dyn std::error::Error,
+                    "re-wrapping stopped; it goes on when started again"
+                );
             }
         });
         self.rewrap_progress().await
@@ -112,7 +117,8 @@ impl Admin {
         let gateway = &self.frontend()?.gateway;
         let walk = gateway.rewrap_report().await.map_err(|error| unavailable(&error))?;
         let version = gateway.keyring().current_version().0;
-        let report = walk.map_or(RewrapReport { version, ..RewrapReport::default() }, |walk| to_report(version, &walk));
+        let report = walk
+            .map_or(RewrapReport { version, ..RewrapReport::default() }, |walk| to_report(version, &walk));
         Ok(AdminResponse::Rewrap(report))
     }
 
@@ -142,7 +148,11 @@ fn summary(principal: PrincipalInfo) -> UserSummary {
 }
 
 fn shown(user: &str, key: NewKey) -> NewAccessKey {
-    NewAccessKey { user: user.to_owned(), access_key: key.id, secret_key: SecretText::new(key.secret.to_string()) }
+    NewAccessKey {
+        user: user.to_owned(),
+        access_key: key.id,
+        secret_key: SecretText::new(key.secret.to_string()),
+    }
 }
 
 /// Deleting is part of writing, managing is owning.
@@ -180,5 +190,9 @@ fn explain(error: DirectoryError) -> AdminError {
 
 fn unavailable(error: &(dyn std::error::Error + 'static)) -> AdminError {
     warn!(error, "admin request failed");
-    AdminError { code: AdminErrorCode::Unavailable, message: error.to_string(), advice: "ask again".to_owned() }
+    AdminError {
+        code: AdminErrorCode::Unavailable,
+        message: error.to_string(),
+        advice: "ask again".to_owned(),
+    }
 }

@@ -113,6 +113,11 @@ impl Download {
     /// The whole body at once if it needs no further chunk: small objects need no stream.
     pub(crate) fn try_now(&mut self) -> S3Result<Option<Bytes>> {
         if self.remaining == 0 {
+            // an empty object's only chunk proves that it is empty
+            if let (0, Some(first)) = (self.object.content.size, self.first.take()) {
+                let FirstChunk { part, chunk, sealed } = first;
+                self.open(Fetched { part, chunk, sealed, _room: None })?;
+            }
             return Ok(Some(Bytes::new()));
         }
         let Some(cursor) = self.fetch else { return Ok(None) };

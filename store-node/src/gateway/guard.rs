@@ -155,7 +155,7 @@ fn check_query_signature(headers: &HeaderMap, query: &str) -> Result<(), S3Error
     }
     let get = |wanted: &str| parameters(query).find(|(name, _)| *name == wanted).map(|(_, value)| value);
     let expires = get("X-Amz-Expires").and_then(|text| text.parse::<u64>().ok());
-    if !expires.is_some_and(|seconds| seconds <= EXPIRES_SECONDS_MAX) {
+    if expires.is_none_or(|seconds| seconds > EXPIRES_SECONDS_MAX) {
         return Err(bad_request(s3(
             S3ErrorCode::Custom("AuthorizationQueryParametersError".into()),
             "X-Amz-Expires must be a number of seconds from 0 to 604800 (seven days)",

@@ -21,6 +21,7 @@ pub(crate) struct SealingLane {
 }
 
 /// A chunk that is being hashed and sealed.
+#[expect(clippy::large_enum_variant, reason = "there is one per upload")]
 pub(crate) enum Working {
     Done(Processed),
     Apart(JoinHandle<Processed>),

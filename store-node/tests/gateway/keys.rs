@@ -24,7 +24,7 @@ fn options() -> KeyringOptions {
 #[tokio::test]
 async fn gateways_that_start_together_agree_on_the_keys() {
     let region: Arc<dyn Region> = Arc::new(SoloRegion::new(2).unwrap());
-    let root = RootKey::generate(|buffer| getrandom::fill(buffer)).unwrap();
+    let root = RootKey::generate(getrandom::fill).unwrap();
     let open = || Keyring::open(region.clone(), &root, options());
     let (one, two) = tokio::join!(open(), open());
     let (one, two) = (one.unwrap(), two.unwrap());
@@ -37,9 +37,9 @@ async fn gateways_that_start_together_agree_on_the_keys() {
 #[tokio::test]
 async fn another_root_does_not_open_the_keys() {
     let region: Arc<dyn Region> = Arc::new(SoloRegion::new(2).unwrap());
-    let root = RootKey::generate(|buffer| getrandom::fill(buffer)).unwrap();
+    let root = RootKey::generate(getrandom::fill).unwrap();
     Keyring::open(region.clone(), &root, options()).await.unwrap();
-    let other = RootKey::generate(|buffer| getrandom::fill(buffer)).unwrap();
+    let other = RootKey::generate(getrandom::fill).unwrap();
     assert!(Keyring::open(region, &other, options()).await.is_err());
 }
 

@@ -6,7 +6,7 @@ use crate::signer::Request;
 
 const PART: usize = 5 << 20;
 
-pub async fn begin(server: &Server, request: Request) -> String {
+pub(crate) async fn begin(server: &Server, request: Request) -> String {
     let answer = server.call(request).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     answer.element("UploadId").unwrap()

@@ -7,7 +7,7 @@ use crate::signer::Request;
 const SIZES: [usize; 8] =
     [0, 1, 64 << 10, (64 << 10) + 1, 1 << 20, (1 << 20) + 1, (3 << 20) - 1, (5 << 20) + 7];
 
-pub fn bytes(size: usize) -> Vec<u8> {
+pub(crate) fn bytes(size: usize) -> Vec<u8> {
     (0..size).map(|index| (index * 31 + index / 251) as u8).collect()
 }
 

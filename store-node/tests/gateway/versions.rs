@@ -3,7 +3,7 @@
 use crate::server::Server;
 use crate::signer::Request;
 
-pub async fn set_versioning(server: &Server, status: &str) {
+pub(crate) async fn set_versioning(server: &Server, status: &str) {
     let body = format!("<VersioningConfiguration><Status>{status}</Status></VersioningConfiguration>");
     let answer = server.call(Request::new("PUT", "/bucket?versioning=").body(body)).await;
     assert_eq!(answer.status, 200, "{}", answer.text());

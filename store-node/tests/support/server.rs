@@ -19,33 +19,33 @@ use wire::{DeploymentId, TenantId};
 use super::signer::{Key, Payload, Request, now};
 
 /// A running gateway with three principals: `alice` owns what she makes, `bob` has grants, `mallory` has none.
-pub struct Server {
-    pub address: SocketAddr,
-    pub gateway: Gateway,
-    pub region: Arc<SoloRegion>,
-    pub alice: Key,
-    pub bob: Key,
-    pub mallory: Key,
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    pub(crate) gateway: Gateway,
+    pub(crate) region: Arc<SoloRegion>,
+    pub(crate) alice: Key,
+    pub(crate) bob: Key,
+    pub(crate) mallory: Key,
     stop: CancellationToken,
 }
 
 /// An answer as it came.
 #[derive(Clone, Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub headers: Vec<(String, String)>,
-    pub body: Vec<u8>,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Server {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::start_with(|_| {}).await
     }
 
-    pub async fn start_with(adjust: impl FnOnce(&mut GatewayOptions)) -> Self {
+    pub(crate) async fn start_with(adjust: impl FnOnce(&mut GatewayOptions)) -> Self {
         let region = Arc::new(SoloRegion::new(4).unwrap());
         let shared: Arc<dyn Region> = region.clone();
-        let root = RootKey::generate(|buffer| getrandom::fill(buffer)).unwrap();
+        let root = RootKey::generate(getrandom::fill).unwrap();
         let options = KeyringOptions {
             deployment: DeploymentId([7; 16]),
             region: RegionName::parse("home").unwrap(),
@@ -72,50 +72,50 @@ impl Server {
         Self { address, gateway, region, alice, bob, mallory, stop }
     }
 
-    pub fn host(&self) -> String {
+    pub(crate) fn host(&self) -> String {
         self.address.to_string()
     }
 
     /// Signs as `key` and sends.
-    pub async fn send_as(&self, key: &Key, mut request: Request) -> Answer {
+    pub(crate) async fn send_as(&self, key: &Key, mut request: Request) -> Answer {
         request.sign(key, &self.host(), Payload::Hashed, now());
         self.send(&request).await
     }
 
     /// Signs as `alice` and sends.
-    pub async fn call(&self, request: Request) -> Answer {
+    pub(crate) async fn call(&self, request: Request) -> Answer {
         self.send_as(&self.alice.clone(), request).await
     }
 
     /// Sends what is there, with a length and nothing else added.
-    pub async fn send(&self, request: &Request) -> Answer {
+    pub(crate) async fn send(&self, request: &Request) -> Answer {
         self.raw(&wire_form(request, &self.host())).await
     }
 
     /// Sends bytes and reads until the server closes.
-    pub async fn raw(&self, bytes: &[u8]) -> Answer {
+    pub(crate) async fn raw(&self, bytes: &[u8]) -> Answer {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         // a server that has said no may close before everything is sent
         let _ = stream.write_all(bytes).await;
         read_answer(stream).await
     }
 
-    pub async fn grant(&self, name: &str, bucket: &str, rights: Rights) {
+    pub(crate) async fn grant(&self, name: &str, bucket: &str, rights: Rights) {
         self.gateway.directory().grant(name, bucket, rights).await.unwrap();
     }
 
-    pub async fn make_bucket(&self, name: &str) {
+    pub(crate) async fn make_bucket(&self, name: &str) {
         let answer = self.call(Request::new("PUT", &format!("/{name}"))).await;
         assert_eq!(answer.status, 200, "{}", answer.text());
     }
 
-    pub async fn put(&self, path: &str, body: impl Into<Vec<u8>>) -> Answer {
+    pub(crate) async fn put(&self, path: &str, body: impl Into<Vec<u8>>) -> Answer {
         let answer = self.call(Request::new("PUT", path).body(body)).await;
         assert_eq!(answer.status, 200, "{}", answer.text());
         answer
     }
 
-    pub async fn get(&self, target: &str) -> Answer {
+    pub(crate) async fn get(&self, target: &str) -> Answer {
         self.call(Request::new("GET", target)).await
     }
 }
@@ -127,7 +127,7 @@ impl Drop for Server {
 }
 
 /// A request's bytes: the connection is closed after it.
-pub fn wire_form(request: &Request, host: &str) -> Vec<u8> {
+pub(crate) fn wire_form(request: &Request, host: &str) -> Vec<u8> {
     let mut text = format!("{} {} HTTP/1.1\r\n", request.method, request.target());
     let has = |name: &str| request.headers.iter().any(|(found, _)| found == name);
     if !has("host") {
@@ -147,7 +147,7 @@ pub fn wire_form(request: &Request, host: &str) -> Vec<u8> {
 }
 
 /// Reads an answer up to the end of the connection.
-pub async fn read_answer(mut stream: TcpStream) -> Answer {
+pub(crate) async fn read_answer(mut stream: TcpStream) -> Answer {
     let mut bytes = Vec::new();
     let _ = stream.read_to_end(&mut bytes).await;
     Answer::parse(&bytes)
@@ -155,7 +155,7 @@ pub async fn read_answer(mut stream: TcpStream) -> Answer {
 
 impl Answer {
     /// An answer that never came has the status 0.
-    pub fn parse(bytes: &[u8]) -> Self {
+    pub(crate) fn parse(bytes: &[u8]) -> Self {
         let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else {
             return Self { status: 0, headers: vec![], body: bytes.to_vec() };
         };
@@ -176,28 +176,28 @@ impl Answer {
         Self { status: status.unwrap_or(0), headers, body }
     }
 
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
     }
 
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
     /// The error's code.
-    pub fn code(&self) -> String {
+    pub(crate) fn code(&self) -> String {
         self.element("Code").unwrap_or_default()
     }
 
     /// The content of the first element of that name.
-    pub fn element(&self, name: &str) -> Option<String> {
+    pub(crate) fn element(&self, name: &str) -> Option<String> {
         let text = self.text();
         let (_, rest) = text.split_once(&format!("<{name}>"))?;
         rest.split_once(&format!("</{name}>")).map(|(found, _)| found.to_owned())
     }
 
     /// The contents of all elements of that name.
-    pub fn elements(&self, name: &str) -> Vec<String> {
+    pub(crate) fn elements(&self, name: &str) -> Vec<String> {
         let (open, close) = (format!("<{name}>"), format!("</{name}>"));
         let text = self.text();
         text.split(&open).skip(1).filter_map(|rest| Some(rest.split_once(&close)?.0.to_owned())).collect()

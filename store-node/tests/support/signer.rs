@@ -7,55 +7,55 @@ use sha2::{Digest, Sha256};
 
 /// An access key.
 #[derive(Clone)]
-pub struct Key {
-    pub id: String,
-    pub secret: String,
+pub(crate) struct Key {
+    pub(crate) id: String,
+    pub(crate) secret: String,
 }
 
 /// A request about to be signed and sent.
 #[derive(Clone)]
-pub struct Request {
-    pub method: &'static str,
+pub(crate) struct Request {
+    pub(crate) method: &'static str,
     /// Escaped path.
-    pub path: String,
+    pub(crate) path: String,
     /// Escaped names and values.
-    pub query: Vec<(String, String)>,
-    pub headers: Vec<(String, String)>,
-    pub body: Vec<u8>,
+    pub(crate) query: Vec<(String, String)>,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
 }
 
 /// What is signed in place of the body's hash.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Payload {
+pub(crate) enum Payload {
     Hashed,
     Unsigned,
     Named(&'static str),
 }
 
-pub const REGION: &str = "home";
+pub(crate) const REGION: &str = "home";
 
 impl Request {
-    pub fn new(method: &'static str, target: &str) -> Self {
+    pub(crate) fn new(method: &'static str, target: &str) -> Self {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let pairs = query.split('&').filter(|pair| !pair.is_empty());
         let pair = |pair: &str| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (name.to_owned(), value.to_owned())
+            (name.to_owned(), value.replace('/', "%2F"))
         };
         Self { method, path: path.into(), query: pairs.map(pair).collect(), headers: vec![], body: vec![] }
     }
 
-    pub fn header(mut self, name: &str, value: impl Into<String>) -> Self {
+    pub(crate) fn header(mut self, name: &str, value: impl Into<String>) -> Self {
         self.headers.push((name.to_lowercase(), value.into()));
         self
     }
 
-    pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = body.into();
         self
     }
 
-    pub fn target(&self) -> String {
+    pub(crate) fn target(&self) -> String {
         if self.query.is_empty() {
             return self.path.clone();
         }
@@ -68,7 +68,7 @@ impl Request {
     }
 
     /// Signs in the `Authorization` header; gives the seed signature.
-    pub fn sign(&mut self, key: &Key, host: &str, payload: Payload, at: u64) -> String {
+    pub(crate) fn sign(&mut self, key: &Key, host: &str, payload: Payload, at: u64) -> String {
         let hash = match payload {
             Payload::Hashed => hex(&Sha256::digest(&self.body)),
             Payload::Unsigned => "UNSIGNED-PAYLOAD".to_owned(),
@@ -92,7 +92,7 @@ impl Request {
     }
 
     /// Signs in the query.
-    pub fn presign(&mut self, key: &Key, host: &str, expires: u64, at: u64) {
+    pub(crate) fn presign(&mut self, key: &Key, host: &str, expires: u64, at: u64) {
         let time = amz_time(at);
         self.headers.push(("host".into(), host.into()));
         let signed = self.signed_headers();
@@ -132,7 +132,7 @@ impl Request {
 }
 
 /// Frames a body in signed chunks; `trailer` adds a signed trailing header.
-pub fn signed_chunks(
+pub(crate) fn signed_chunks(
     key: &Key,
     seed: &str,
     at: u64,
@@ -165,7 +165,7 @@ pub fn signed_chunks(
 }
 
 /// Frames a body in unsigned chunks with a trailing header.
-pub fn unsigned_chunks(chunks: &[&[u8]], trailer: Option<(&str, &str)>) -> Vec<u8> {
+pub(crate) fn unsigned_chunks(chunks: &[&[u8]], trailer: Option<(&str, &str)>) -> Vec<u8> {
     let mut body = Vec::new();
     for chunk in chunks {
         body.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
@@ -181,16 +181,16 @@ pub fn unsigned_chunks(chunks: &[&[u8]], trailer: Option<(&str, &str)>) -> Vec<u
 }
 
 /// Seconds since 1970.
-pub fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
-pub fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Escapes everything that RFC 3986 reserves.
-pub fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     text.bytes()
         .map(|byte| match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {

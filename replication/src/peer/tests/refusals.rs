@@ -100,7 +100,7 @@ async fn a_peer_from_elsewhere_is_refused_by_client_and_server_alike() {
         let (fixed, head) = answer.split_first_chunk().unwrap();
         let header = FrameHeader::decode(fixed).unwrap();
         assert_eq!((header.frame_type, header.call), (FrameType::ReplyError, 0));
-        assert_eq!(Refusal::decode(Bytes::copy_from_slice(head)).unwrap().code, Refusal::IDENTITY);
+        assert_eq!(CallRefusal::decode(Bytes::copy_from_slice(head)).unwrap().code, CallRefusal::IDENTITY);
         assert!(rig.server.refused().recent().iter().any(|refused| refused.reason == by_server));
         assert!(rig.server.metrics().refused > 0);
         still_serves(&rig).await;

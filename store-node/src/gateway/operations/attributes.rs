@@ -25,7 +25,10 @@ pub(super) async fn get(
     let found = find(core, &context, &bucket, &input.key, version_id, BodyWanted::Nothing).await?;
     let live = found.live()?;
     let content = &live.content;
-    let wants = |name: &str| input.object_attributes.iter().any(|wanted| wanted.as_str() == name);
+    // clients put several into one header
+    let wanted = input.object_attributes.iter().flat_map(|wanted| wanted.as_str().split(','));
+    let wanted: Vec<&str> = wanted.map(str::trim).collect();
+    let wants = |name: &str| wanted.contains(&name);
     let checksum = Checksum::decode(&content.checksum).map_err(|error| errors::undecodable(&error))?;
     let shown_checksum = checksum.filter(|_| wants(dto::ObjectAttributes::CHECKSUM)).map(|checksum| {
         // the digest alone: the count of parts is said elsewhere

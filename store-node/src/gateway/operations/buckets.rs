@@ -46,7 +46,6 @@ pub(super) async fn list(
             name: Some(bucket.name.to_string()),
             creation_date: Some(shown::timestamp(bucket.created)),
             bucket_region: input.max_buckets.is_some().then(|| core.options.region_name.clone()),
-            ..Default::default()
         })
         .collect();
     Ok(S3Response::new(dto::ListBucketsOutput {
@@ -74,7 +73,7 @@ pub(super) async fn create(
         Ok(bucket) => {
             tracing::info!(bucket = %bucket.id, principal = %caller.principal, "bucket created");
             let location = Some(format!("/{name}"));
-            Ok(S3Response::new(dto::CreateBucketOutput { location, ..Default::default() }))
+            Ok(S3Response::new(dto::CreateBucketOutput { location }))
         }
         Err(AdminError::BucketExists) => Err(exists(core, caller.principal, &name).await?),
         Err(error) => Err(admin_error(error)),

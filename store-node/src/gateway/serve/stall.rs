@@ -14,13 +14,14 @@ const WRITE_STALL_MAX: Duration = Duration::from_secs(60);
 /// Passes bytes through; fails writes that stall.
 pub(super) struct StallGuard<IO> {
     inner: IO,
+    limit: Duration,
     timer: Option<Pin<Box<Sleep>>>,
     stalled: bool,
 }
 
 impl<IO> StallGuard<IO> {
     pub(super) fn new(inner: IO) -> Self {
-        Self { inner, timer: None, stalled: false }
+        Self { inner, limit: WRITE_STALL_MAX, timer: None, stalled: false }
     }
 
     fn watch<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -28,7 +29,7 @@ impl<IO> StallGuard<IO> {
             self.stalled = false;
             return written;
         }
-        let deadline = Instant::now() + WRITE_STALL_MAX;
+        let deadline = Instant::now() + self.limit;
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
         if !self.stalled {
             timer.as_mut().reset(deadline);
@@ -85,10 +86,11 @@ mod tests {
     use super::*;
     use tokio::io::AsyncWriteExt as _;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_peer_that_stops_reading_is_cut() {
         let (near, _far) = tokio::io::duplex(8);
         let mut guarded = StallGuard::new(near);
+        guarded.limit = Duration::from_millis(10);
         guarded.write_all(b"12345678").await.unwrap();
         let error = guarded.write_all(b"9").await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);

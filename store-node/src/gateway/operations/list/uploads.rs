@@ -155,6 +155,5 @@ fn shown_upload(
         storage_class: Some(dto::StorageClass::from_static(dto::StorageClass::STANDARD)),
         checksum_algorithm: announced.map(|announced| shown::algorithm(announced.algorithm)),
         checksum_type: announced.map(|announced| announced.kind.shown()),
-        ..Default::default()
     })
 }
