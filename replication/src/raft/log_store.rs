@@ -82,6 +82,8 @@ impl RaftLogReader<Types> for LogStore {
         }
         .min(held.last.map_or(0, |last| last.index + 1));
         start = start.max(held.purged.map_or(0, |purged| purged.index + 1));
+        // a log need not begin where it was purged
+        start = start.max(held.first.map_or(0, |first| first.index));
         let mut entries = Vec::new();
         while start < end {
             let page = self.read(start, end, READ_BYTES_MAX).await?;

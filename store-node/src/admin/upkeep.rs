@@ -72,7 +72,7 @@ impl Admin {
         head: &Bytes,
         wait: Duration,
     ) -> Result<Vec<(NodeId, Bytes)>, AdminError> {
-        let all = self.state.descriptor.nodes.iter().map(|node| node.id);
+        let all = self.nodes().into_keys();
         let asked: Vec<NodeId> = all.filter(|node| only.is_none_or(|only| only == *node)).collect();
         if asked.is_empty() {
             return Err(AdminError {
