@@ -28,7 +28,8 @@ mod window;
 
 pub use place::Place;
 pub use snapshot::{InstalledRow, SnapshotId, SnapshotPage, SnapshotRow};
-pub use space::Move;
+pub(crate) use space::body_row;
+pub use space::{LiveBody, Move};
 
 use crate::index::{Batch, Index, IndexError, RowBytes};
 use bytes::Bytes;

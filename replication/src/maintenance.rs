@@ -1,11 +1,27 @@
 //! Background work of a node: purges what every replica of a group has, so that start-up reads little and segments can
 //! be freed.
+//!
+//! Only a group's leader knows how far the others are. It tells them, so that a follower never purges what another
+//! replica would miss should it become the leader.
 
-use crate::{replica::Replica, service::Service};
+use crate::{
+    message::{kind, refusal},
+    peer::{CallRefusal, PeerClass, Reply},
+    replica::Replica,
+    service::Service,
+};
+use bytes::Bytes;
+use futures_util::future::join_all;
 use openraft::async_runtime::watch::WatchReceiver;
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{debug, warn};
+use wire::{DecodeError, Decoder, Encoder, GroupId, NodeId, ReplicaId};
 
 /// How often each group is looked at.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -19,8 +35,65 @@ const KEEP_FOR_ABSENT_ENTRIES: u64 = 100_000;
 /// Purging is worth an index flush from this many entries on.
 const PURGE_ENTRIES_MIN: u64 = 1_024;
 
+/// Entries that every replica has go after this long, however few they are: what is deleted in a quiet region shall
+/// free its segment.
+const AGE_MAX: Duration = Duration::from_secs(60);
+
+/// Groups whose purges wait for one index flush together. 64: threads that wait for it.
+const PURGES_MAX: usize = 64;
+
+/// How long the index flush and the purge of one group may take.
+const PURGE_WAIT: Duration = Duration::from_secs(20);
+
+/// How long another node may take to note what it is told.
+const TELL_WAIT: Duration = Duration::from_secs(2);
+
+/// Groups in one message. 8,192: all that a node may hold.
+const TOLD_MAX: usize = 8_192;
+
 /// How often the disk's room is looked at: at 1 GB/s a quarter of a second fills a few segments, which the reserve holds.
 const DISK_INTERVAL: Duration = Duration::from_millis(250);
+
+/// How far purging may go, per group.
+#[derive(Default)]
+pub(crate) struct Purges {
+    groups: Mutex<BTreeMap<GroupId, Known>>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Known {
+    /// Every replica has the entries up to here, says the leader.
+    held: u64,
+    /// What the others were told last.
+    told: u64,
+    /// What was applied at some time.
+    applied: Option<(Instant, u64)>,
+    /// What was applied for longer than [`AGE_MAX`].
+    aged: u64,
+}
+
+impl Purges {
+    /// A leader tells how far all replicas of its groups are.
+    pub(crate) fn learn(&self, head: Bytes) -> Result<Reply, CallRefusal> {
+        let told =
+            decode_held(head).map_err(|error| CallRefusal::new(refusal::MALFORMED, error.to_string()))?;
+        let mut groups = self.groups();
+        for (group, held) in told {
+            let known = groups.entry(group).or_default();
+            known.held = known.held.max(held);
+        }
+        Ok(Reply::default())
+    }
+
+    /// Forgets a group that is no longer here.
+    pub(crate) fn forget(&self, group: GroupId) {
+        self.groups().remove(&group);
+    }
+
+    fn groups(&self) -> MutexGuard<'_, BTreeMap<GroupId, Known>> {
+        self.groups.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// Runs until `stop`.
 pub(crate) async fn run(service: Arc<Service>, stop: CancellationToken) {
@@ -35,45 +108,161 @@ pub(crate) async fn run(service: Arc<Service>, stop: CancellationToken) {
         rounds += 1;
         if rounds.is_multiple_of(rounds_per_interval) {
             service.expire_transfers();
-            for replica in service.replicas() {
-                purge(&replica).await;
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = purge(&service, service.is_short_of_room()) => {}
             }
         }
     }
 }
 
-/// Purges the part of a group's log that nobody needs from this replica any more.
-async fn purge(replica: &Replica) {
-    let group = replica.address.group;
-    let Some(upto) = purgeable(replica) else { return };
-    if let Err(error) = replica.raft.trigger().snapshot().await {
-        warn!(%group, %error, "index flush for purging was refused");
-        return;
-    }
-    // the snapshot is made by the state machine's own task: purge what the last one covers
-    let covered = replica.raft.data_metrics().borrow_watched().snapshot.map_or(0, |id| id.index);
-    if covered == 0 {
-        return;
-    }
-    if let Err(error) = replica.raft.trigger().purge_log(upto.min(covered)).await {
-        warn!(%group, %error, "purge was refused");
+/// Purges what nobody needs any more of all groups here. `all`: also what is young or hardly worth it.
+pub(crate) async fn purge(service: &Service, all: bool) {
+    let replicas = service.replicas();
+    tell(service, &replicas).await;
+    let now = Instant::now();
+    let due: Vec<(Arc<Replica>, u64)> = replicas
+        .into_iter()
+        .filter_map(|replica| {
+            let upto = purgeable(service.purges(), &replica, now, all)?;
+            Some((replica, upto))
+        })
+        .collect();
+    for batch in due.chunks(PURGES_MAX) {
+        join_all(batch.iter().map(|(replica, upto)| purge_group(replica, *upto))).await;
     }
 }
 
-fn purgeable(replica: &Replica) -> Option<u64> {
-    let metrics = replica.raft.metrics();
-    let metrics = metrics.borrow_watched();
-    let applied = metrics.last_applied?.index;
-    let first = metrics.purged.map_or(0, |id| id.index);
-    let needed = match &metrics.replication {
-        // only the leader knows how far the others are
-        Some(progress) => {
-            let slowest =
-                progress.values().map(|matched| matched.map_or(0, |id| id.index)).min().unwrap_or(applied);
-            slowest.max(applied.saturating_sub(KEEP_FOR_ABSENT_ENTRIES))
+/// Tells the other replicas of the groups led here how far all of them are.
+async fn tell(service: &Service, replicas: &[Arc<Replica>]) {
+    let mut messages: BTreeMap<NodeId, Vec<(GroupId, u64)>> = BTreeMap::new();
+    for replica in replicas {
+        let group = replica.address.group;
+        let metrics = replica.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let Some(progress) = &metrics.replication else { continue };
+        let held = progress.values().map(|matched| matched.map_or(0, |id| id.index)).min().unwrap_or(0);
+        let mut groups = service.purges().groups();
+        let known = groups.entry(group).or_default();
+        known.held = known.held.max(held);
+        if held > known.told {
+            known.told = held;
+            let others = progress.keys().map(|id| ReplicaId(*id)).filter(|id| *id != replica.address.replica);
+            for other in others {
+                messages.entry(other.node()).or_default().push((group, held));
+            }
         }
-        None => applied,
+    }
+    join_all(messages.into_iter().map(|(node, held)| async move {
+        let head = encode_held(&held);
+        let told = service.peers().call(node, PeerClass::Bulk, kind::HELD, head, Vec::new(), TELL_WAIT).await;
+        if let Err(error) = told {
+            debug!(%node, %error, "node was not told what all replicas have");
+            let mut groups = service.purges().groups();
+            held.iter().for_each(|(group, _)| groups.entry(*group).or_default().told = 0);
+        }
+    }))
+    .await;
+}
+
+fn purgeable(purges: &Purges, replica: &Replica, now: Instant, all: bool) -> Option<u64> {
+    let (applied, purged) = {
+        let metrics = replica.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        (metrics.last_applied?.index, metrics.purged.map(|id| id.index))
     };
-    let upto = needed.min(applied).saturating_sub(KEEP_ENTRIES);
-    (upto > first + PURGE_ENTRIES_MIN).then_some(upto)
+    let mut groups = purges.groups();
+    let known = groups.entry(replica.address.group).or_default();
+    match known.applied {
+        Some((at, index)) if now - at >= AGE_MAX => {
+            known.aged = index;
+            known.applied = Some((now, applied));
+        }
+        Some(_) => {}
+        None => known.applied = Some((now, applied)),
+    }
+    upto(applied, purged, known.held, known.aged, all)
+}
+
+/// How far to purge, if it is worth it.
+fn upto(applied: u64, purged: Option<u64>, held: u64, aged: u64, all: bool) -> Option<u64> {
+    let needed = held.max(applied.saturating_sub(KEEP_FOR_ABSENT_ENTRIES)).min(applied);
+    let first = purged.map_or(0, |purged| purged + 1);
+    let old = needed.min(if all { applied } else { aged });
+    let many = needed.min(applied.saturating_sub(KEEP_ENTRIES));
+    if many >= first + PURGE_ENTRIES_MIN { Some(many.max(old)) } else { (old > first).then_some(old) }
+}
+
+/// Lets the index be flushed as far as the purge goes, then purges.
+async fn purge_group(replica: &Replica, upto: u64) {
+    let group = replica.address.group;
+    let purged = timeout(PURGE_WAIT, async {
+        let mut metrics = replica.raft.data_metrics();
+        let covered = |index: u64| index >= upto;
+        if !covered(metrics.borrow_watched().snapshot.map_or(0, |id| id.index)) {
+            replica.raft.trigger().snapshot().await.map_err(|error| error.to_string())?;
+            while !covered(metrics.borrow_watched().snapshot.map_or(0, |id| id.index)) {
+                metrics.changed().await.map_err(|error| error.to_string())?;
+            }
+        }
+        replica.raft.trigger().purge_log(upto).await.map_err(|error| error.to_string())?;
+        while metrics.borrow_watched().purged.is_none_or(|id| id.index < upto) {
+            metrics.changed().await.map_err(|error| error.to_string())?;
+        }
+        Ok::<(), String>(())
+    });
+    match purged.await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => warn!(%group, %error, "purge was refused"),
+        Err(_) => debug!(%group, upto, "purge goes on"),
+    }
+}
+
+fn encode_held(held: &[(GroupId, u64)]) -> Bytes {
+    let mut e = Encoder::with_capacity(8 + 12 * held.len());
+    e.list(held, |e, (group, held)| {
+        e.u32(group.0);
+        e.u64(*held);
+    });
+    e.finish()
+}
+
+fn decode_held(head: Bytes) -> Result<Vec<(GroupId, u64)>, DecodeError> {
+    let mut d = Decoder::new("held entries", head);
+    let held = d.list(TOLD_MAX, |d| Ok((GroupId(d.u32()?), d.u64()?)))?;
+    d.finish()?;
+    Ok(held)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_leader_tells_comes_back_as_sent() {
+        let held = vec![(GroupId(1), 7), (GroupId(2), u64::MAX)];
+        let bytes = encode_held(&held);
+        assert_eq!(decode_held(bytes.clone()), Ok(held));
+        for cut in 0..bytes.len() {
+            assert!(decode_held(bytes.slice(..cut)).is_err(), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn what_another_replica_lacks_stays_however_old_it_is() {
+        assert_eq!(upto(500, None, 100, 500, true), Some(100));
+        assert_eq!(upto(500, Some(100), 100, 500, true), None);
+    }
+
+    #[test]
+    fn a_few_entries_go_once_they_are_old_and_many_at_once() {
+        assert_eq!(upto(500, None, 500, 0, false), None);
+        assert_eq!(upto(500, None, 500, 300, false), Some(300));
+        assert_eq!(upto(5_000, None, 5_000, 0, false), Some(5_000 - KEEP_ENTRIES));
+    }
+
+    #[test]
+    fn a_replica_that_is_away_does_not_keep_entries_for_ever() {
+        assert_eq!(upto(500_000, None, 3, 0, false), Some(400_000));
+    }
 }

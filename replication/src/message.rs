@@ -30,6 +30,14 @@ pub mod kind {
     pub const REPLICA: u16 = 14;
     /// A new node asks whether the region is formed and whether it may take part (bulk).
     pub const HELLO: u16 = 15;
+    /// A record whose copy here is rotten, for a replica that repairs it (bulk).
+    pub const RECORD: u16 = 20;
+    /// A leader tells how far all replicas of its groups are (bulk).
+    pub const HELD: u16 = 21;
+    /// Asks a node to free what can be freed, and what that was (bulk).
+    pub const GC: u16 = 22;
+    /// Asks a node what scrubbing found, or to begin a pass (bulk).
+    pub const SCRUB: u16 = 23;
     /// An operator's request, as JSON (admin).
     pub const ADMIN: u16 = 100;
 }

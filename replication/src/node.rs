@@ -1,9 +1,13 @@
 //! A storage node's engine: opens disk, log and index, starts a replica for every group that it holds, keeps them in
 //! order, and stops cleanly. Keyless: all it ever sees is sealed.
 
+mod opening;
+
 use crate::{
     admission::{self, AdmissionError, Applicant, Disk, RegionAge},
     controller::Controller,
+    gc,
+    holdings::Holdings,
     index::{IndexError, SledOptions, SledStore},
     leaderboard::Leaderboard,
     log::{LogError, LogOptions, SegmentLog},
@@ -12,9 +16,11 @@ use crate::{
     peer::Peers,
     raft::Heartbeats,
     region::Region,
+    repair::Repairer,
     replica::{ReplicaError, Shared},
     roster::Roster,
     router::Router,
+    scrub,
     service::Service,
 };
 use futures_util::{StreamExt, stream};
@@ -112,6 +118,8 @@ pub struct Node {
     shared: Shared,
     options: NodeOptions,
     held: BTreeSet<GroupId>,
+    /// Groups whose logs must not be used for Raft.
+    damaged: BTreeSet<GroupId>,
 }
 
 impl Node {
@@ -129,8 +137,15 @@ impl Node {
         let heartbeat_wait = Duration::from_millis(options.timings.election_max_ms);
         let heartbeats = Heartbeats::new(peers.clone(), heartbeat_wait, tracker.clone(), stop.clone());
         let leaderboard = Arc::new(Leaderboard::new());
+        let holdings = Holdings::new(segments.clone());
+        let founders = options.founders.iter();
+        let founders =
+            founders.map(|(group, ids)| (*group, ids.iter().map(|id| id.node()).collect())).collect();
+        let repairer = Repairer::new(options.node, peers.clone(), Arc::clone(&holdings), founders);
         let shared = Shared {
-            segments: segments.clone(),
+            segments,
+            holdings: Arc::clone(&holdings),
+            repairer: Arc::clone(&repairer),
             store: Arc::new(store),
             peers,
             heartbeats,
@@ -141,7 +156,9 @@ impl Node {
         };
         let service = Arc::new(Service::new(options.node, options.incarnation, shared.clone()));
         let held = recovery.groups.iter().map(|found| found.group).collect();
-        Ok(Self { service, shared, options, held })
+        let damaged = recovery.groups.iter().filter(|found| found.state.damage.is_some());
+        let damaged = damaged.map(|found| found.group).collect();
+        Ok(Self { service, shared, options, held, damaged })
     }
 
     /// Takes part in the region: waits until this disk may, then starts every replica that it holds.
@@ -160,19 +177,21 @@ impl Node {
         }
         // the system group first: without it no disk can be registered
         if held.remove(&GroupId::SYSTEM) {
-            self.open_replica(GroupId::SYSTEM, founding).await?;
+            self.open_or_retry(GroupId::SYSTEM, founding).await?;
         }
         admission::register(router, applicant, &mut disk, arrival.now, arrival.request).await?;
         self.open_replicas(held, founding).await?;
         if founding {
             disk.set_founded()?;
         }
-        let (service, stop) = (Arc::clone(&self.service), self.shared.stop.clone());
-        self.shared.tracker.spawn(maintenance::run(service, stop.clone()));
+        let (service, stop) = (&self.service, &self.shared.stop);
         let (peers, groups) = (self.shared.peers.clone(), router.groups());
         let controller =
             Controller::new(self.options.node, groups, peers, Arc::clone(router), Arc::clone(roster));
-        self.shared.tracker.spawn(controller.run(stop));
+        self.shared.tracker.spawn(controller.run(stop.clone()));
+        self.shared.tracker.spawn(maintenance::run(Arc::clone(service), stop.clone()));
+        self.shared.tracker.spawn(gc::run(Arc::clone(service.collector()), stop.clone()));
+        self.shared.tracker.spawn(scrub::run(Arc::clone(service.scrubber()), stop.clone()));
         self.service.set_running();
         info!(node = %self.options.node, replicas = self.service.replicas().len(), "storage engine runs");
         Ok(())
@@ -222,7 +241,7 @@ impl Node {
 
     async fn open_replicas(&self, groups: BTreeSet<GroupId>, founding: bool) -> Result<(), ReplicaError> {
         let mut opening = stream::iter(groups)
-            .map(|group| self.open_replica(group, founding))
+            .map(|group| self.open_or_retry(group, founding))
             .buffer_unordered(OPENING_MAX);
         while let Some(opened) = opening.next().await {
             opened?;

@@ -8,6 +8,8 @@ mod log_store;
 mod network;
 mod snapshot;
 mod state_machine;
+#[cfg(test)]
+mod suite;
 mod types;
 
 pub(crate) use codec::{

@@ -1,6 +1,7 @@
 //! One replica of one group on this node: its Raft, its state, and the task that tells who leads it.
 
 use crate::{
+    holdings::Holdings,
     index::{SledIndex, SledStore},
     leaderboard::Leaderboard,
     log::{GroupLog, SegmentLog},
@@ -9,6 +10,7 @@ use crate::{
     options::RaftTimings,
     peer::Peers,
     raft::{Heartbeats, LogStore, Network, Raft, StateMachine},
+    repair::Repairer,
     transfer,
 };
 use openraft::async_runtime::watch::WatchReceiver;
@@ -64,6 +66,8 @@ pub enum ReplicaError {
 #[derive(Clone)]
 pub(crate) struct Shared {
     pub(crate) segments: SegmentLog,
+    pub(crate) holdings: Arc<Holdings>,
+    pub(crate) repairer: Arc<Repairer>,
     pub(crate) store: Arc<SledStore>,
     pub(crate) peers: Peers,
     pub(crate) heartbeats: Heartbeats,
@@ -71,6 +75,25 @@ pub(crate) struct Shared {
     pub(crate) leaderboard: Arc<Leaderboard>,
     pub(crate) tracker: TaskTracker,
     pub(crate) stop: CancellationToken,
+}
+
+impl Shared {
+    /// The state of `group` from what log and index hold. It counts as held here from now on.
+    pub(crate) async fn state(&self, group: GroupId) -> Result<Arc<GroupState>, ReplicaError> {
+        if let Some(state) = self.holdings.state(group) {
+            return Ok(state);
+        }
+        let index = self.store.group(group).map_err(|source| ReplicaError::Store { group, source })?;
+        let mut machine =
+            Machine::open(group, index).map_err(|source| ReplicaError::Index { group, source })?;
+        let log = self.segments.group(group);
+        // what is fetched is written before rows that count point to it
+        let _pin = self.holdings.pin();
+        restore(self, group, &log, &mut machine).await;
+        let state = GroupState::new(log, self.segments.clone(), Arc::clone(&self.store), machine);
+        self.holdings.add(Arc::clone(&state));
+        Ok(state)
+    }
 }
 
 /// One replica.
@@ -87,12 +110,7 @@ impl Replica {
     /// Opens the replica from what log and index hold, and starts its Raft.
     pub(crate) async fn open(shared: &Shared, address: ReplicaAddress) -> Result<Arc<Self>, ReplicaError> {
         let group = address.group;
-        let index = shared.store.group(group).map_err(|source| ReplicaError::Store { group, source })?;
-        let mut machine =
-            Machine::open(group, index).map_err(|source| ReplicaError::Index { group, source })?;
-        let log = shared.segments.group(group);
-        restore(shared, group, &log, &mut machine).await;
-        let state = GroupState::new(log.clone(), shared.segments.clone(), Arc::clone(&shared.store), machine);
+        let state = shared.state(group).await?;
         let config = shared.timings.to_config(group).map_err(|reason| ReplicaError::Timings { reason })?;
         let network = Network {
             peers: shared.peers.clone(),
@@ -104,7 +122,7 @@ impl Replica {
             address.replica.0,
             Arc::new(config),
             network,
-            LogStore::new(log),
+            LogStore::new(Arc::clone(&state), Arc::clone(&shared.repairer)),
             StateMachine::new(Arc::clone(&state)),
         )
         .await

@@ -3,13 +3,17 @@
 
 use crate::{
     admission::RegionAge,
+    gc::Collector,
     log::{Place, ReadError},
     machine::MachineError,
+    maintenance::{self, Purges},
     message::{ReplicaAddress, kind, refusal},
-    peer::{Identity, IncomingStream, PeerClass, PeerRole, Reply},
+    peer::{Identity, IncomingStream, PeerClass, PeerRole, Peers, Reply},
     raft::{self, AppendResult, Proposal, Raft, Types},
-    replica::{Replica, ReplicaError, Shared},
-    status::{DiskFigures, NodeReport, disk_figures, report_replica},
+    repair::RepairError,
+    replica::{GroupState, Replica, ReplicaError, Shared},
+    scrub::Scrubber,
+    status::{DiskFigures, NodeReport, UpkeepFigures, disk_figures, report_replica, report_stopped},
     transfer::Transfers,
 };
 use bytes::{Bytes, BytesMut};
@@ -59,6 +63,9 @@ pub struct Service {
     started: Instant,
     replicas: RwLock<BTreeMap<GroupId, Arc<Replica>>>,
     shared: Shared,
+    collector: Arc<Collector>,
+    scrubber: Arc<Scrubber>,
+    purges: Purges,
     proposals: Arc<Semaphore>,
     transfers: Transfers,
     running: AtomicBool,
@@ -73,6 +80,9 @@ impl Service {
             incarnation,
             started: Instant::now(),
             replicas: RwLock::default(),
+            collector: Collector::new(Arc::clone(&shared.holdings), Arc::clone(&shared.repairer)),
+            scrubber: Scrubber::new(Arc::clone(&shared.holdings), Arc::clone(&shared.repairer)),
+            purges: Purges::default(),
             shared,
             proposals: Arc::new(Semaphore::new(PROPOSAL_BYTES_MAX)),
             transfers: Transfers::default(),
@@ -118,7 +128,10 @@ impl Service {
         };
         replica.shutdown().await.map_err(|error| failed(&error))?;
         replica.state.log.drop_group().await.map_err(|error| failed(&error))?;
-        self.shared.store.remove_group(group).map_err(|error| failed(&error))
+        self.shared.store.remove_group(group).map_err(|error| failed(&error))?;
+        // last: rows that a restart would find must not point to bodies that were freed
+        self.shared.holdings.remove(group);
+        Ok(())
     }
 
     /// The group's Raft, for changes that only its leader can make.
@@ -133,8 +146,37 @@ impl Service {
     }
 
     pub(crate) fn remove(&self, group: GroupId) -> Option<Arc<Replica>> {
+        self.purges.forget(group);
         self.shared.leaderboard.forget(group);
         self.replicas.write().unwrap_or_else(PoisonError::into_inner).remove(&group)
+    }
+
+    pub(crate) fn peers(&self) -> &Peers {
+        &self.shared.peers
+    }
+
+    pub(crate) fn purges(&self) -> &Purges {
+        &self.purges
+    }
+
+    pub(crate) fn collector(&self) -> &Arc<Collector> {
+        &self.collector
+    }
+
+    pub(crate) fn scrubber(&self) -> &Arc<Scrubber> {
+        &self.scrubber
+    }
+
+    /// Whether the disk is so full that freeing some of it cannot wait.
+    pub(crate) fn is_short_of_room(&self) -> bool {
+        self.collector.short_of_room()
+    }
+
+    /// What upkeep did since the start.
+    pub fn upkeep(&self) -> UpkeepFigures {
+        let (scrub_corrupt, scrub_repaired) = self.scrubber.totals();
+        let (freed, scrub) = (self.collector.freed(), self.scrubber.figures());
+        UpkeepFigures { freed, scrub, scrub_corrupt, scrub_repaired }
     }
 
     /// The replica of `group` here.
@@ -150,7 +192,10 @@ impl Service {
     /// The node about itself.
     pub fn report(&self) -> NodeReport {
         let disk = self.disk();
-        let replicas: Vec<_> = self.replicas().iter().map(|replica| report_replica(replica)).collect();
+        let mut replicas: Vec<_> = self.replicas().iter().map(|replica| report_replica(replica)).collect();
+        let stopped =
+            self.shared.holdings.states().into_iter().filter(|state| self.replica(state.group).is_none());
+        replicas.extend(stopped.map(|state| report_stopped(&state)));
         NodeReport {
             node: self.node,
             incarnation: self.incarnation,
@@ -202,6 +247,10 @@ impl Service {
             kind::LEADERS => self.leaders(head).await,
             kind::STATE => self.transfers.serve(self, head).await,
             kind::INSTALL => self.install(from, head).await,
+            kind::RECORD => self.shared.repairer.serve(head).await,
+            kind::HELD => self.purges.learn(head),
+            kind::GC => self.collect().await,
+            kind::SCRUB => self.scrub(head),
             kind::REPLICA => self.change_replica(head).await,
             kind::NODE_STATUS => Ok(Reply::head(self.report().encode())),
             kind::HELLO => Ok(Reply::head(self.region_age().encode())),
@@ -301,6 +350,8 @@ impl Service {
         };
         let mut d = Decoder::new("install", head);
         let replica = self.addressed(ReplicaAddress::decode(&mut d).map_err(not_understood)?)?;
+        // records arrive before rows point to them
+        let _pin = self.shared.holdings.pin();
         let received =
             raft::receive_snapshot(&self.shared.peers, leader, &replica.state, &replica.raft, d).await;
         received.map(Reply::head).map_err(|error| {
@@ -308,6 +359,25 @@ impl Service {
             warn!(%group, error = &error as &dyn std::error::Error, "state could not be fetched");
             refuse(refusal::UNREADABLE, "the state could not be fetched")
         })
+    }
+
+    async fn collect(&self) -> Result<Reply, CallRefusal> {
+        if !self.is_running() {
+            return Err(refuse(refusal::STARTING, "not all replicas were taken up yet"));
+        }
+        maintenance::purge(self, true).await;
+        let freed = self.collector.collect_all().await.map_err(|error| {
+            warn!(error = &error as &dyn std::error::Error, "collection on demand ended early");
+            refuse(refusal::STOPPED, "the collection ended early")
+        })?;
+        Ok(Reply::head(freed.encode()))
+    }
+
+    fn scrub(&self, head: Bytes) -> Result<Reply, CallRefusal> {
+        if Decoder::new("scrub request", head).flag().map_err(not_understood)? {
+            self.scrubber.start();
+        }
+        Ok(Reply::head(self.scrubber.figures().encode()))
     }
 
     /// Forgets transfers that nobody asks about any more.
@@ -380,7 +450,10 @@ impl Service {
             match self.read_bodies(&places).await {
                 Ok(body) => return Ok(Reply { head: answer_with(answer, &places).encode(), body }),
                 Err(error @ ReadError::Gone) => last_error = Some(error),
-                Err(error) => {
+                Err(error @ (ReadError::Rotten { .. } | ReadError::Io { .. })) => {
+                    if let Some(reply) = self.answer_repaired(&replica.state, &query).await {
+                        return Ok(reply);
+                    }
                     warn!(%group, error = &error as &dyn std::error::Error, "stored bytes cannot be read here");
                     return Err(refuse(refusal::UNREADABLE, "stored bytes cannot be read here"));
                 }
@@ -388,6 +461,31 @@ impl Service {
         }
         warn!(%group, error = ?last_error, "stored bytes moved again and again");
         Err(refuse(refusal::UNREADABLE, "stored bytes moved"))
+    }
+
+    /// Answers with what other replicas have where the own copy is rotten, which is repaired.
+    async fn answer_repaired(&self, state: &GroupState, query: &Query) -> Option<Reply> {
+        let (answer, rows) = {
+            let machine = state.machine();
+            (machine.query(query).ok()?.0, machine.body_rows(query).ok()?)
+        };
+        let places: Vec<Place> = rows.iter().map(|(_, place)| Place::from(*place)).collect();
+        let mut body = BytesMut::new();
+        for ((row_key, _), place) in rows.iter().zip(&places) {
+            match self.shared.segments.read_body(place).await {
+                Ok(bytes) => body.extend_from_slice(&bytes),
+                Err(_) => match self.shared.repairer.row(state, row_key).await {
+                    Ok(repaired) => body.extend_from_slice(&repaired.entry.body),
+                    Err(RepairError::Gone) => return None,
+                    Err(error) => {
+                        let error = &error as &dyn std::error::Error;
+                        error!(group = %state.group, error, "rotten record cannot be repaired");
+                        return None;
+                    }
+                },
+            }
+        }
+        Some(Reply { head: answer_with(answer, &places).encode(), body: body.freeze() })
     }
 
     async fn read_bodies(&self, places: &[Place]) -> Result<Bytes, ReadError> {
@@ -463,10 +561,12 @@ fn check_allowed(from: &Identity, class: PeerClass, kind: u16) -> Result<(), Cal
         kind::HEARTBEATS | kind::VOTE | kind::PRE_VOTE | kind::TRANSFER => {
             node && class == PeerClass::Liveness
         }
-        kind::PROPOSE | kind::QUERY | kind::LEADERS | kind::NODE_STATUS => {
+        kind::PROPOSE | kind::QUERY | kind::LEADERS | kind::NODE_STATUS | kind::GC | kind::SCRUB => {
             (node || gateway) && class == PeerClass::Bulk
         }
-        kind::STATE | kind::INSTALL | kind::REPLICA | kind::HELLO => node && class == PeerClass::Bulk,
+        kind::STATE | kind::INSTALL | kind::REPLICA | kind::HELLO | kind::RECORD | kind::HELD => {
+            node && class == PeerClass::Bulk
+        }
         _ => false,
     };
     if allowed { Ok(()) } else { Err(refuse(refusal::DENIED, "not for this peer in this class")) }

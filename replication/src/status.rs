@@ -1,8 +1,10 @@
 //! What a node says about itself: to other nodes (placement, repair), to the command line, to metrics.
 
 use crate::{
+    gc::Freed,
     log::{Capacity, DiskHealth, LogStats, SegmentLog},
-    replica::Replica,
+    replica::{GroupState, Replica},
+    scrub::ScrubFigures,
 };
 use bytes::Bytes;
 use openraft::async_runtime::watch::WatchReceiver;
@@ -100,6 +102,36 @@ pub(crate) fn report_replica(replica: &Replica) -> ReplicaReport {
         stopped: metrics.running_state.is_err(),
         matched: matched.map(|(id, matched)| (ReplicaId(*id), matched.map_or(0, |id| id.index))).collect(),
     }
+}
+
+/// A replica that was not started: its log is damaged, or it waits for peers to repair it.
+pub(crate) fn report_stopped(state: &GroupState) -> ReplicaReport {
+    let log = state.log.state();
+    ReplicaReport {
+        group: state.group,
+        term: log.vote.map_or(0, |vote| vote.term),
+        leader: None,
+        voters: Vec::new(),
+        learners: Vec::new(),
+        last_index: log.last.map_or(0, |id| id.index),
+        applied_index: state.machine().applied().0.map_or(0, |position| position.index),
+        purged_index: log.purged.map_or(0, |id| id.index),
+        stopped: true,
+        matched: Vec::new(),
+    }
+}
+
+/// What upkeep of the stored bytes did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UpkeepFigures {
+    /// Garbage collection, since the start.
+    pub freed: Freed,
+    /// The scrub pass under way, or the last.
+    pub scrub: ScrubFigures,
+    /// Rotten records that scrubbing found since the start.
+    pub scrub_corrupt: u64,
+    /// Of these, repaired.
+    pub scrub_repaired: u64,
 }
 
 /// Disk figures for a report and for metrics.

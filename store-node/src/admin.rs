@@ -3,6 +3,7 @@
 
 mod nodes;
 mod region;
+mod upkeep;
 mod users;
 
 use crate::{frontend::Frontend, server, state::ProcessState};
@@ -88,7 +89,9 @@ impl Admin {
             AdminRequest::TenantKeyRotate => self.tenant_key_rotate().await,
             AdminRequest::RewrapStart => self.rewrap_start().await,
             AdminRequest::RewrapProgress => self.rewrap_progress().await,
-            _ => Err(AdminError::not_available("this request", "see the status table in README.md")),
+            AdminRequest::ScrubStart { node } => self.scrub(node, true).await,
+            AdminRequest::ScrubReport { node } => self.scrub(node, false).await,
+            AdminRequest::Gc { node } => self.gc(node).await,
         }
     }
 
@@ -119,7 +122,7 @@ impl Admin {
             root_key_open: self.frontend.get().map(|_| true),
             peers,
             open_files_max: open_files_max(),
-            unrepaired_records: 0,
+            unrepaired_records: self.unrepaired_records().await,
         }))
     }
 }

@@ -1,7 +1,7 @@
 //! All metrics of a process in Prometheus' text format. Names, units and meanings are in `docs/metrics.md`.
 
 use crate::{gateway::metrics::LATENCY_BOUNDS_US, state::ProcessState};
-use replication::status::{DiskFigures, NodeReport};
+use replication::status::{DiskFigures, NodeReport, UpkeepFigures};
 use std::{fmt::Write, sync::atomic::Ordering};
 use wire::PeerClass;
 
@@ -16,6 +16,7 @@ pub(crate) fn render(state: &ProcessState) -> String {
     if let Some(node) = state.node() {
         let report = node.service().report();
         disk(&mut page, &node.service().disk());
+        upkeep(&mut page, &node.service().upkeep());
         replicas(&mut page, &report);
     }
     peers(&mut page, state);
@@ -73,6 +74,35 @@ fn disk(page: &mut Page, disk: &DiskFigures) {
             f64::from(u8::from(capacity.writable)),
         );
     }
+}
+
+fn upkeep(page: &mut Page, upkeep: &UpkeepFigures) {
+    let (freed, scrub) = (&upkeep.freed, &upkeep.scrub);
+    page.counter("twinkeep_gc_segments_freed_total", "Segments freed.", freed.segments as f64);
+    page.counter("twinkeep_gc_freed_bytes_total", "Room that freed segments took.", freed.bytes as f64);
+    page.counter(
+        "twinkeep_gc_moved_bytes_total",
+        "Live bytes moved to free segments.",
+        freed.moved_bytes as f64,
+    );
+    page.gauge(
+        "twinkeep_scrub_running",
+        "1 while a scrub pass is under way.",
+        f64::from(u8::from(scrub.running)),
+    );
+    page.gauge(
+        "twinkeep_scrub_checked_bytes",
+        "Bytes checked in this pass, or the last.",
+        scrub.bytes_checked as f64,
+    );
+    page.counter(
+        "twinkeep_scrub_corrupt_total",
+        "Rotten records that scrubbing found.",
+        upkeep.scrub_corrupt as f64,
+    );
+    page.counter("twinkeep_scrub_repaired_total", "Of these, repaired.", upkeep.scrub_repaired as f64);
+    let finished = scrub.finished.map_or(0.0, |finished| finished.0 as f64 / 1e3);
+    page.gauge("twinkeep_scrub_finished_timestamp_seconds", "When the last whole pass ended.", finished);
 }
 
 fn replicas(page: &mut Page, report: &NodeReport) {

@@ -15,7 +15,10 @@ use std::{
     ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 use wire::GroupId;
 
@@ -52,12 +55,16 @@ struct Shared {
     /// Files of large values that were synced before: sled never changes one once it is written.
     synced_blobs: Mutex<HashSet<OsString>>,
     flushed: Mutex<Flushed>,
+    /// Counts writes to all trees, each after it is done.
+    writes: AtomicU64,
 }
 
 /// How often the store was flushed, by its own account and by the file's.
 struct Flushed {
     file: GenerationFile,
     count: u64,
+    /// All writes counted up to here are in it.
+    writes: Option<u64>,
 }
 
 /// The store's own account of it, in the tree that belongs to no group.
@@ -87,9 +94,9 @@ impl SledStore {
         if count < flushed {
             return Err(IndexError::WentBack { flushed, found: count });
         }
-        let flushed = Mutex::new(Flushed { file, count });
+        let flushed = Mutex::new(Flushed { file, count, writes: None });
         let (directory, synced_blobs) = (directory.to_owned(), Mutex::default());
-        let shared = Shared { database, directory, synced_blobs, flushed };
+        let shared = Shared { database, directory, synced_blobs, flushed, writes: AtomicU64::new(0) };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -101,12 +108,20 @@ impl SledStore {
 
     /// Removes a group's index with all rows. Other handles to it must be gone.
     pub fn remove_group(&self, group: GroupId) -> Result<(), IndexError> {
-        guarded("remove a group", || self.shared.database.drop_tree(group.0.to_be_bytes())).map(drop)
+        guarded("remove a group", || self.shared.database.drop_tree(group.0.to_be_bytes()))?;
+        self.shared.writes.fetch_add(1, Ordering::Release);
+        Ok(())
     }
 
-    /// When it returns, everything written before to any group survives a power cut.
+    /// When it returns, everything written before to any group survives a power cut. One flush serves all who asked
+    /// for it while the one before was under way.
     pub fn flush(&self) -> Result<(), IndexError> {
+        let wanted = self.shared.writes.load(Ordering::Acquire);
         let mut flushed = self.shared.flushed.lock().unwrap_or_else(PoisonError::into_inner);
+        if flushed.writes.is_some_and(|writes| writes >= wanted) {
+            return Ok(());
+        }
+        let writes = self.shared.writes.load(Ordering::Acquire);
         let count = flushed.count + 1;
         guarded("count a flush", || self.shared.database.insert(FLUSHED, &count.to_le_bytes()))?;
         guarded("flush", || self.shared.database.flush())?;
@@ -115,6 +130,7 @@ impl SledStore {
         sync(&self.shared.directory)?;
         flushed.file.write(count)?;
         flushed.count = count;
+        flushed.writes = Some(writes);
         Ok(())
     }
 
@@ -163,7 +179,9 @@ impl Index for SledIndex {
                 None => changes.remove(key),
             }
         }
-        guarded("write", || self.tree.apply_batch(changes))
+        guarded("write", || self.tree.apply_batch(changes))?;
+        self.store.shared.writes.fetch_add(1, Ordering::Release);
+        Ok(())
     }
 
     fn flush(&self) -> Result<(), IndexError> {
@@ -171,7 +189,9 @@ impl Index for SledIndex {
     }
 
     fn clear(&self) -> Result<(), IndexError> {
-        guarded("clear", || self.tree.clear())
+        guarded("clear", || self.tree.clear())?;
+        self.store.shared.writes.fetch_add(1, Ordering::Release);
+        Ok(())
     }
 }
 

@@ -179,6 +179,11 @@ impl GroupLog {
         }
     }
 
+    /// Which entry is held at `index`.
+    pub fn entry_id(&self, index: u64) -> Option<EntryId> {
+        self.group.core().id_at(index)
+    }
+
     /// Where an entry lies, if it is durable.
     pub fn place(&self, index: u64) -> Option<Place> {
         self.group.core().place(index)

@@ -36,6 +36,16 @@ impl SegmentLog {
         self.read_checked(place, u64::from(place.offset), length, check).await
     }
 
+    /// The whole entry at `place` as the device has it, whatever the page cache holds: for scrubbing.
+    pub async fn reread_entry(&self, place: &Place) -> Result<LogEntry, ReadError> {
+        let place_read = *place;
+        let failed = move |source| ReadError::Io { place: place_read, source: Arc::new(source) };
+        let file = self.shared().segments.file(place.segment).map_err(failed)?.ok_or(ReadError::Gone)?;
+        let length = HEADER_BYTES as u64 + u64::from(place.head_length) + u64::from(place.body_length);
+        file.forget(u64::from(place.offset), length).map_err(failed)?;
+        self.read_entry(place).await
+    }
+
     /// Walks a segment's entries in order without reading their bodies. Blocks.
     pub fn scan_segment(&self, segment: SegmentId) -> Result<SegmentScan, LogError> {
         Ok(SegmentScan { scanner: self.scanner(segment, false)?, log: self.clone() })

@@ -1,7 +1,7 @@
 //! Queries: answers from the rows, and the places of the bodies that go with them.
 
 use super::{
-    Machine, MachineError, Place, key,
+    LiveBody, Machine, MachineError, Place, key,
     listing::{self, LIST_BYTES_MAX},
     row::{self, BucketRow, VersionRow},
     transaction::Transaction,
@@ -58,6 +58,33 @@ impl<I: Index> Machine<I> {
             Query::SystemRevision => Answer::SystemRevision(self.state.revision),
         };
         Ok((answer, Vec::new()))
+    }
+
+    /// The rows that point to the bodies which belong to a query's answer, in the same order.
+    pub fn body_rows(&self, query: &Query) -> Result<Vec<LiveBody>, MachineError> {
+        let (answer, places) = self.query(query)?;
+        let mut keys = Vec::new();
+        match (query, answer) {
+            (Query::Chunks { stream, first, .. }, _) => {
+                let numbers = (*first..).take(places.len());
+                keys.extend(numbers.map(|number| key::chunk(*stream, number)));
+            }
+            (
+                Query::Version { bucket, key: object, .. },
+                Answer::Version { record: Some(record), body: Some(at) },
+            ) => {
+                let parts = record.content.as_ref().map_or(&[][..], |content| &content.parts);
+                let version = key::version(*bucket, object.as_bytes(), record.version.sequence);
+                keys.push(match parts.get(at.part as usize) {
+                    Some(part) if self.body_place(&version)?.is_none() || !part.inline => {
+                        key::chunk(part.stream, at.chunk)
+                    }
+                    _ => version,
+                });
+            }
+            _ => {}
+        }
+        Ok(keys.into_iter().map(Bytes::from).zip(places).collect())
     }
 
     fn version(

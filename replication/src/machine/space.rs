@@ -6,7 +6,11 @@ use super::{
     transaction::Transaction,
 };
 use crate::index::{Index, RowBytes};
+use bytes::Bytes;
 use wire::{Operation, Sequence};
+
+/// A row that points to a body, and where the body lies.
+pub type LiveBody = (Bytes, Place);
 
 /// A record that was copied to another segment.
 #[derive(Clone, Debug)]
@@ -30,10 +34,45 @@ impl<I: Index> Machine<I> {
     /// Whether a row points to the body of this command, at this place.
     pub fn is_live(&self, operation: &Operation, index: u64, place: &Place) -> Result<bool, MachineError> {
         let Some(row_key) = body_row(operation, index) else { return Ok(false) };
-        Ok(match self.index.get(&row_key)? {
-            Some(value) => place_in(&row_key, value)? == Some(*place),
-            None => false,
-        })
+        Ok(self.body_place(&row_key)? == Some(*place))
+    }
+
+    /// The place that a row points to, if there is such a row and it points to one.
+    pub fn body_place(&self, row_key: &[u8]) -> Result<Option<Place>, MachineError> {
+        match self.index.get(row_key)? {
+            Some(value) => place_in(row_key, value),
+            None => Ok(None),
+        }
+    }
+
+    /// Looks at `rows_max` rows after `after` (from the start if none): those that point to bodies, and the row to go
+    /// on after unless these were the last.
+    pub fn live_bodies(
+        &self,
+        after: Option<&[u8]>,
+        rows_max: usize,
+    ) -> Result<(Vec<LiveBody>, Option<Bytes>), MachineError> {
+        let mut start = after.unwrap_or(&[key::table::VERSION]).to_vec();
+        if after.is_some() {
+            start.push(0);
+        }
+        let mut bodies = Vec::new();
+        let mut rows_left = rows_max;
+        for table in [key::table::VERSION, key::table::CHUNK] {
+            let start = start.clone().max(vec![table]);
+            for found in self.index.scan(&start..&key::table_end(table), true) {
+                let (row_key, value) = found?;
+                let row_key = row::shared(row_key);
+                if let Some(place) = place_in(&row_key, value)? {
+                    bodies.push((row_key.clone(), place));
+                }
+                rows_left -= 1;
+                if rows_left == 0 {
+                    return Ok((bodies, Some(row_key)));
+                }
+            }
+        }
+        Ok((bodies, None))
     }
 
     /// Lets rows point to the copies of records, unless they point elsewhere by now; says how many do. The old
@@ -59,7 +98,7 @@ impl<I: Index> Machine<I> {
 }
 
 /// The row that points to the command's body, if any does.
-fn body_row(operation: &Operation, index: u64) -> Option<Vec<u8>> {
+pub(crate) fn body_row(operation: &Operation, index: u64) -> Option<Vec<u8>> {
     match operation {
         Operation::PutChunk { stream, index } => Some(key::chunk(*stream, *index)),
         Operation::PutPart(put) if put.part.inline => Some(key::chunk(put.part.stream, 0)),

@@ -5,7 +5,11 @@ use super::{
     codec,
     types::{Entry, LeaderId, LogId, Types, Vote},
 };
-use crate::log::{self, EntryId, EntryKind, GroupLog, LogEntry};
+use crate::{
+    log::{self, EntryId, EntryKind, GroupLog, LogEntry, Priority, ReadError},
+    raft::GroupState,
+    repair::Repairer,
+};
 use bytes::Bytes;
 use openraft::{
     LogState, OptionalSend, RaftLogReader,
@@ -15,6 +19,7 @@ use std::{
     fmt::Debug,
     io,
     ops::{Bound, RangeBounds},
+    sync::Arc,
 };
 use wire::ReplicaId;
 
@@ -29,16 +34,32 @@ const READ_BYTES_MAX: usize = 16 << 20;
 #[derive(Clone)]
 pub(crate) struct LogStore {
     log: GroupLog,
+    /// Who repairs entries that turn out rotten, and the state they belong to.
+    repair: Option<(Arc<Repairer>, Arc<GroupState>)>,
 }
 
 impl LogStore {
-    /// Over `log`.
-    pub(crate) fn new(log: GroupLog) -> Self {
-        Self { log }
+    /// Over the log of `state`; entries that are rotten are fetched from other replicas.
+    pub(crate) fn new(state: Arc<GroupState>, repairer: Arc<Repairer>) -> Self {
+        Self { log: state.log.clone(), repair: Some((repairer, state)) }
+    }
+
+    /// Over `log` alone.
+    #[cfg(test)]
+    pub(crate) fn without_repair(log: GroupLog) -> Self {
+        Self { log, repair: None }
     }
 
     async fn read(&self, start: u64, end: u64, bytes_max: usize) -> io::Result<Vec<Entry>> {
-        let entries = self.log.entries(start..end, bytes_max).await.map_err(io::Error::other)?;
+        let entries = match (self.log.entries(start..end, bytes_max).await, &self.repair) {
+            // the log fails at the first entry it cannot read, or gives those before it
+            (Err(ReadError::Rotten { .. }), Some((repairer, state))) => {
+                repairer.entry_for_raft(state, start).await.map_err(io::Error::other)?;
+                self.log.entries(start..end, bytes_max).await
+            }
+            (read, _) => read,
+        };
+        let entries = entries.map_err(io::Error::other)?;
         entries.into_iter().map(to_entry).collect()
     }
 }
@@ -61,6 +82,8 @@ impl RaftLogReader<Types> for LogStore {
         }
         .min(held.last.map_or(0, |last| last.index + 1));
         start = start.max(held.purged.map_or(0, |purged| purged.index + 1));
+        // a log need not begin where it was purged
+        start = start.max(held.first.map_or(0, |first| first.index));
         let mut entries = Vec::new();
         while start < end {
             let page = self.read(start, end, READ_BYTES_MAX).await?;
@@ -124,8 +147,11 @@ impl RaftLogStorage<Types> for LogStore {
         I::IntoIter: OptionalSend,
     {
         let entries = entries.into_iter().map(from_entry).collect();
+        // who proposes was asked whether there is room; what is in the group's log must be taken, or the replica stops
         self.log
-            .append(entries, move |result| callback.io_completed(result.map_err(io::Error::other)))
+            .append_as(Priority::Reclaim, entries, move |result| {
+                callback.io_completed(result.map_err(io::Error::other))
+            })
             .await
             .map_err(io::Error::other)
     }

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     index::{Index, IndexError, SledIndex, SledStore},
-    log::{GroupLog, SegmentLog},
+    log::{GroupLog, LogError, SegmentLog},
     machine::{AppliedEntry, Machine, Payload, Position},
     transfer,
 };
@@ -25,10 +25,11 @@ use openraft::{
     storage::{EntryResponder, RaftStateMachine},
 };
 use std::{
+    collections::BTreeSet,
     io,
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
-use wire::{Command, GroupId, ReplicaId};
+use wire::{Command, GroupId, NodeId, ReplicaId};
 
 /// Entries applied with one index write. 256: an index write's fixed cost is spread, and queries wait for at most one.
 const APPLY_BATCH_MAX: usize = 256;
@@ -73,6 +74,22 @@ impl GroupState {
         self.machine.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The nodes of the last membership applied; none while there is none, or none that can be read.
+    pub(crate) fn members(&self) -> BTreeSet<NodeId> {
+        let (_, stored) = self.machine().applied();
+        let membership = stored.and_then(|stored| codec::decode_membership(stored.membership).ok());
+        let nodes =
+            membership.iter().flat_map(|membership| membership.nodes().map(|(id, _)| ReplicaId(*id).node()));
+        nodes.collect()
+    }
+
+    /// When it returns, what was applied before survives a power cut. Blocks.
+    pub(crate) fn flush(&self) -> Result<(), IndexError> {
+        // the handle is taken out so that applying goes on meanwhile
+        let index = self.machine().index().clone();
+        index.flush()
+    }
+
     /// For applying and relocating.
     pub(crate) fn machine_mut(&self) -> RwLockWriteGuard<'_, Machine<SledIndex>> {
         self.machine.write().unwrap_or_else(PoisonError::into_inner)
@@ -107,21 +124,21 @@ impl StateMachine {
         let (applied, membership) = self.applied()?;
         let state = Arc::clone(&self.state);
         // what a snapshot covers may be purged from the log: the index must hold it durably first
-        tokio::task::spawn_blocking(move || {
-            // the handle is taken out so that applying goes on meanwhile
-            let index = state.machine().index().clone();
-            index.flush()
-        })
-        .await
-        .map_err(io::Error::other)?
-        .map_err(io::Error::other)?;
+        tokio::task::spawn_blocking(move || state.flush())
+            .await
+            .map_err(io::Error::other)?
+            .map_err(io::Error::other)?;
         let meta = SnapshotMetaOf::<Types> { last_log_id: applied, last_membership: membership };
         Ok(SnapshotOf::<Types, GroupSnapshot> { meta, snapshot: GroupSnapshot::Live })
     }
 
     async fn apply_batch(&self, items: Vec<EntryResponder<Types>>) -> io::Result<()> {
         let Some((last, _)) = items.last() else { return Ok(()) };
-        self.state.log.flushed(last.log_id.index).await.map_err(io::Error::other)?;
+        match self.state.log.flushed(last.log_id.index).await {
+            // what the log does not hold is not waited for; a command without a place is refused below
+            Ok(_) | Err(LogError::NoEntry { .. }) => {}
+            Err(error) => return Err(io::Error::other(error)),
+        }
         let mut entries = Vec::with_capacity(items.len());
         let mut responders = Vec::with_capacity(items.len());
         for (entry, responder) in items {

@@ -1,5 +1,7 @@
 //! A region of real nodes in one process: real TLS on loopback, real disks in a temporary folder.
 
+#![allow(dead_code, reason = "each test binary uses its part")]
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use rcgen::{
@@ -8,15 +10,18 @@ use rcgen::{
 };
 use replication::{
     admission::Applicant,
+    gc::Freed,
+    message::kind,
     node::{Arrival, Node, NodeOptions, StartError},
     options::RaftTimings,
     peer::{
         CallRefusal, Handler, Identity, IncomingStream, PeerClass, PeerOptions, PeerRole, PeerServer,
         PeerTls, Peers, Reply,
     },
-    region::{Consistency, Region},
+    region::{Consistency, Region, RegionError},
     roster::Roster,
     router::Router,
+    scrub::ScrubFigures,
     service::Service,
 };
 use std::{
@@ -94,12 +99,33 @@ pub(crate) struct TestRegion {
     addresses: BTreeMap<NodeId, SocketAddr>,
     pub(crate) nodes: BTreeMap<NodeId, Running>,
     pub(crate) router: Arc<Router>,
+    /// As a gateway reaches the nodes.
+    pub(crate) peers: Peers,
+    shape: Shape,
     requests: std::sync::atomic::AtomicU64,
+}
+
+/// How the nodes' disks are.
+#[derive(Clone, Copy)]
+pub(crate) struct Shape {
+    pub(crate) segment_bytes: u64,
+    pub(crate) total_bytes_max: Option<u64>,
+}
+
+impl Default for Shape {
+    fn default() -> Self {
+        Self { segment_bytes: 4 << 20, total_bytes_max: None }
+    }
 }
 
 impl TestRegion {
     /// Three nodes that have formed a region.
     pub(crate) async fn start() -> Self {
+        Self::start_shaped(Shape::default()).await
+    }
+
+    /// The same on other disks.
+    pub(crate) async fn start_shaped(shape: Shape) -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
@@ -116,7 +142,7 @@ impl TestRegion {
             peers.set_address(*node, *address);
         }
         let router = Router::start(
-            peers,
+            peers.clone(),
             GROUPS,
             addresses.keys().copied(),
             TaskTracker::new(),
@@ -125,8 +151,8 @@ impl TestRegion {
         let folder =
             tempfile::tempdir_in(std::env::var("CARGO_TARGET_TMPDIR").unwrap_or_else(|_| ".".into()))
                 .unwrap();
-        let mut region =
-            Self { folder, issuer, addresses, nodes: BTreeMap::new(), router, requests: 1.into() };
+        let (nodes, requests) = (BTreeMap::new(), 1.into());
+        let mut region = Self { folder, issuer, addresses, nodes, router, peers, shape, requests };
         let ids: Vec<NodeId> = region.addresses.keys().copied().collect();
         let started = futures_util::future::join_all(ids.iter().map(|id| region.boot(*id))).await;
         region.nodes = ids.into_iter().zip(started).collect();
@@ -202,8 +228,8 @@ impl TestRegion {
             data: self.data(id),
             founders: (0..=GROUPS).map(|group| (GroupId(group), members.clone())).collect(),
             timings: RaftTimings::default(),
-            segment_bytes: 4 << 20,
-            total_bytes_max: None,
+            segment_bytes: self.shape.segment_bytes,
+            total_bytes_max: self.shape.total_bytes_max,
             log_cache_bytes: 8 << 20,
             index_cache_bytes: 8 << 20,
         };
@@ -252,6 +278,16 @@ impl TestRegion {
 
     /// Proposes as a gateway would.
     pub(crate) async fn propose(&self, group: GroupId, operation: Operation, body: Bytes) -> Outcome {
+        self.try_propose(group, operation, body).await.unwrap()
+    }
+
+    /// Proposes as a gateway would, and may fail.
+    pub(crate) async fn try_propose(
+        &self,
+        group: GroupId,
+        operation: Operation,
+        body: Bytes,
+    ) -> Result<Outcome, RegionError> {
         let number = self.requests.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let mut request = [0xAB; 16];
         request[..8].copy_from_slice(&number.to_le_bytes());
@@ -261,7 +297,7 @@ impl TestRegion {
             principal: PrincipalId(1),
             request: RequestId(request),
         };
-        self.router.propose(group, Command { meta, operation, body }, Instant::now() + LONG).await.unwrap()
+        self.router.propose(group, Command { meta, operation, body }, Instant::now() + LONG).await
     }
 
     /// Asks as a gateway would.
@@ -271,6 +307,17 @@ impl TestRegion {
 
     /// Writes a small object.
     pub(crate) async fn put(&self, bucket: BucketId, name: &str, version: u8, body: Bytes) -> VersionRef {
+        self.try_put(bucket, name, version, body).await.unwrap()
+    }
+
+    /// Writes a small object, and may fail.
+    pub(crate) async fn try_put(
+        &self,
+        bucket: BucketId,
+        name: &str,
+        version: u8,
+        body: Bytes,
+    ) -> Result<VersionRef, RegionError> {
         let key = ObjectKey::new(name.to_owned()).unwrap();
         let group = group_of(bucket, key.as_bytes(), GROUPS);
         let part = PartContent {
@@ -298,9 +345,68 @@ impl TestRegion {
                 parts: vec![part],
             },
         };
-        match self.propose(group, Operation::CommitVersion(commit), body).await {
-            Outcome::Committed(version) => version,
+        match self.try_propose(group, Operation::CommitVersion(commit), body).await? {
+            Outcome::Committed(version) => Ok(version),
             other => panic!("not committed: {other:?}"),
+        }
+    }
+
+    /// Deletes an object.
+    pub(crate) async fn delete(&self, bucket: BucketId, name: &str) {
+        let key = ObjectKey::new(name.to_owned()).unwrap();
+        let group = group_of(bucket, key.as_bytes(), GROUPS);
+        let delete = DeleteObject {
+            bucket,
+            key,
+            target: DeleteTarget::Current,
+            mode: VersioningMode::Off,
+            marker: VersionId([0xEE; 16]),
+            condition: WriteCondition::default(),
+        };
+        let outcome = self.propose(group, Operation::DeleteObject(delete), Bytes::new()).await;
+        assert!(matches!(outcome, Outcome::Deleted(_)), "{outcome:?}");
+    }
+
+    /// Lets a node free what it can.
+    pub(crate) async fn collect(&self, node: NodeId) -> Freed {
+        let reply = self
+            .peers
+            .call(node, PeerClass::Bulk, kind::GC, Bytes::new(), Vec::new(), LONG * 2)
+            .await
+            .unwrap();
+        Freed::decode(reply.head).unwrap()
+    }
+
+    /// Lets a node read everything, and says what it found.
+    pub(crate) async fn scrub(&self, node: NodeId) -> ScrubFigures {
+        let mut start = true;
+        let deadline = Instant::now() + LONG;
+        loop {
+            let head = Bytes::from(vec![u8::from(std::mem::take(&mut start))]);
+            let reply =
+                self.peers.call(node, PeerClass::Bulk, kind::SCRUB, head, Vec::new(), LONG).await.unwrap();
+            let figures = ScrubFigures::decode(reply.head).unwrap();
+            if !figures.running {
+                return figures;
+            }
+            assert!(Instant::now() < deadline, "a scrub pass takes too long: {figures:?}");
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// What one node has of a small object, leader or not; an error if it has no good copy and finds none.
+    pub(crate) async fn get_from(
+        &self,
+        node: NodeId,
+        bucket: BucketId,
+        name: &str,
+    ) -> Result<Option<Bytes>, RegionError> {
+        let key = ObjectKey::new(name.to_owned()).unwrap();
+        let group = group_of(bucket, key.as_bytes(), GROUPS);
+        let query = Query::Version { bucket, key, which: WhichVersion::Current, body: BodyWanted::At(0) };
+        match self.router.query_node(node, group, &query, LONG).await? {
+            (Answer::Version { record: Some(_), .. }, body) => Ok(Some(body)),
+            _ => Ok(None),
         }
     }
 

@@ -30,7 +30,7 @@ impl Admin {
     }
 
     /// Every node that is not removed: as the system group has it, or, before it can be asked, as the descriptor has it.
-    fn nodes(&self) -> BTreeMap<NodeId, NodeRecord> {
+    pub(super) fn nodes(&self) -> BTreeMap<NodeId, NodeRecord> {
         let mut nodes: BTreeMap<NodeId, NodeRecord> = self
             .state
             .descriptor
