@@ -186,7 +186,8 @@ impl Controller {
         self.open_missing(&view).await;
         self.drop_strangers(&view, &moves).await;
         self.rounds += 1;
-        if moves.is_empty() && self.rounds.is_multiple_of(LEADERS_EVERY) {
+        let full_leader = view.reports.values().any(NodeReport::leads_while_full);
+        if full_leader || (moves.is_empty() && self.rounds.is_multiple_of(LEADERS_EVERY)) {
             self.spread_leaders(&view, is_down).await;
         }
     }
@@ -257,7 +258,10 @@ impl Controller {
         let Some(placement) = placement else { return };
         let leaders: Vec<Option<NodeId>> =
             (0..=self.groups).map(|group| Some(view.leader_of(GroupId(group))?.leader.node())).collect();
-        for transfer in plan::balance_leaders(&placement, &leaders, &view.statuses(is_down)) {
+        // a node without room can follow but not lead: whoever leads must take writes
+        let cannot_lead =
+            |node: NodeId| is_down(node) || view.reports.get(&node).is_none_or(|report| !report.writable);
+        for transfer in plan::balance_leaders(&placement, &leaders, &view.statuses(cannot_lead)) {
             let group = GroupId(u32::try_from(transfer.group).expect("groups are counted in u32"));
             let Some(GroupView { leader, report }) = view.leader_of(group) else { continue };
             let target = report.voters.iter().find(|voter| voter.node() == transfer.to);

@@ -3,6 +3,7 @@
 //! Everything here handles sealed bytes only; this crate must never depend on `envelope`.
 
 pub mod admission;
+mod ballast;
 pub mod controller;
 pub mod disk;
 pub mod gc;

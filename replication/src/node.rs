@@ -5,6 +5,7 @@ mod opening;
 
 use crate::{
     admission::{self, AdmissionError, Applicant, Disk, RegionAge},
+    ballast::Ballast,
     controller::Controller,
     gc,
     holdings::Holdings,
@@ -147,6 +148,7 @@ impl Node {
             holdings: Arc::clone(&holdings),
             repairer: Arc::clone(&repairer),
             store: Arc::new(store),
+            ballast: Arc::new(Ballast::new(&options.data)),
             peers,
             heartbeats,
             timings: options.timings,

@@ -1,6 +1,7 @@
 //! One replica of one group on this node: its Raft, its state, and the task that tells who leads it.
 
 use crate::{
+    ballast::Ballast,
     holdings::Holdings,
     index::{SledIndex, SledStore},
     leaderboard::Leaderboard,
@@ -69,6 +70,7 @@ pub(crate) struct Shared {
     pub(crate) holdings: Arc<Holdings>,
     pub(crate) repairer: Arc<Repairer>,
     pub(crate) store: Arc<SledStore>,
+    pub(crate) ballast: Arc<Ballast>,
     pub(crate) peers: Peers,
     pub(crate) heartbeats: Heartbeats,
     pub(crate) timings: RaftTimings,

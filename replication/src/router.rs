@@ -36,6 +36,12 @@ const POLL_RETRY_MS: u64 = 40;
 /// Wait before the same leader is asked again, ms, when nothing else is known.
 const LEADER_RETRY_MS: u64 = 15;
 
+/// How long a group whose leader's disk is full is asked again, in case a replica with room takes over.
+const FULL_WAIT: Duration = Duration::from_secs(4);
+
+/// Pause between two tries at a full leader, ms.
+const FULL_RETRY_MS: u64 = 200;
+
 /// Commands and queries in flight through one router: beyond it callers are refused. 8,192 is far past what two
 /// cores serve in the time a client waits.
 const REQUESTS_MAX: usize = 8_192;
@@ -191,6 +197,7 @@ impl Router {
         let slot = self.leaders.get(group.0 as usize).ok_or(RegionError::Protocol { group })?;
         let mut known = slot.subscribe();
         let unavailable = RegionError::Unavailable { group };
+        let mut full_since: Option<Instant> = None;
         loop {
             let current = *known.borrow_and_update();
             let Some(leader) = current.leader else {

@@ -218,7 +218,12 @@ impl Service {
 
     /// Looks whether the disk still has room.
     pub(crate) fn look_at_disk(&self) {
-        let writable = self.shared.segments.capacity().is_ok_and(|capacity| capacity.writable);
+        let log_has_room = self.shared.segments.capacity().is_ok_and(|capacity| capacity.writable);
+        let index_has_room = self.shared.ballast.look().unwrap_or_else(|error| {
+            warn!(node = %self.node, error = &error as &dyn std::error::Error, "room for the index cannot be kept");
+            false
+        });
+        let writable = log_has_room && index_has_room;
         if self.writable.swap(writable, Ordering::Relaxed) != writable {
             if writable {
                 info!(node = %self.node, "disk has room again");

@@ -191,6 +191,12 @@ impl NodeReport {
         Ok(report)
     }
 
+    /// Whether it leads groups although it takes no ordinary writes.
+    pub fn leads_while_full(&self) -> bool {
+        let me = self.replica_id();
+        !self.writable && self.replicas.iter().any(|replica| replica.leader == Some(me))
+    }
+
     /// The replica id under which it runs.
     pub fn replica_id(&self) -> ReplicaId {
         ReplicaId::new(self.node, self.incarnation)
