@@ -239,7 +239,13 @@ impl Router {
                     }
                 }
                 Err(CallError::Refused { code: refusal::FULL, .. }) => {
-                    return Err(RegionError::Full { group });
+                    // one full disk hands its groups over; only when no replica has room is the group full
+                    let since = *full_since.get_or_insert_with(Instant::now);
+                    let retry = (Instant::now() + Duration::from_millis(FULL_RETRY_MS)).min(deadline);
+                    let _changed_or_time_passed = timeout_at(retry, known.changed()).await.is_ok();
+                    if since.elapsed() > FULL_WAIT || Instant::now() >= deadline {
+                        return Err(RegionError::Full { group });
+                    }
                 }
                 Err(CallError::Refused { code: refusal::UNREADABLE, .. }) => {
                     return Err(RegionError::Unreadable { group });
