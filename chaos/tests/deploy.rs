@@ -1,4 +1,4 @@
-//! What `deploy/` ships works: units verify and are confined, configurations parse, the compose file holds together, the image runs.
+//! What `deploy/` ships works: units verify and are confined, configurations parse, the compose file holds together.
 
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
@@ -11,8 +11,6 @@ use chaos::tools;
 
 /// The highest exposure that `systemd-analyze security` may find, in tenths: 2.0 is "OK, well confined".
 const EXPOSURE_TENTHS_MAX: &str = "20";
-/// What podman needs where there is no overlay file system, no cgroup control and a low limit of processes.
-const PODMAN: [&str; 2] = ["--storage-driver=vfs", "--runtime=/usr/sbin/runc"];
 
 /// The files of `deploy/` with one of these endings; at least one, else the test would prove nothing.
 fn shipped(endings: &[&str]) -> Vec<PathBuf> {
@@ -91,60 +89,4 @@ fn the_compose_file_holds_together() {
         )
         .unwrap();
     }
-}
-
-#[test]
-fn the_image_is_built_from_nothing_and_runs() {
-    tools::require_root("building an image").unwrap();
-    tools::debian(&[("podman", "podman"), ("runc", "runc")]).unwrap();
-    let run = Run::new("image").unwrap();
-    let containerfile = shipped(&["Containerfile", "Dockerfile"]).remove(0);
-    let text = tools::read_text(&containerfile).unwrap();
-    assert!(
-        text.lines().any(|line| line.trim() == "FROM scratch"),
-        "{} starts from something",
-        containerfile.display()
-    );
-    let context = run.path("context");
-    std::fs::create_dir_all(&context).unwrap();
-    let static_binary = static_store_node();
-    std::fs::copy(&static_binary, context.join("store-node")).unwrap();
-    let store = run.path("images");
-    let podman = |arguments: &[&str]| {
-        let mut command = Command::new("podman");
-        command.args(PODMAN).arg("--root").arg(&store).arg("--runroot").arg(run.path("podman-run"));
-        command.args(arguments).current_dir(&context);
-        tools::expect_success(&mut command, &format!("podman {}", arguments.join(" "))).unwrap()
-    };
-    let file = containerfile.to_string_lossy();
-    podman(&[
-        "build",
-        "--isolation=chroot",
-        "--network=host",
-        "--tag",
-        "twinkeep-test",
-        "--file",
-        &file,
-        ".",
-    ]);
-    let limits = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"];
-    let mut arguments = vec!["run", "--rm", "--network=host"];
-    arguments.extend(limits);
-    arguments.extend(["twinkeep-test", "--version"]);
-    let output = podman(&arguments);
-    assert!(String::from_utf8_lossy(&output.stdout).starts_with("store-node "), "{output:?}");
-    podman(&["rmi", "--force", "twinkeep-test"]);
-}
-
-/// A store-node that needs no library of the system: the C library linked in, built as the Containerfile says.
-fn static_store_node() -> PathBuf {
-    let target = tools::target_folder().unwrap().join("static");
-    let host = "x86_64-unknown-linux-gnu";
-    let mut command = tools::cargo();
-    command
-        .args(["build", "--release", "--quiet", "-p", "store-node", "--target", host, "--target-dir"])
-        .arg(&target);
-    command.env("RUSTFLAGS", "-C target-feature=+crt-static");
-    tools::expect_success(&mut command, "build a static store-node").unwrap();
-    target.join(host).join("release/store-node")
 }

@@ -87,7 +87,8 @@ impl RegionView {
             let replica = report.replicas.iter().find(|replica| replica.group == group)?;
             replica.leads(id).then_some(GroupView { leader: id, report: replica })
         });
-        led.max_by_key(|view| view.report.term)
+        // a term may see more than one leader: the one with the greater id came later
+        led.max_by_key(|view| (view.report.term, view.leader))
     }
 
     /// Whether a replica counts as a copy: its node is not removed and still has the disk that holds it.
@@ -244,7 +245,10 @@ impl Controller {
                 let id = report.replica_id();
                 let member = leader.report.voters.contains(&id) || leader.report.learners.contains(&id);
                 // a leader of an older term may not know its newest members
-                if !member && replica.term <= leader.report.term && replica.leader != Some(id) {
+                let follows = replica.leader.is_none_or(|known| known <= leader.leader);
+                let older =
+                    replica.term < leader.report.term || (replica.term == leader.report.term && follows);
+                if !member && older && replica.leader != Some(id) {
                     info!(%group, node = %report.node, "dropping a copy that is no longer a member");
                     let dropped = membership::ask(&self.peers, report.node, group, &Step::Drop).await;
                     self.note(group, dropped);

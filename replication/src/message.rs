@@ -90,18 +90,24 @@ impl ReplicaAddress {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Leadership {
     pub(crate) group: GroupId,
-    pub(crate) term: u64,
+    /// The reign: openraft orders leaders by term and, within a term, by replica: a term may see more than one.
+    pub(crate) reign: (u64, ReplicaId),
     pub(crate) leader: Option<ReplicaId>,
 }
 
 impl Leadership {
     pub(crate) fn encode(&self, e: &mut Encoder) {
         e.u32(self.group.0);
-        e.u64(self.term);
+        e.u64(self.reign.0);
+        e.u64(self.reign.1.0);
         e.option(self.leader.as_ref(), |e, leader| e.u64(leader.0));
     }
 
     pub(crate) fn decode(d: &mut Decoder) -> Result<Self, DecodeError> {
-        Ok(Self { group: GroupId(d.u32()?), term: d.u64()?, leader: d.option(Decoder::u64)?.map(ReplicaId) })
+        Ok(Self {
+            group: GroupId(d.u32()?),
+            reign: (d.u64()?, ReplicaId(d.u64()?)),
+            leader: d.option(Decoder::u64)?.map(ReplicaId),
+        })
     }
 }

@@ -190,11 +190,18 @@ async fn watch_leader(raft: Raft, group: GroupId, leaderboard: Arc<Leaderboard>,
         let (leadership, id) = {
             let now = metrics.borrow_watched();
             let leader = now.current_leader.map(ReplicaId);
-            (Leadership { group, term: now.vote.leader_id.term, leader }, ReplicaId(now.id))
+            (
+                Leadership {
+                    group,
+                    reign: (now.vote.leader_id.term, ReplicaId(now.vote.leader_id.node_id)),
+                    leader,
+                },
+                ReplicaId(now.id),
+            )
         };
         if leadership.leader != led_by {
             if leadership.leader == Some(id) {
-                info!(%group, term = leadership.term, "leads the group");
+                info!(%group, term = leadership.reign.0, "leads the group");
             }
             led_by = leadership.leader;
         }
@@ -204,7 +211,7 @@ async fn watch_leader(raft: Raft, group: GroupId, leaderboard: Arc<Leaderboard>,
             changed = metrics.changed() => changed,
         };
         if changed.is_err() {
-            leaderboard.note(Leadership { group, term: leadership.term, leader: None });
+            leaderboard.note(Leadership { leader: None, ..leadership });
             if !stop.is_cancelled() {
                 error!(%group, "replica stopped");
             }

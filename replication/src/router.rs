@@ -1,6 +1,6 @@
 //! The region as seen from a gateway: finds each group's leader, holds requests while there is none, repeats them.
 //!
-//! One task per node keeps a long poll open that answers when any group's leader changed there; the newest term wins.
+//! One task per node keeps a long poll open that answers when any group's leader changed there; the newest reign wins.
 //! A request in flight to a leader that lost its group moves on to the next one at once. Repeating is safe: a command
 //! keeps its request id, and applying one twice gives the first outcome.
 
@@ -49,7 +49,7 @@ const REQUESTS_MAX: usize = 8_192;
 /// A group's leader as known here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Known {
-    term: u64,
+    reign: (u64, ReplicaId),
     leader: Option<ReplicaId>,
 }
 
@@ -168,21 +168,15 @@ impl Router {
         let mut d = Decoder::new("leaders", head);
         let version = d.u64()?;
         for known in d.list(self.leaders.len(), Leadership::decode)? {
-            self.note(known.group, known.term, known.leader);
+            self.note(known.group, known.reign, known.leader);
         }
         Ok(version)
     }
 
-    fn note(&self, group: GroupId, term: u64, leader: Option<ReplicaId>) {
-        let Some(slot) = self.leaders.get(group.0 as usize) else { return };
-        slot.send_if_modified(|known| {
-            let newer = term > known.term || (term == known.term && known.leader.is_none());
-            let changed = newer && (known.term, known.leader) != (term, leader);
-            if changed {
-                *known = Known { term, leader };
-            }
-            changed
-        });
+    fn note(&self, group: GroupId, reign: (u64, ReplicaId), leader: Option<ReplicaId>) {
+        if let Some(slot) = self.leaders.get(group.0 as usize) {
+            note_in(slot, reign, leader);
+        }
     }
 
     /// Calls the group's leader until it answers or the deadline passes.
@@ -269,6 +263,18 @@ impl Router {
     }
 }
 
+/// Takes in what a node says of a group's leader, unless something newer is known.
+fn note_in(slot: &watch::Sender<Known>, reign: (u64, ReplicaId), leader: Option<ReplicaId>) {
+    slot.send_if_modified(|known| {
+        let newer = reign > known.reign || (reign == known.reign && known.leader.is_none());
+        let changed = newer && (known.reign, known.leader) != (reign, leader);
+        if changed {
+            *known = Known { reign, leader };
+        }
+        changed
+    });
+}
+
 struct InFlight<'a>(&'a AtomicUsize);
 
 impl Drop for InFlight<'_> {
@@ -323,4 +329,25 @@ fn query_head(group: GroupId, consistency: Consistency, query: &Query) -> Bytes 
     e.flag(consistency == Consistency::Linearizable);
     e.fixed(&query.encode());
     e.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_leader_of_the_same_term_is_followed_and_an_older_one_is_not() {
+        let (first, second) = (ReplicaId(1 << 16), ReplicaId(2 << 16));
+        let seen = |notes: &[((u64, ReplicaId), Option<ReplicaId>)]| {
+            let slot = watch::channel(Known::default()).0;
+            for (reign, leader) in notes {
+                note_in(&slot, *reign, *leader);
+            }
+            slot.borrow().leader
+        };
+        assert_eq!(seen(&[((5, first), Some(first)), ((5, second), Some(second))]), Some(second));
+        assert_eq!(seen(&[((5, second), Some(second)), ((5, first), Some(first))]), Some(second));
+        assert_eq!(seen(&[((5, first), None), ((5, first), Some(first))]), Some(first));
+        assert_eq!(seen(&[((5, first), Some(first)), ((6, second), None)]), None);
+    }
 }

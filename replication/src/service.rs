@@ -1,5 +1,7 @@
 //! What a node does with its peers' calls: Raft messages go to the replica they name, commands and queries of gateways
 //! to the group's leader here, each within its limits.
+//!
+//! Long because every kind of call is admitted, checked and answered in this one place.
 
 use crate::{
     admission::RegionAge,

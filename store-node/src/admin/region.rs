@@ -126,8 +126,10 @@ fn group_status(group: GroupId, reports: &BTreeMap<NodeId, Option<NodeReport>>) 
         .filter_map(|report| Some((report.replica_id(), of_group(report)?)))
         .collect();
     // the leader of the newest term knows best; without one, whoever knows the newest membership
-    let leader =
-        known.iter().filter(|(id, replica)| replica.leads(**id)).max_by_key(|(_, replica)| replica.term);
+    let leader = known
+        .iter()
+        .filter(|(id, replica)| replica.leads(**id))
+        .max_by_key(|(id, replica)| (replica.term, **id));
     let best = leader.or_else(|| known.iter().max_by_key(|(_, replica)| (replica.term, replica.last_index)));
     let good = |id: ReplicaId| {
         let alive = known.get(&id).is_some_and(|replica| !replica.stopped);
