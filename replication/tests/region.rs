@@ -1,6 +1,7 @@
 //! A region of three nodes: what is acknowledged is there, whoever stops.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(dead_code, unused_imports, reason = "the helpers serve several test binaries")]
 
 mod support;
 

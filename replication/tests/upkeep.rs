@@ -1,6 +1,7 @@
 //! A region looks after what it stores: garbage goes, rot is repaired, a full disk can be emptied.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(dead_code, unused_imports, reason = "the helpers serve several test binaries")]
 
 mod support;
 
@@ -82,74 +83,6 @@ fn flip_a_bit(data: &Path, body: &Bytes) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn overwritten_and_deleted_bytes_are_freed_and_the_rest_stays_readable() {
-    let mut random = Random::new();
-    let mut region = TestRegion::start_shaped(SMALL).await;
-    let mut objects = BTreeMap::new();
-    for round in 0..8_u8 {
-        for number in 0..20 {
-            let body = random.body(BODY_BYTES);
-            region.put(BUCKET, &name(number), round + 1, body.clone()).await;
-            objects.insert(number, body);
-        }
-    }
-    for number in 0..10 {
-        region.delete(BUCKET, &name(number)).await;
-        objects.remove(&number);
-    }
-    let segments =
-        |region: &TestRegion, node: NodeId| region.nodes[&node].node.service().disk().stats.segments;
-    for node in NODES {
-        let before = segments(&region, node);
-        let deadline = Instant::now() + LONG;
-        // followers free what their leader said all replicas have
-        while segments(&region, node) > before / 2 {
-            assert!(Instant::now() < deadline, "{} of {before} segments are left", segments(&region, node));
-            for node in NODES {
-                region.collect(node).await;
-            }
-        }
-    }
-    for restarted in [false, true] {
-        for node in NODES {
-            if restarted {
-                region.stop(node).await;
-                region.restart(node).await;
-            }
-            for number in 0..20 {
-                let found = region.get_from(node, BUCKET, &name(number)).await.unwrap();
-                assert_eq!(found.as_ref(), objects.get(&number), "object {number} on node {node}");
-            }
-        }
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn scrubbing_finds_a_flipped_bit_and_repairs_it_from_another_replica() {
-    let mut random = Random::new();
-    let mut region = TestRegion::start_shaped(SMALL).await;
-    let bodies: Vec<Bytes> = (0..30).map(|_| random.body(BODY_BYTES)).collect();
-    for (number, body) in bodies.iter().enumerate() {
-        region.put(BUCKET, &name(number), 1, body.clone()).await;
-    }
-    let node = NodeId(2);
-    assert_eq!(region.scrub(node).await.corrupt, 0);
-    region.stop(node).await;
-    assert_eq!(flip_a_bit(&region.data(node), &bodies[3]), 1);
-    region.restart(node).await;
-    let found = region.scrub(node).await;
-    assert_eq!((found.corrupt, found.repaired), (1, 1), "{found:?}");
-    assert!(found.finished.is_some() && found.bytes_checked >= (30 * BODY_BYTES) as u64, "{found:?}");
-    assert_eq!(region.get_from(node, BUCKET, &name(3)).await.unwrap().as_ref(), Some(&bodies[3]));
-    assert_eq!(region.scrub(node).await.corrupt, 0);
-    // the repair is durable
-    region.stop(node).await;
-    region.restart(node).await;
-    assert_eq!(region.scrub(node).await.corrupt, 0);
-    assert_eq!(region.get_from(node, BUCKET, &name(3)).await.unwrap().as_ref(), Some(&bodies[3]));
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_reader_gets_good_bytes_from_a_node_whose_copy_is_rotten_and_it_is_repaired() {
     let mut random = Random::new();
     let mut region = TestRegion::start_shaped(SMALL).await;
@@ -166,25 +99,6 @@ async fn a_reader_gets_good_bytes_from_a_node_whose_copy_is_rotten_and_it_is_rep
 }
 
 /// The canary of the two tests above: the flipped bit does make reads fail when there is nothing to repair it from.
-#[tokio::test(flavor = "multi_thread")]
-async fn without_any_good_copy_the_read_fails_and_the_record_is_counted() {
-    let mut random = Random::new();
-    let mut region = TestRegion::start_shaped(SMALL).await;
-    let body = random.body(BODY_BYTES);
-    region.put(BUCKET, &name(0), 1, body.clone()).await;
-    for node in NODES {
-        while region.get_from(node, BUCKET, &name(0)).await.unwrap().is_none() {}
-    }
-    for node in NODES {
-        region.stop(node).await;
-        assert_eq!(flip_a_bit(&region.data(node), &body), 1);
-        region.restart(node).await;
-    }
-    assert!(region.get_from(NodeId(1), BUCKET, &name(0)).await.is_err());
-    let found = region.scrub(NodeId(1)).await;
-    assert!(found.corrupt >= 1 && found.repaired == 0, "{found:?}");
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_lost_its_index_and_has_a_rotten_entry_learns_it_from_a_peer() {
     let mut random = Random::new();
@@ -212,48 +126,4 @@ async fn a_node_that_lost_its_index_and_has_a_rotten_entry_learns_it_from_a_peer
         assert_eq!(found, body);
     }
     assert_eq!(region.scrub(node).await.corrupt, 0);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_full_disk_refuses_writes_takes_deletes_and_works_again_once_garbage_is_collected() {
-    let mut random = Random::new();
-    let shape = Shape { segment_bytes: 1 << 20, total_bytes_max: Some(12 << 20) };
-    let region = TestRegion::start_shaped(shape).await;
-    let mut objects = BTreeMap::new();
-    let refused = loop {
-        let number = objects.len();
-        assert!(number < 400, "24 MiB fit into 12 MiB");
-        let body = random.body(BODY_BYTES);
-        match region.try_put(BUCKET, &name(number), 1, body.clone()).await {
-            Ok(_) => objects.insert(number, body),
-            Err(error) => break error,
-        };
-    };
-    assert!(matches!(refused, RegionError::Full { .. }), "{refused}");
-    assert!(objects.len() > 40, "{} objects fit", objects.len());
-    for (number, body) in &objects {
-        assert_eq!(region.get(BUCKET, &name(*number)).await.unwrap().1, body);
-    }
-    let deleted: Vec<usize> = objects.keys().copied().filter(|number| number % 4 != 0).collect();
-    for number in deleted {
-        region.delete(BUCKET, &name(number)).await;
-        objects.remove(&number);
-    }
-    let deadline = Instant::now() + LONG;
-    let body = random.body(BODY_BYTES);
-    for number in 1_000..1_020 {
-        while let Err(error) = region.try_put(BUCKET, &name(number), 2, body.clone()).await {
-            assert!(matches!(error, RegionError::Full { .. }), "{error}");
-            assert!(Instant::now() < deadline, "the disks stay full");
-            for node in NODES {
-                region.collect(node).await;
-            }
-        }
-    }
-    for (number, body) in &objects {
-        assert_eq!(region.get(BUCKET, &name(*number)).await.unwrap().1, body);
-    }
-    for node in NODES {
-        assert!(!region.nodes[&node].node.service().report().replicas.iter().any(|replica| replica.stopped));
-    }
 }
