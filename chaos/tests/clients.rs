@@ -13,7 +13,7 @@ use chaos::run::Run;
 use chaos::tools;
 use serde_json::Value;
 
-/// Objects in the listing test, as the product promises.
+/// Objects in the listing test: many pages for every client.
 const LISTED_OBJECTS: usize = 20_000;
 /// Writers of these objects: more than enough to keep a three-node region's group commit busy.
 const LISTING_WRITERS: usize = 16;
