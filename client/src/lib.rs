@@ -12,5 +12,7 @@ pub mod dev;
 mod error;
 pub mod files;
 pub mod region;
+#[cfg(test)]
+mod testing;
 
 pub use error::{ClientError, EXIT_UNREACHABLE};

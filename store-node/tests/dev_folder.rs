@@ -10,7 +10,7 @@ fn every_process_of_a_development_region_finds_its_configuration_and_joins() {
     let base = tempfile::tempdir().expect("a folder");
     let options = DevOptions {
         data: base.path().to_owned(),
-        port_base: Some(39_200),
+        port_base: Some(26_000),
         nodes: None,
         groups: None,
         store_node: None,

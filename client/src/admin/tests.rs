@@ -1,8 +1,9 @@
 //! Tests of asking a region, against a listener with a node's certificate that answers as it is told.
 
 use super::*;
-use crate::dev::{DevOptions, prepare};
+use crate::dev::prepare;
 use crate::files;
+use crate::testing::dev_options;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -16,14 +17,7 @@ use wire::descriptor::{JoinToken, TokenRole};
 use wire::{FRAME_PROTOCOL, Incarnation, NodeId};
 
 fn region(data: &Path) -> Deployment {
-    let options = DevOptions {
-        data: data.to_owned(),
-        port_base: Some(39_300),
-        nodes: None,
-        groups: None,
-        store_node: None,
-    };
-    prepare(&options).unwrap();
+    prepare(&dev_options(data)).unwrap();
     Deployment::find(data).unwrap()
 }
 

@@ -1,7 +1,8 @@
 //! Tests of `check` on folders that are empty, whole or broken, with nothing running.
 
 use super::*;
-use crate::dev::{DevOptions, prepare};
+use crate::dev::prepare;
+use crate::testing::dev_options;
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -12,14 +13,7 @@ use wire::admin::{
 use wire::{DeploymentId, GroupId, Incarnation, NodeId, UnixMillis};
 
 fn dev_folder(data: &Path) -> Deployment {
-    let options = DevOptions {
-        data: data.to_owned(),
-        port_base: Some(39_100),
-        nodes: None,
-        groups: None,
-        store_node: None,
-    };
-    prepare(&options).unwrap();
+    prepare(&dev_options(data)).unwrap();
     Deployment::find(data).unwrap()
 }
 

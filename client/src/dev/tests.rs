@@ -2,13 +2,10 @@
 
 use super::process::wait_until;
 use super::*;
+use crate::testing::dev_options;
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::time::Duration;
-
-fn options(data: &Path) -> DevOptions {
-    DevOptions { data: data.to_owned(), port_base: Some(39_000), nodes: None, groups: None, store_node: None }
-}
 
 fn sleeper() -> std::process::Child {
     Command::new("sleep").arg("60").stdin(Stdio::null()).spawn().unwrap()
@@ -17,15 +14,17 @@ fn sleeper() -> std::process::Child {
 #[test]
 fn a_first_start_makes_a_region_and_a_second_one_finds_it() {
     let base = tempfile::tempdir().unwrap();
-    let (folder, settings) = prepare(&options(base.path())).unwrap();
-    assert_eq!((settings.nodes, settings.groups, settings.port_base), (3, 8, 39_000));
+    let options = dev_options(base.path());
+    let port = options.port_base.unwrap();
+    let (folder, settings) = prepare(&options).unwrap();
+    assert_eq!((settings.nodes, settings.groups, settings.port_base), (3, 8, port));
     assert!(folder.exists());
     let before = folder.region().read_descriptor().unwrap();
     let config = crate::files::read(&folder.config(Member::Gateway)).unwrap();
     let config: toml::Table = toml::from_str(&config).unwrap();
-    assert_eq!(config["s3"]["listen_plain"].as_str(), Some("127.0.0.1:39000"));
+    assert_eq!(config["s3"]["listen_plain"].as_str(), Some(format!("127.0.0.1:{port}").as_str()));
     assert_eq!(config["join_token_file"].as_str(), Some("../region/tokens/gateway-1.token"));
-    let again = DevOptions { port_base: None, ..options(base.path()) };
+    let again = DevOptions { port_base: None, ..options };
     assert_eq!(prepare(&again).unwrap().1, settings);
     assert_eq!(folder.region().read_descriptor().unwrap(), before);
 }
@@ -33,15 +32,16 @@ fn a_first_start_makes_a_region_and_a_second_one_finds_it() {
 #[test]
 fn settings_that_cannot_change_are_refused_with_what_they_are() {
     let base = tempfile::tempdir().unwrap();
-    prepare(&options(base.path())).unwrap();
-    let other = DevOptions { nodes: Some(5), ..options(base.path()) };
+    let options = dev_options(base.path());
+    prepare(&options).unwrap();
+    let other = DevOptions { nodes: Some(5), ..options };
     let error = prepare(&other).unwrap_err();
     assert_eq!(
         (error.exit_code(), error.to_string()),
         (2, "this folder was made with --nodes 3, which cannot change".into())
     );
     let elsewhere = tempfile::tempdir().unwrap();
-    let two = DevOptions { nodes: Some(2), ..options(elsewhere.path()) };
+    let two = DevOptions { nodes: Some(2), ..dev_options(elsewhere.path()) };
     assert_eq!(prepare(&two).unwrap_err().exit_code(), 2);
 }
 
@@ -73,7 +73,7 @@ fn every_process_has_ports_of_its_own() {
 #[test]
 fn a_process_is_halted_goes_on_and_ends_and_each_twice_is_no_error() {
     let base = tempfile::tempdir().unwrap();
-    let (folder, _) = prepare(&options(base.path())).unwrap();
+    let (folder, _) = prepare(&dev_options(base.path())).unwrap();
     let mut child = sleeper();
     let member = Member::Node(2);
     ProcessRecord::of(child.id()).unwrap().write(&folder.record(member)).unwrap();
@@ -110,7 +110,7 @@ fn a_pid_that_was_given_to_another_process_is_never_signalled() {
 #[test]
 fn a_cut_or_missing_state_file_reads_as_no_process() {
     let base = tempfile::tempdir().unwrap();
-    let (folder, _) = prepare(&options(base.path())).unwrap();
+    let (folder, _) = prepare(&dev_options(base.path())).unwrap();
     std::fs::write(folder.record(Member::Node(1)), "{\"pid\": 1").unwrap();
     let states: Vec<_> = control::list(&folder).unwrap().into_iter().map(|report| report.now).collect();
     assert_eq!(states, [ProcessState::Ended; 4]);
