@@ -3,6 +3,7 @@
 //! A write is atomic (all of a batch or none of it) but survives a power cut only once `flush` has returned. Nothing
 //! acknowledged rests on it: the log does. What the rows mean is the state machine's business (`machine`).
 
+mod buffer;
 mod generation;
 mod memory;
 mod sled_store;

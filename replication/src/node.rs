@@ -225,6 +225,13 @@ impl Node {
         }
         self.shared.tracker.close();
         self.shared.tracker.wait().await;
+        // what the index does not hold would be applied again at the next start
+        let store = Arc::clone(&self.shared.store);
+        match tokio::task::spawn_blocking(move || store.flush()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => warn!(error = &error as &dyn std::error::Error, "the index was not flushed"),
+            Err(_) => warn!("the index was not flushed: its code panicked"),
+        }
         self.shared.segments.close();
     }
 

@@ -190,3 +190,38 @@ fn a_damaged_generation_file_is_reported() {
     let opened = SledStore::open(directory.path(), SledOptions::default());
     assert!(matches!(opened, Err(IndexError::Damaged { .. })));
 }
+
+#[test]
+fn rows_are_the_same_in_the_buffer_on_their_way_and_in_the_tree() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = SledStore::open(directory.path(), SledOptions::default()).unwrap();
+    let index = store.group(GroupId(1)).unwrap();
+    let seed = Random::seed();
+    println!("seed {seed}");
+    let mut random = Random::new(seed);
+    let mut reference = Reference::new();
+    // many times what a layer holds, over keys that come again
+    for round in 0..300 {
+        let mut batch = Batch::default();
+        for _ in 0..50 {
+            let key = (random.below(3_000) as u32).to_be_bytes();
+            if random.below(4) == 0 {
+                batch.delete(&key);
+                reference.remove(&key[..]);
+            } else {
+                let value = random.bytes(30);
+                batch.put(&key, value.clone());
+                reference.insert(key.to_vec(), value);
+            }
+        }
+        index.write(batch).unwrap();
+        // another handle to the group sees the same rows
+        assert_holds(&store.group(GroupId(1)).unwrap(), &reference);
+        if round % 100 == 99 {
+            index.flush().unwrap();
+            assert_holds(&index, &reference);
+        }
+    }
+    let backwards: Vec<_> = rows_of(&index, &[], &[0xFF; 8], false).into_iter().map(|(key, _)| key).collect();
+    assert!(backwards.iter().rev().map(|key| &**key).eq(reference.keys().map(|key| &**key)), "seed {seed}");
+}

@@ -1,4 +1,7 @@
-//! The index on disk: one sled database per node, one tree per group.
+//! The index on disk: one sled database per node, one tree per group, with a buffer of changes over each.
+//!
+//! A thread moves layers from the buffers to the trees; `flush` moves all of them first. A change that was only in a
+//! buffer when the process ended is made again from the log, like one that sled had not flushed.
 //!
 //! sled's own flush stops at `sync_file_range`, which neither empties the disk's cache nor makes the file's length
 //! durable, and never syncs the files of large values. `flush` here syncs them itself. sled gives up by panicking in
@@ -6,19 +9,22 @@
 
 use super::{
     Batch, Index, IndexError, Row, RowBytes, Rows,
+    buffer::{Buffer, Layer},
     generation::{GenerationFile, disk},
 };
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, HashSet},
     ffi::OsString,
     fs::File,
     ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak,
         atomic::{AtomicU64, Ordering},
+        mpsc,
     },
+    thread::{self, JoinHandle},
 };
 use wire::GroupId;
 
@@ -36,21 +42,35 @@ impl Default for SledOptions {
     }
 }
 
+/// Closed layers that may wait for the thread; beyond it who writes moves them. 8: some ten MiB for a group, more than one
+/// turn of the thread over all groups leaves behind.
+const LAYERS_WAITING_MAX: usize = 8;
+
 /// A node's database. Clones share it.
 #[derive(Clone)]
 pub struct SledStore {
     shared: Arc<Shared>,
 }
 
-/// One group's tree. Clones share it.
+/// One group's rows. Clones share them.
 #[derive(Clone)]
 pub struct SledIndex {
     store: SledStore,
+    group: Arc<GroupRows>,
+}
+
+struct GroupRows {
     tree: sled::Tree,
+    buffer: RwLock<Buffer>,
+    /// Held by whoever moves layers to the tree; what went wrong doing so, after which nothing is moved any more.
+    moving: Mutex<Option<sled::Error>>,
 }
 
 struct Shared {
     database: sled::Db,
+    /// The groups that are open: all handles to a group share one buffer.
+    groups: Mutex<BTreeMap<GroupId, Weak<GroupRows>>>,
+    mover: Option<Mover>,
     directory: PathBuf,
     /// Files of large values that were synced before: sled never changes one once it is written.
     synced_blobs: Mutex<HashSet<OsString>>,
@@ -96,18 +116,27 @@ impl SledStore {
         }
         let flushed = Mutex::new(Flushed { file, count, writes: None });
         let (directory, synced_blobs) = (directory.to_owned(), Mutex::default());
-        let shared = Shared { database, directory, synced_blobs, flushed, writes: AtomicU64::new(0) };
+        let mover = Some(Mover::start().map_err(|e| disk("start the thread of", &directory, e))?);
+        let (groups, writes) = (Mutex::default(), AtomicU64::new(0));
+        let shared = Shared { database, groups, mover, directory, synced_blobs, flushed, writes };
         Ok(Self { shared: Arc::new(shared) })
     }
 
     /// The index of `group`, empty if the store has not seen it before.
     pub fn group(&self, group: GroupId) -> Result<SledIndex, IndexError> {
+        let mut groups = self.shared.groups();
+        if let Some(group) = groups.get(&group).and_then(Weak::upgrade) {
+            return Ok(SledIndex { store: self.clone(), group });
+        }
         let tree = guarded("open a group", || self.shared.database.open_tree(group.0.to_be_bytes()))?;
-        Ok(SledIndex { store: self.clone(), tree })
+        let rows = Arc::new(GroupRows { tree, buffer: RwLock::default(), moving: Mutex::default() });
+        groups.insert(group, Arc::downgrade(&rows));
+        Ok(SledIndex { store: self.clone(), group: rows })
     }
 
     /// Removes a group's index with all rows. Other handles to it must be gone.
     pub fn remove_group(&self, group: GroupId) -> Result<(), IndexError> {
+        self.shared.groups().remove(&group);
         guarded("remove a group", || self.shared.database.drop_tree(group.0.to_be_bytes()))?;
         self.shared.writes.fetch_add(1, Ordering::Release);
         Ok(())
@@ -122,6 +151,11 @@ impl SledStore {
             return Ok(());
         }
         let writes = self.shared.writes.load(Ordering::Acquire);
+        let groups: Vec<_> = self.shared.groups().values().filter_map(Weak::upgrade).collect();
+        for group in groups {
+            group.buffer_mut().close();
+            group.move_layers()?;
+        }
         let count = flushed.count + 1;
         guarded("count a flush", || self.shared.database.insert(FLUSHED, &count.to_le_bytes()))?;
         guarded("flush", || self.shared.database.flush())?;
@@ -159,28 +193,121 @@ impl SledStore {
     }
 }
 
+impl Shared {
+    fn groups(&self) -> MutexGuard<'_, BTreeMap<GroupId, Weak<GroupRows>>> {
+        self.groups.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // its thread may hold a tree, and with it the database's lock file
+        if let Some(Mover { wanted, thread }) = self.mover.take() {
+            drop(wanted);
+            if thread.join().is_err() {
+                tracing::error!("the thread that moves index rows panicked");
+            }
+        }
+    }
+}
+
+/// The thread that moves closed layers to the trees.
+struct Mover {
+    wanted: mpsc::Sender<Weak<GroupRows>>,
+    thread: JoinHandle<()>,
+}
+
+impl Mover {
+    fn start() -> std::io::Result<Self> {
+        let (wanted, groups) = mpsc::channel::<Weak<GroupRows>>();
+        let run = move || {
+            for group in groups {
+                if let Some(group) = group.upgrade()
+                    && let Err(error) = group.move_layers()
+                {
+                    // who writes moves them once too many wait, and is told
+                    tracing::error!(error = &error as &dyn std::error::Error, "index rows cannot be moved");
+                }
+            }
+        };
+        Ok(Self { wanted, thread: thread::Builder::new().name("index-rows".to_owned()).spawn(run)? })
+    }
+}
+
+impl GroupRows {
+    fn buffer(&self) -> RwLockReadGuard<'_, Buffer> {
+        self.buffer.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn buffer_mut(&self) -> RwLockWriteGuard<'_, Buffer> {
+        self.buffer.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Moves every closed layer to the tree.
+    fn move_layers(&self) -> Result<(), IndexError> {
+        let mut failed = self.moving.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if let Some(error) = &*failed {
+                return Err(IndexError::Damaged { operation: "write", source: Some(error.clone()) });
+            }
+            let Some(layer) = self.buffer().oldest() else { return Ok(()) };
+            match guarded("write", || self.tree.apply_batch(batch_of(&layer))) {
+                Ok(()) => self.buffer_mut().forget_oldest(),
+                Err(IndexError::Damaged { source, .. }) => {
+                    let gave_up = || sled::Error::ReportableBug("gave up while writing".to_owned());
+                    *failed = Some(source.unwrap_or_else(gave_up));
+                }
+                Err(other) => return Err(other),
+            }
+        }
+    }
+}
+
+fn batch_of(layer: &Layer) -> sled::Batch {
+    let mut changes = sled::Batch::default();
+    for (key, value) in layer {
+        match value {
+            Some(value) => changes.insert(key, value),
+            None => changes.remove(key),
+        }
+    }
+    changes
+}
+
 impl Index for SledIndex {
     fn get(&self, key: &[u8]) -> Result<Option<RowBytes>, IndexError> {
-        guarded("get", || self.tree.get(key))
+        // what is not in the buffer now is in the tree, or nowhere
+        if let Some(buffered) = self.group.buffer().get(key) {
+            return Ok(buffered);
+        }
+        guarded("get", || self.group.tree.get(key))
     }
 
     fn scan(&self, range: Range<&[u8]>, forward: bool) -> Rows<'_> {
         if range.start >= range.end {
             return Box::new(std::iter::empty());
         }
-        Box::new(SledRows { rows: self.tree.range(range), forward, ended: false })
+        let buffer = self.group.buffer();
+        // begun after the buffer is held: a layer that leaves meanwhile is seen in one of them
+        let tree = SledRows { rows: self.group.tree.range(range.clone()), forward, ended: false };
+        buffer.scan(Box::new(tree), range, forward)
     }
 
     fn write(&self, batch: Batch) -> Result<(), IndexError> {
-        let mut changes = sled::Batch::default();
-        for (key, value) in batch.into_changes() {
-            match value {
-                Some(value) => changes.insert(key, value),
-                None => changes.remove(key),
-            }
-        }
-        guarded("write", || self.tree.apply_batch(changes))?;
+        let (closed, waiting) = {
+            let mut buffer = self.group.buffer_mut();
+            (buffer.write(batch), buffer.closed())
+        };
         self.store.shared.writes.fetch_add(1, Ordering::Release);
+        if waiting > LAYERS_WAITING_MAX {
+            self.group.move_layers()?;
+        } else if closed
+            && let Some(mover) = &self.store.shared.mover
+            && mover.wanted.send(Arc::downgrade(&self.group)).is_err()
+        {
+            // the thread ended: only a panic does that
+            self.group.move_layers()?;
+        }
         Ok(())
     }
 
@@ -189,7 +316,10 @@ impl Index for SledIndex {
     }
 
     fn clear(&self) -> Result<(), IndexError> {
-        guarded("clear", || self.tree.clear())?;
+        // nothing may leave the buffer between emptying it and emptying the tree
+        let _moving = self.group.moving.lock().unwrap_or_else(PoisonError::into_inner);
+        *self.group.buffer_mut() = Buffer::default();
+        guarded("clear", || self.group.tree.clear())?;
         self.store.shared.writes.fetch_add(1, Ordering::Release);
         Ok(())
     }
