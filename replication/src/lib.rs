@@ -19,6 +19,7 @@ pub mod node;
 pub mod options;
 mod pace;
 pub mod peer;
+mod pulse;
 mod raft;
 pub mod region;
 mod repair;

@@ -15,6 +15,7 @@ use crate::{
     maintenance,
     options::RaftTimings,
     peer::Peers,
+    pulse,
     raft::Heartbeats,
     region::Region,
     repair::Repairer,
@@ -171,6 +172,8 @@ impl Node {
         applicant: &Applicant,
         arrival: Arrival,
     ) -> Result<(), StartError> {
+        let period = Duration::from_millis(self.options.timings.heartbeat_ms);
+        self.shared.tracker.spawn(pulse::run(Arc::clone(&self.service), period, self.shared.stop.clone()));
         let mut disk = self.admit(applicant, arrival).await?;
         let founding = disk.is_founding();
         let mut held = self.held.clone();

@@ -31,6 +31,8 @@ impl RaftTimings {
             election_timeout_max: self.election_max_ms,
             enable_pre_vote: Some(true),
             enable_leader_restore: Some(false),
+            // all groups beat together: `pulse`
+            enable_heartbeat: false,
             max_payload_entries: 256,
             max_append_entries: Some(256),
             // snapshots and purging are driven by maintenance, which knows what followers still need

@@ -152,6 +152,11 @@ impl Replica {
             .map_err(|error| ReplicaError::Raft { group: self.address.group, reason: error.to_string() })
     }
 
+    /// Whether it leads its group, as far as it knows.
+    pub(crate) fn leads(&self) -> bool {
+        self.raft.server_metrics().borrow_watched().state.is_leader()
+    }
+
     /// Stops its Raft; the state stays readable.
     pub(crate) async fn shutdown(&self) -> io::Result<()> {
         self.raft.shutdown().await.map_err(io::Error::other)

@@ -35,6 +35,8 @@ pub struct Config {
     pub join_token_file: Option<PathBuf>,
     /// End when standard input ends: the process belongs to a supervisor.
     pub exit_on_stdin_eof: bool,
+    /// Threads that serve requests; one for each processor when absent.
+    pub worker_threads: Option<usize>,
     /// The port for peers and the command line.
     pub peer: PeerConfig,
     /// Metrics and health.

@@ -47,8 +47,11 @@ fn run(file: PathBuf) -> ExitCode {
     if let Err(error) = telemetry::start(&config.log) {
         return fail(2, &error.to_string());
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("store-node").build();
-    let runtime = match runtime {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if let Some(threads) = config.worker_threads {
+        runtime.worker_threads(threads);
+    }
+    let runtime = match runtime.enable_all().thread_name("store-node").build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(1, &format!("cannot start the runtime: {error}")),
     };

@@ -137,6 +137,12 @@ fn plan(settings: &DevSettings, ports: Ports) -> RegionPlan {
     }
 }
 
+/// Each process's share of the machine: a region of three nodes and a gateway has four.
+fn worker_threads() -> i64 {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    i64::try_from(processors / 4).unwrap_or(1).max(1)
+}
+
 /// A process's configuration, paths relative to its folder.
 fn config_text(folder: &DevFolder, ports: Ports, member: Member, incarnation: Incarnation) -> String {
     let (role, token) = match member {
@@ -157,6 +163,7 @@ fn config_text(folder: &DevFolder, ports: Ports, member: Member, incarnation: In
     config.insert("data".into(), Value::String("data".into()));
     config.insert("join_token_file".into(), above(&token));
     config.insert("exit_on_stdin_eof".into(), Value::Boolean(true));
+    config.insert("worker_threads".into(), Value::Integer(worker_threads()));
     config.insert("peer".into(), table(vec![("listen", listen(ports.peer(member)))]));
     config.insert("health".into(), table(vec![("listen", listen(ports.health(member)))]));
     if member == Member::Gateway {

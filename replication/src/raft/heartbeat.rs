@@ -23,7 +23,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use wire::{DecodeError, Decoder, Encoder, NodeId};
 
-/// How long the first heartbeat of a batch waits for others. 3 ms: below a tick of the fastest setting.
+/// How long the first heartbeat of a batch waits for others, which the same pulse called. 3 ms: below a tick of the
+/// fastest setting.
 const GATHER: Duration = Duration::from_millis(3);
 
 /// Heartbeats in one frame.

@@ -24,6 +24,7 @@ const CACHE_BYTES_RANGE: (u64, u64) = (8 * MIB, 1 << 40);
 const INGEST_BYTES_DEFAULT: u64 = 64 * MIB;
 const INGEST_BYTES_RANGE: (u64, u64) = (8 * MIB, 1 << 40);
 const CONNECTIONS_DEFAULT: u32 = 1024;
+const WORKER_THREADS_RANGE: std::ops::RangeInclusive<usize> = 1..=1024;
 const PEER_PORT_DEFAULT: u16 = 7600;
 const HEALTH_PORT_DEFAULT: u16 = 9100;
 
@@ -35,6 +36,7 @@ pub(super) struct ConfigFile {
     identity: Option<PathBuf>,
     join_token_file: Option<PathBuf>,
     exit_on_stdin_eof: Option<bool>,
+    worker_threads: Option<usize>,
     peer: Option<PeerTable>,
     s3: Option<S3Table>,
     health: Option<HealthTable>,
@@ -145,6 +147,7 @@ pub(super) fn resolve(path: &Path, text: &str) -> Result<Config, ConfigError> {
         identity,
         join_token_file: file.join_token_file.as_deref().map(|path| context.absolute(path)),
         exit_on_stdin_eof: file.exit_on_stdin_eof.unwrap_or(false),
+        worker_threads: context.worker_threads(file.worker_threads)?,
         peer: PeerConfig { listen: peer.listen.unwrap_or(SocketAddr::new(any, PEER_PORT_DEFAULT)) },
         health: HealthConfig {
             listen: health.listen.unwrap_or(SocketAddr::new(loopback, HEALTH_PORT_DEFAULT)),
@@ -315,6 +318,15 @@ impl Context<'_> {
                 "more than one source is named",
                 &format!("keep one of {stem}_env, {stem}_file and {stem}_credential"),
             )),
+        }
+    }
+
+    fn worker_threads(&self, threads: Option<usize>) -> Result<Option<usize>, ConfigError> {
+        match threads {
+            Some(count) if !WORKER_THREADS_RANGE.contains(&count) => {
+                Err(self.error("worker_threads", &format!("{count} is out of range"), "give 1 to 1024"))
+            }
+            threads => Ok(threads),
         }
     }
 

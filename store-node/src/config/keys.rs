@@ -65,6 +65,13 @@ pub const KEYS: &[KeyDoc] = &[
         "End when standard input ends. For supervisors that hold the other end of a pipe (`twinkeep dev` does); leave it off under systemd.",
     ),
     key(
+        "worker_threads",
+        "a number, 1 to 1024",
+        "the number of processors",
+        "4",
+        "Threads that serve requests. Lower it where several processes share a machine: threads that outnumber the processors wake each other for nothing.",
+    ),
+    key(
         "peer.listen",
         "an address with port",
         "\"0.0.0.0:7600\"",

@@ -23,7 +23,17 @@ fn a_storage_node_needs_two_lines() {
     assert_eq!(config.identity, Path::new("/etc/twinkeep/data/identity"));
     assert_eq!(config.storage.unwrap().segment_bytes, 64 << 20);
     assert_eq!(config.log.format, LogFormat::Json);
-    assert!(config.gateway.is_none() && !config.exit_on_stdin_eof);
+    assert!(config.gateway.is_none() && !config.exit_on_stdin_eof && config.worker_threads.is_none());
+}
+
+#[test]
+fn worker_threads_are_counted_and_limited() {
+    let with = |count: &str| parse(&format!("worker_threads = {count}\n{SMALLEST}"));
+    assert_eq!(with("4").unwrap().worker_threads, Some(4));
+    for count in ["0", "1025"] {
+        let error = with(count).unwrap_err().to_string();
+        assert!(error.contains("worker_threads") && error.contains("1 to 1024"), "{error}");
+    }
 }
 
 #[test]
