@@ -164,6 +164,8 @@ fn config_text(folder: &DevFolder, ports: Ports, member: Member, incarnation: In
     config.insert("join_token_file".into(), above(&token));
     config.insert("exit_on_stdin_eof".into(), Value::Boolean(true));
     config.insert("worker_threads".into(), Value::Integer(worker_threads()));
+    // four processes on one machine: half of what one that has a host to itself takes
+    config.insert("limits".into(), table(vec![("cache_bytes", Value::String("64 MiB".into()))]));
     config.insert("peer".into(), table(vec![("listen", listen(ports.peer(member)))]));
     config.insert("health".into(), table(vec![("listen", listen(ports.health(member)))]));
     if member == Member::Gateway {

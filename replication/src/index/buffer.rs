@@ -131,7 +131,8 @@ struct Layered<'a> {
 impl Layered<'_> {
     /// The newest layer with the next key of all layers.
     fn first_layer(&self) -> Option<usize> {
-        let heads = self.layers.iter().enumerate().filter_map(|(at, rows)| Some((at, &rows.head.as_ref()?.0)));
+        let heads =
+            self.layers.iter().enumerate().filter_map(|(at, rows)| Some((at, &rows.head.as_ref()?.0)));
         // of equal keys the first, which is the newest
         heads.min_by(|(_, one), (_, other)| order(one, other, self.forward)).map(|(at, _)| at)
     }

@@ -209,7 +209,7 @@ pub const KEYS: &[KeyDoc] = &[
         "a size",
         "\"128 MiB\"",
         "\"1 GiB\"",
-        "Memory for recently written and read bodies. Followers and reads that find a body here do not touch the disk.",
+        "Memory for what need not be read from disk: one half for bodies that were just written, one half for the index.",
     ),
     key(
         "limits.ingest_bytes",

@@ -10,7 +10,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use s3s::{Body, HttpError, HttpResponse, S3Error, S3ErrorCode};
-use tracing::{Instrument as _, Span, field};
+use tracing::{Instrument as _, Span};
 
 use super::budget::Room;
 use super::context::{Fault, RequestContext};
@@ -22,12 +22,7 @@ impl Gateway {
     /// Answers one request.
     pub(crate) async fn answer(&self, request: Request<Incoming>) -> Result<Response<AnswerBody>, HttpError> {
         let context = Arc::new(RequestContext::new());
-        let span = tracing::info_span!(
-            "request",
-            id = %context.request_id(),
-            operation = field::Empty,
-            status = field::Empty
-        );
+        let span = tracing::info_span!("request", id = %context.request_id());
         let flight = Flight::begin(self.core.clone(), context.clone(), span.clone());
         self.answer_in(request, context, flight).instrument(span).await
     }
@@ -105,9 +100,13 @@ impl Drop for Flight {
         metrics.bytes_in.fetch_add(self.context.bytes_in.load(Ordering::Relaxed), Ordering::Relaxed);
         metrics.bytes_out.fetch_add(self.bytes_out, Ordering::Relaxed);
         metrics.count(operation, self.status, took);
-        self.span.record("operation", operation.unwrap_or("Other"));
-        self.span.record("status", self.status.as_u16());
-        tracing::debug!(parent: &self.span, took_us = took.as_micros() as u64, "request done");
+        tracing::debug!(
+            parent: &self.span,
+            operation = operation.unwrap_or("Other"),
+            status = self.status.as_u16(),
+            took_us = took.as_micros() as u64,
+            "request done"
+        );
     }
 }
 

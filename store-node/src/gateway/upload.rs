@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::{Buf, Bytes, BytesMut};
 use envelope::{ChunkPosition, ObjectKey, ObjectPlace, StreamPlace, StreamSealer, chunk_count};
+use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, Stream, StreamExt};
 use s3s::{S3Error, S3ErrorCode, S3Result};
 use wire::limits::{CHUNK_BYTES_MAX, INLINE_BYTES_MAX, SEAL_OVERHEAD_BYTES};
@@ -23,6 +24,9 @@ use super::hashing::{Digests, SealingLane, Working, hex};
 
 /// Chunks of one upload on their way to the disks. Four fill the pipe on one machine and keep an upload below 6 MiB.
 const WINDOW_CHUNKS: usize = 4;
+
+/// What a chunk takes of the budget until it is stored, bytes.
+const CHUNK_ROOM_BYTES: usize = CHUNK_BYTES_MAX + SEAL_OVERHEAD_BYTES;
 
 /// Where a stream belongs.
 pub(crate) struct Target<'a> {
@@ -145,6 +149,9 @@ struct Pipeline<'a> {
     stream: StreamId,
 }
 
+/// A chunk that is being hashed and sealed, with the room it takes and its index.
+type Busy = (Working, Room, u64);
+
 impl Pipeline<'_> {
     async fn run<S>(&self, lane: SealingLane, reader: &mut Reader<S>, bytes: u64) -> S3Result<Digests>
     where
@@ -152,10 +159,19 @@ impl Pipeline<'_> {
     {
         let mut on_the_way = FuturesUnordered::new();
         let mut idle = Some(lane);
-        let mut busy: Option<(Working, Room, u64)> = None;
+        let mut busy: Option<Busy> = None;
         for index in 0..chunk_count(bytes) {
             let at = ChunkPosition::of(index, bytes).ok_or_else(errors::internal)?;
-            let room = alongside(&mut on_the_way, self.room(index)).await?;
+            let room = match self.core.budget.spare_bytes(CHUNK_ROOM_BYTES) {
+                Some(room) => room,
+                None => {
+                    // uploads that wait for room while they sit on some would wait for each other
+                    if let Some(chunk) = busy.take() {
+                        idle = Some(self.send(&mut on_the_way, chunk).await?);
+                    }
+                    alongside(&mut on_the_way, self.room(index)).await?
+                }
+            };
             let mut buffer = BytesMut::with_capacity(at.plain_bytes() + SEAL_OVERHEAD_BYTES);
             let reading = async {
                 reader.fill(&mut buffer, at.plain_bytes()).await?;
@@ -163,19 +179,14 @@ impl Pipeline<'_> {
                 if at.is_last() { reader.expect_end().await } else { Ok(()) }
             };
             alongside(&mut on_the_way, reading).await?;
-            if let Some((working, held, index)) = busy.take() {
-                let (lane, sealed) = alongside(&mut on_the_way, processed(working)).await?;
-                self.wait_for_window(&mut on_the_way).await?;
-                on_the_way.push(self.put_chunk(index, sealed.freeze(), held));
-                idle = Some(lane);
+            if let Some(chunk) = busy.take() {
+                idle = Some(self.send(&mut on_the_way, chunk).await?);
             }
             let lane = idle.take().ok_or_else(errors::internal)?;
             busy = Some((lane.begin(at, buffer), room, index));
         }
-        if let Some((working, held, index)) = busy.take() {
-            let (lane, sealed) = alongside(&mut on_the_way, processed(working)).await?;
-            on_the_way.push(self.put_chunk(index, sealed.freeze(), held));
-            idle = Some(lane);
+        if let Some(chunk) = busy.take() {
+            idle = Some(self.send(&mut on_the_way, chunk).await?);
         }
         while let Some(stored) = on_the_way.next().await {
             stored?;
@@ -183,11 +194,22 @@ impl Pipeline<'_> {
         idle.map(SealingLane::finish).ok_or_else(errors::internal)
     }
 
+    /// Sends a chunk on its way once it is sealed and the window has a place.
+    async fn send<'a>(
+        &'a self,
+        on_the_way: &mut FuturesUnordered<BoxFuture<'a, S3Result<()>>>,
+        (working, held, index): Busy,
+    ) -> S3Result<SealingLane> {
+        let (lane, sealed) = alongside(on_the_way, processed(working)).await?;
+        self.wait_for_window(on_the_way).await?;
+        on_the_way.push(Box::pin(self.put_chunk(index, sealed.freeze(), held)));
+        Ok(lane)
+    }
+
     async fn room(&self, index: u64) -> S3Result<Room> {
-        let bytes = CHUNK_BYTES_MAX + SEAL_OVERHEAD_BYTES;
         match index {
-            0 => self.core.budget.first_bytes(bytes).await,
-            _ => self.core.budget.next_bytes(bytes).await,
+            0 => self.core.budget.first_bytes(CHUNK_ROOM_BYTES).await,
+            _ => self.core.budget.next_bytes(CHUNK_ROOM_BYTES).await,
         }
     }
 
