@@ -14,9 +14,9 @@ use chaos::tools;
 use serde_json::Value;
 
 /// Objects in the listing test: many pages for every client.
-const LISTED_OBJECTS: usize = 20_000;
+const LISTED_OBJECTS: usize = 100_000;
 /// Writers of these objects: more than enough to keep a three-node region's group commit busy.
-const LISTING_WRITERS: usize = 16;
+const LISTING_WRITERS: usize = 64;
 
 /// The two ways to reach a region: endpoint, and the certificate authority to trust.
 fn endpoints(dev: &Dev) -> [(String, Option<String>); 2] {
@@ -94,7 +94,7 @@ fn pyarrow_file_system() {
 }
 
 #[test]
-fn twenty_thousand_objects_are_listed() {
+fn a_hundred_thousand_objects_are_listed() {
     let run = Run::new("listing").unwrap();
     let mut dev = Dev::start(&run).unwrap();
     let bucket = "many";

@@ -137,10 +137,11 @@ fn plan(settings: &DevSettings, ports: Ports) -> RegionPlan {
     }
 }
 
-/// Each process's share of the machine: a region of three nodes and a gateway has four.
-fn worker_threads() -> i64 {
+/// A process's share of the machine: everything passes through the gateway, a node's work is spread over the nodes.
+fn worker_threads(member: Member) -> i64 {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    i64::try_from(processors / 4).unwrap_or(1).max(1)
+    let threads = if member == Member::Gateway { processors } else { processors / 4 };
+    i64::try_from(threads).unwrap_or(1).max(1)
 }
 
 /// A process's configuration, paths relative to its folder.
@@ -163,7 +164,7 @@ fn config_text(folder: &DevFolder, ports: Ports, member: Member, incarnation: In
     config.insert("data".into(), Value::String("data".into()));
     config.insert("join_token_file".into(), above(&token));
     config.insert("exit_on_stdin_eof".into(), Value::Boolean(true));
-    config.insert("worker_threads".into(), Value::Integer(worker_threads()));
+    config.insert("worker_threads".into(), Value::Integer(worker_threads(member)));
     // four processes on one machine: half of what one that has a host to itself takes
     config.insert("limits".into(), table(vec![("cache_bytes", Value::String("64 MiB".into()))]));
     config.insert("peer".into(), table(vec![("listen", listen(ports.peer(member)))]));
