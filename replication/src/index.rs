@@ -5,9 +5,11 @@
 
 mod generation;
 mod memory;
+mod room;
 mod sled_store;
 
 pub use memory::MemoryIndex;
+pub use room::IndexRoom;
 pub use sled_store::{SledIndex, SledOptions, SledStore};
 
 use std::{ops::Range, path::PathBuf};
@@ -42,6 +44,12 @@ pub enum IndexError {
         /// What is there.
         found: u64,
     },
+    /// The disk is too full to be sure that the change fits: nothing was changed, and it can be tried again.
+    #[error("the index has no room behind {}", path.display())]
+    NoRoom {
+        /// Which file would grow.
+        path: PathBuf,
+    },
     /// The disk below it failed.
     #[error("the index cannot {operation} {path}")]
     Disk {
@@ -53,6 +61,13 @@ pub enum IndexError {
         #[source]
         source: std::io::Error,
     },
+}
+
+impl IndexError {
+    /// Whether the same can be tried again once the disk has room.
+    pub fn is_for_want_of_room(&self) -> bool {
+        matches!(self, Self::NoRoom { .. })
+    }
 }
 
 /// Changes that become visible together, or not at all.
@@ -71,7 +86,8 @@ pub trait Index: Send + Sync + 'static {
     /// The rows whose keys are in `range`, in order, or in reverse order unless `forward`.
     fn scan(&self, range: Range<&[u8]>, forward: bool) -> Rows<'_>;
 
-    /// Makes all changes of the batch visible at once; later changes of a key win over earlier ones.
+    /// Makes all changes of the batch visible at once; later changes of a key win over earlier ones. After
+    /// [`IndexError::NoRoom`] nothing was changed.
     fn write(&self, batch: Batch) -> Result<(), IndexError>;
 
     /// When it returns, everything written before survives a power cut.
@@ -95,6 +111,13 @@ impl Batch {
     /// Whether it changes nothing.
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty()
+    }
+
+    /// Length of all keys and values, and of the largest value; bytes.
+    fn lengths(&self) -> (u64, usize) {
+        let length = |value: &Option<RowBytes>| value.as_ref().map_or(0, |value| value.len());
+        let all = self.changes.iter().map(|(key, value)| (key.len() + length(value)) as u64).sum();
+        (all, self.changes.iter().map(|(_, value)| length(value)).max().unwrap_or(0))
     }
 
     /// The changes in the order in which they were made.

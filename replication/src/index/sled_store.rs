@@ -7,17 +7,19 @@
 use super::{
     Batch, Index, IndexError, Row, RowBytes, Rows,
     generation::{GenerationFile, disk},
+    room::{Demand, IndexRoom, Reserve, SMALL_VALUE_BYTES},
 };
 use std::{
     collections::HashSet,
     ffi::OsString,
     fs::File,
+    io::ErrorKind,
     ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 use wire::GroupId;
@@ -57,6 +59,11 @@ struct Shared {
     flushed: Mutex<Flushed>,
     /// Counts writes to all trees, each after it is done.
     writes: AtomicU64,
+    reserve: Reserve,
+    /// Whether there are files of large values, or may be since the last flush.
+    has_blobs: AtomicBool,
+    /// Set when sled failed in a change: it is not asked again, it may never answer.
+    broken: AtomicBool,
 }
 
 /// How often the store was flushed, by its own account and by the file's.
@@ -82,6 +89,15 @@ impl SledStore {
                 // small space beats speed: the index is written in batches, behind the acknowledgement
                 .mode(sled::Mode::LowSpace)
                 .open()
+        });
+        let database = database.map_err(|error| match error {
+            // it writes a little to come up: that it cannot now says nothing about what it holds
+            IndexError::Damaged { source: Some(sled::Error::Io(source)), .. }
+                if matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) =>
+            {
+                IndexError::NoRoom { path: directory.to_owned() }
+            }
+            other => other,
         })?;
         let (file, flushed) = GenerationFile::open(directory)?;
         let count = match guarded("get", || database.get(FLUSHED))? {
@@ -94,21 +110,45 @@ impl SledStore {
         if count < flushed {
             return Err(IndexError::WentBack { flushed, found: count });
         }
-        let flushed = Mutex::new(Flushed { file, count, writes: None });
-        let (directory, synced_blobs) = (directory.to_owned(), Mutex::default());
-        let shared = Shared { database, directory, synced_blobs, flushed, writes: AtomicU64::new(0) };
+        let reserve = Reserve::open(&directory.join("db"))?;
+        let blobs = directory.join("blobs");
+        let has_blobs = std::fs::read_dir(&blobs).map_err(|e| disk("list", &blobs, e))?.next().is_some();
+        let shared = Shared {
+            database,
+            directory: directory.to_owned(),
+            synced_blobs: Mutex::default(),
+            flushed: Mutex::new(Flushed { file, count, writes: None }),
+            writes: AtomicU64::new(0),
+            reserve,
+            has_blobs: AtomicBool::new(has_blobs),
+            broken: AtomicBool::new(false),
+        };
         Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Which commands there is room for on the disk.
+    pub fn room(&self) -> Result<IndexRoom, IndexError> {
+        self.shared.reserve.look(self.shared.has_blobs.load(Ordering::Relaxed))
+    }
+
+    /// Whether a change of a few rows would be taken now.
+    pub fn has_room(&self) -> bool {
+        self.shared.check_write(&Batch::default()).is_ok()
     }
 
     /// The index of `group`, empty if the store has not seen it before.
     pub fn group(&self, group: GroupId) -> Result<SledIndex, IndexError> {
-        let tree = guarded("open a group", || self.shared.database.open_tree(group.0.to_be_bytes()))?;
+        let tree = self.shared.change("open a group", &Batch::default(), || {
+            self.shared.database.open_tree(group.0.to_be_bytes())
+        })?;
         Ok(SledIndex { store: self.clone(), tree })
     }
 
     /// Removes a group's index with all rows. Other handles to it must be gone.
     pub fn remove_group(&self, group: GroupId) -> Result<(), IndexError> {
-        guarded("remove a group", || self.shared.database.drop_tree(group.0.to_be_bytes()))?;
+        self.shared.change("remove a group", &Batch::default(), || {
+            self.shared.database.drop_tree(group.0.to_be_bytes())
+        })?;
         self.shared.writes.fetch_add(1, Ordering::Release);
         Ok(())
     }
@@ -123,8 +163,10 @@ impl SledStore {
         }
         let writes = self.shared.writes.load(Ordering::Acquire);
         let count = flushed.count + 1;
-        guarded("count a flush", || self.shared.database.insert(FLUSHED, &count.to_le_bytes()))?;
-        guarded("flush", || self.shared.database.flush())?;
+        self.shared.reserve.check_flush()?;
+        let database = &self.shared.database;
+        self.shared.guarded_change("count a flush", || database.insert(FLUSHED, &count.to_le_bytes()))?;
+        self.shared.guarded_change("flush", || database.flush())?;
         self.sync_blobs()?;
         sync(&self.shared.directory.join("db"))?;
         sync(&self.shared.directory)?;
@@ -143,7 +185,7 @@ impl SledStore {
             if !synced.contains(&name) {
                 match sync(&directory.join(&name)) {
                     // sled removes what it no longer needs at any time
-                    Err(IndexError::Disk { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                    Err(IndexError::Disk { source, .. }) if source.kind() == ErrorKind::NotFound => {
                         continue;
                     }
                     other => other?,
@@ -154,8 +196,43 @@ impl SledStore {
         if !present.is_subset(&synced) {
             sync(&directory)?;
         }
+        self.shared.has_blobs.store(!present.is_empty(), Ordering::Relaxed);
         *synced = present;
         Ok(())
+    }
+}
+
+impl Shared {
+    /// Lets sled make a change, if it fits.
+    fn change<T>(
+        &self,
+        operation: &'static str,
+        batch: &Batch,
+        run: impl FnOnce() -> sled::Result<T>,
+    ) -> Result<T, IndexError> {
+        self.check_write(batch)?;
+        self.guarded_change(operation, run)
+    }
+
+    fn check_write(&self, batch: &Batch) -> Result<(), IndexError> {
+        let (bytes, value_bytes_max) = batch.lengths();
+        self.reserve.check_write(Demand { bytes, value_bytes_max }, self.has_blobs.load(Ordering::Relaxed))
+    }
+
+    fn guarded_change<T>(
+        &self,
+        operation: &'static str,
+        run: impl FnOnce() -> sled::Result<T>,
+    ) -> Result<T, IndexError> {
+        if self.broken.load(Ordering::Acquire) {
+            return Err(IndexError::Damaged { operation, source: None });
+        }
+        guarded(operation, run).inspect_err(|_| {
+            if !self.broken.swap(true, Ordering::AcqRel) {
+                // kept for good: closing it would wait for writes that never come
+                std::mem::forget(self.database.clone());
+            }
+        })
     }
 }
 
@@ -172,6 +249,11 @@ impl Index for SledIndex {
     }
 
     fn write(&self, batch: Batch) -> Result<(), IndexError> {
+        let shared = &self.store.shared;
+        shared.check_write(&batch)?;
+        if batch.lengths().1 > SMALL_VALUE_BYTES {
+            shared.has_blobs.store(true, Ordering::Relaxed);
+        }
         let mut changes = sled::Batch::default();
         for (key, value) in batch.into_changes() {
             match value {
@@ -179,8 +261,8 @@ impl Index for SledIndex {
                 None => changes.remove(key),
             }
         }
-        guarded("write", || self.tree.apply_batch(changes))?;
-        self.store.shared.writes.fetch_add(1, Ordering::Release);
+        shared.guarded_change("write", || self.tree.apply_batch(changes))?;
+        shared.writes.fetch_add(1, Ordering::Release);
         Ok(())
     }
 
@@ -189,7 +271,7 @@ impl Index for SledIndex {
     }
 
     fn clear(&self) -> Result<(), IndexError> {
-        guarded("clear", || self.tree.clear())?;
+        self.store.shared.change("clear", &Batch::default(), || self.tree.clear())?;
         self.store.shared.writes.fetch_add(1, Ordering::Release);
         Ok(())
     }
