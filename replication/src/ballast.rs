@@ -17,7 +17,7 @@ const BALLAST_BYTES: u64 = 32 << 20;
 const RELEASE_BELOW_BYTES: u64 = 16 << 20;
 
 /// Above this much free space it is made again, bytes: well above what it takes, so that it does not come and go.
-const TAKE_ABOVE_BYTES: u64 = BALLAST_BYTES + (64 << 20);
+const TAKE_ABOVE_BYTES: u64 = BALLAST_BYTES + (24 << 20);
 
 /// The file, and whether it is there.
 pub(crate) struct Ballast {

@@ -44,6 +44,12 @@ pub enum IndexError {
         /// What is there.
         found: u64,
     },
+    /// Somebody else has the store open: another process, or one that is ending.
+    #[error("the index in {} is in use", path.display())]
+    InUse {
+        /// Where it is.
+        path: PathBuf,
+    },
     /// The disk is too full to be sure that the change fits: nothing was changed, and it can be tried again.
     #[error("the index has no room behind {}", path.display())]
     NoRoom {

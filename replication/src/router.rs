@@ -136,7 +136,10 @@ impl Router {
             .peers
             .call(node, PeerClass::Bulk, kind::QUERY, head, Vec::new(), wait)
             .await
-            .map_err(|_| RegionError::Unreadable { group })?;
+            .map_err(|error| match error {
+                CallError::Refused { code: refusal::UNREADABLE, .. } => RegionError::Unreadable { group },
+                _ => RegionError::Unavailable { group },
+            })?;
         let answer = Answer::decode(reply.head).map_err(|_| RegionError::Protocol { group })?;
         Ok((answer, reply.body))
     }

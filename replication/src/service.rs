@@ -133,6 +133,9 @@ impl Service {
 
     /// Stops and forgets the replica of `group`; its bodies are freed by garbage collection.
     pub(crate) async fn drop_replica(&self, group: GroupId) -> Result<(), CallRefusal> {
+        if !self.shared.store.has_room() {
+            return Err(refuse(refusal::FULL, "disk is full"));
+        }
         let Some(replica) = self.remove(group) else { return Ok(()) };
         let failed = |error: &(dyn std::error::Error + 'static)| {
             error!(%group, error, "replica cannot be dropped");
@@ -188,7 +191,8 @@ impl Service {
     pub fn upkeep(&self) -> UpkeepFigures {
         let (scrub_corrupt, scrub_repaired) = self.scrubber.totals();
         let (freed, scrub) = (self.collector.freed(), self.scrubber.figures());
-        UpkeepFigures { freed, scrub, scrub_corrupt, scrub_repaired }
+        let scrub_unrepaired = self.scrubber.unrepaired();
+        UpkeepFigures { freed, scrub, scrub_corrupt, scrub_repaired, scrub_unrepaired }
     }
 
     /// The replica of `group` here.

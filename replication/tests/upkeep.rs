@@ -20,7 +20,7 @@ const BODY_BYTES: usize = 60 << 10;
 const NODES: [NodeId; 3] = [NodeId(1), NodeId(2), NodeId(3)];
 
 /// Small segments, so that a few megabytes fill several.
-const SMALL: Shape = Shape { segment_bytes: 1 << 20, total_bytes_max: None };
+const SMALL: Shape = Shape { segment_bytes: 1 << 20, total_bytes_max: None, third_bytes_max: None };
 
 /// SplitMix64, from a seed that is printed.
 struct Random(u64);
@@ -192,9 +192,47 @@ async fn without_any_good_copy_the_read_fails_and_the_record_is_counted() {
         assert_eq!(flip_a_bit(&region.data(node), &body), 1);
         region.restart(node).await;
     }
-    assert!(region.get_from(NodeId(1), BUCKET, &name(0)).await.is_err());
+    let read = region.get_from(NodeId(1), BUCKET, &name(0)).await;
+    assert!(matches!(read, Err(RegionError::Unreadable { .. })), "{read:?}");
     let found = region.scrub(NodeId(1)).await;
     assert!(found.corrupt >= 1 && found.repaired == 0, "{found:?}");
+    let unrepaired = |region: &TestRegion| region.nodes[&NodeId(1)].node.service().upkeep().scrub_unrepaired;
+    assert_eq!(unrepaired(&region), 1);
+    // found once more it is still one, and none once nothing needs it any more
+    region.scrub(NodeId(1)).await;
+    assert_eq!(unrepaired(&region), 1);
+    region.delete(BUCKET, &name(0)).await;
+    settle(&region).await;
+    region.scrub(NodeId(1)).await;
+    assert_eq!(unrepaired(&region), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_could_not_be_repaired_is_once_its_copies_are_back() {
+    let mut random = Random::new();
+    let mut region = TestRegion::start_shaped(SMALL).await;
+    let body = random.body(BODY_BYTES);
+    region.put(BUCKET, &name(0), 1, body.clone()).await;
+    settle(&region).await;
+    let node = NodeId(2);
+    region.stop(node).await;
+    assert_eq!(flip_a_bit(&region.data(node), &body), 1);
+    let others: Vec<NodeId> = NODES.into_iter().filter(|other| *other != node).collect();
+    region.restart(node).await;
+    for other in &others {
+        region.stop(*other).await;
+    }
+    let found = region.scrub(node).await;
+    assert_eq!((found.corrupt, found.repaired), (1, 0), "{found:?}");
+    let upkeep = |region: &TestRegion| region.nodes[&node].node.service().upkeep();
+    assert_eq!(upkeep(&region).scrub_unrepaired, 1);
+    for other in others {
+        region.restart(other).await;
+    }
+    let found = region.scrub(node).await;
+    assert_eq!((found.corrupt, found.repaired), (1, 1), "{found:?}");
+    assert_eq!((upkeep(&region).scrub_corrupt, upkeep(&region).scrub_repaired), (2, 1));
+    assert_eq!(upkeep(&region).scrub_unrepaired, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -229,7 +267,7 @@ async fn a_node_that_lost_its_index_and_has_a_rotten_entry_learns_it_from_a_peer
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_refuses_writes_takes_deletes_and_works_again_once_garbage_is_collected() {
     let mut random = Random::new();
-    let shape = Shape { segment_bytes: 1 << 20, total_bytes_max: Some(12 << 20) };
+    let shape = Shape { total_bytes_max: Some(12 << 20), ..SMALL };
     let region = TestRegion::start_shaped(shape).await;
     let mut objects = BTreeMap::new();
     let refused = loop {
@@ -268,4 +306,39 @@ async fn a_full_disk_refuses_writes_takes_deletes_and_works_again_once_garbage_i
     for node in NODES {
         assert!(!region.nodes[&node].node.service().report().replicas.iter().any(|replica| replica.stopped));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_whose_disk_is_full_stops_nothing_and_catches_up_once_it_has_room() {
+    let mut random = Random::new();
+    let region = TestRegion::start_shaped(Shape { third_bytes_max: Some(8 << 20), ..SMALL }).await;
+    let third = NodeId(3);
+    let replicas = |node: NodeId| region.nodes[&node].node.service().report().replicas;
+    let deadline = Instant::now() + 4 * LONG;
+    let mut objects = BTreeMap::new();
+    // several times what the third node holds, most of it garbage
+    for round in 0..16_u8 {
+        for number in 0..20 {
+            let body = random.body(BODY_BYTES);
+            // a group that it leads is handed over
+            while let Err(error) = region.try_put(BUCKET, &name(number), round + 1, body.clone()).await {
+                assert!(matches!(error, RegionError::Full { .. }), "{error}");
+                assert!(Instant::now() < deadline, "nobody else takes over");
+            }
+            objects.insert(number, body);
+            assert!(!replicas(third).iter().any(|replica| replica.stopped), "a replica stopped");
+        }
+    }
+    let applied = |node| replicas(node).iter().map(|replica| replica.applied_index).collect::<Vec<_>>();
+    while applied(third) != applied(NodeId(1)) {
+        assert!(Instant::now() < deadline, "{:?} of {:?}", applied(third), applied(NodeId(1)));
+        for node in NODES {
+            region.collect(node).await;
+        }
+    }
+    for (number, body) in &objects {
+        let found = region.get_from(third, BUCKET, &name(*number)).await.unwrap();
+        assert_eq!(found.as_ref(), Some(body), "object {number}");
+    }
+    assert!(!replicas(third).iter().any(|replica| replica.stopped));
 }

@@ -4,7 +4,7 @@
 //! sled takes a write that fails for want of room for the end of everything, in memory as well: it must never see one.
 //! So the store asks here before each write, and refuses what might not fit ([`IndexError::NoRoom`]) before anything
 //! was changed. What sled keeps in files of their own (rows that are large together) cannot be reserved: while there
-//! are any, the file system must have room too.
+//! are any, the file system must have room too. A file system that copies on write (btrfs, ZFS) keeps no such promise.
 
 use super::IndexError;
 use rustix::{

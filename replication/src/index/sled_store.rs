@@ -77,6 +77,9 @@ struct Flushed {
 /// The store's own account of it, in the tree that belongs to no group.
 const FLUSHED: &[u8] = b"generation";
 
+/// How sled says that another has its file locked; it has no error of its own for it.
+const NOT_LOCKED: &str = "could not acquire lock";
+
 impl SledStore {
     /// Opens the database in `directory`, or makes one.
     pub fn open(directory: &Path, options: SledOptions) -> Result<Self, IndexError> {
@@ -96,6 +99,11 @@ impl SledStore {
                 if matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) =>
             {
                 IndexError::NoRoom { path: directory.to_owned() }
+            }
+            IndexError::Damaged { source: Some(sled::Error::Io(source)), .. }
+                if source.to_string().starts_with(NOT_LOCKED) =>
+            {
+                IndexError::InUse { path: directory.to_owned() }
             }
             other => other,
         })?;

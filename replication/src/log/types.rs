@@ -74,7 +74,7 @@ pub struct Vote {
 }
 
 /// Where an entry's record lies on this node's disk. It means nothing on another node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
     /// The file.
     pub segment: SegmentId,
