@@ -23,8 +23,13 @@ use wire::{CallRefusal, FRAME_HEADER_BYTES, FrameHeader, FrameType, PeerClass};
 /// A process that does not accept a connection in this time is asked no longer; another one is.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// After this, further processes are not tried: with that many away there is no quorum to ask.
-const CONNECT_BUDGET: Duration = Duration::from_secs(5);
+/// A process that does not greet back in this time is asked no longer either: it is stopped, though its machine accepts
+/// connections. 3 s: many times what a handshake takes on a busy machine.
+const GREETING_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// After this, further processes are not tried: with that many away there is no quorum to ask. 8 s: two that are stopped
+/// do not keep a third from being asked.
+const CONNECT_BUDGET: Duration = Duration::from_secs(8);
 
 /// The longest an answer may take: requests that need a leader may wait out an election, long jobs answer at once.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -83,6 +88,8 @@ impl AdminClient {
         while stream.conn.is_handshaking() {
             stream.conn.complete_io(&mut stream.sock).map_err(AskError::Connect)?;
         }
+        greet(&mut stream)?;
+        set_timeouts(&stream.sock, ANSWER_TIMEOUT).map_err(AskError::Connect)?;
         exchange(&mut stream, request)
     }
 }
@@ -127,14 +134,18 @@ fn connect(address: &str) -> io::Result<TcpStream> {
         match TcpStream::connect_timeout(&candidate, CONNECT_TIMEOUT) {
             Ok(socket) => {
                 socket.set_nodelay(true)?;
-                socket.set_read_timeout(Some(ANSWER_TIMEOUT))?;
-                socket.set_write_timeout(Some(ANSWER_TIMEOUT))?;
+                set_timeouts(&socket, GREETING_TIMEOUT)?;
                 return Ok(socket);
             }
             Err(error) => last = error,
         }
     }
     Err(last)
+}
+
+fn set_timeouts(socket: &TcpStream, timeout: Duration) -> io::Result<()> {
+    socket.set_read_timeout(Some(timeout))?;
+    socket.set_write_timeout(Some(timeout))
 }
 
 /// Introduces this end with a bare ping: TLS 1.3 does not tell a client that it was turned away, the answer does.
@@ -178,7 +189,6 @@ fn read_frame(stream: &mut impl Read) -> Result<(FrameHeader, Vec<u8>), AskError
 
 fn exchange(stream: &mut (impl Read + Write), request: &AdminRequest) -> Result<AdminResponse, AskError> {
     const CALL: u64 = 1;
-    greet(stream)?;
     let head = serde_json::to_vec(request).map_err(broken)?;
     let header = FrameHeader::new(FrameType::Request, PeerClass::Admin, ADMIN_CALL_KIND, CALL, &head, &[])
         .map_err(broken)?;

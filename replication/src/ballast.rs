@@ -1,5 +1,5 @@
-//! Room for the index on a disk that others may fill: a file that takes up space until the disk is nearly full and then
-//! gives it back, so that the index can go on while deletes make room.
+//! Room for what cannot be reserved in place on a disk that others may fill (the index's files of large values, and what
+//! it writes to open): a file that takes up space until the disk is nearly full and then gives it back.
 
 use crate::index::IndexError;
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
@@ -10,14 +10,14 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-/// What the file takes up, bytes. 32 MiB: an index writes a few bytes for each delete, and hundreds of kilobytes at once.
+/// What the file takes up, bytes. 32 MiB: many files of large values, which are some hundreds of kilobytes each.
 const BALLAST_BYTES: u64 = 32 << 20;
 
 /// Below this much free space the file goes, bytes.
 const RELEASE_BELOW_BYTES: u64 = 16 << 20;
 
 /// Above this much free space it is made again, bytes: well above what it takes, so that it does not come and go.
-const TAKE_ABOVE_BYTES: u64 = BALLAST_BYTES + (64 << 20);
+const TAKE_ABOVE_BYTES: u64 = BALLAST_BYTES + (24 << 20);
 
 /// The file, and whether it is there.
 pub(crate) struct Ballast {
@@ -41,13 +41,22 @@ impl Ballast {
         let free_bytes = space.f_bavail.saturating_mul(space.f_frsize);
         let held = self.held.load(Ordering::Relaxed);
         if held && free_bytes < RELEASE_BELOW_BYTES {
-            std::fs::remove_file(&self.path).map_err(failed)?;
-            self.held.store(false, Ordering::Relaxed);
+            self.release()?;
         } else if !held && free_bytes > TAKE_ABOVE_BYTES {
             self.take().map_err(failed)?;
             self.held.store(true, Ordering::Relaxed);
         }
         Ok(self.held.load(Ordering::Relaxed))
+    }
+
+    /// Gives the room back, if it is held.
+    pub(crate) fn release(&self) -> Result<(), IndexError> {
+        if self.held.swap(false, Ordering::Relaxed) {
+            let failed =
+                |source| IndexError::Disk { operation: "give back", path: self.path.clone(), source };
+            std::fs::remove_file(&self.path).map_err(failed)?;
+        }
+        Ok(())
     }
 
     fn take(&self) -> io::Result<()> {

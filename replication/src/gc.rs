@@ -68,16 +68,40 @@ pub struct Freed {
 pub(crate) enum GcError {
     /// The index cannot be read or written.
     #[error("the index failed")]
-    Machine(#[from] MachineError),
+    Machine(#[source] MachineError),
     /// The index cannot be flushed.
     #[error("the index cannot be flushed")]
-    Flush(#[from] IndexError),
+    Flush(#[source] IndexError),
     /// The log cannot be read or written.
     #[error("the log failed")]
-    Log(#[from] LogError),
+    Log(#[source] LogError),
+    /// The disk is too full for the next move. What was freed until then stays free.
+    #[error("no room is left to move live records")]
+    NoRoom,
     /// The process ends.
     #[error("the collection was stopped")]
     Stopped,
+}
+
+impl From<MachineError> for GcError {
+    fn from(error: MachineError) -> Self {
+        if error.is_for_want_of_room() { Self::NoRoom } else { Self::Machine(error) }
+    }
+}
+
+impl From<IndexError> for GcError {
+    fn from(error: IndexError) -> Self {
+        if error.is_for_want_of_room() { Self::NoRoom } else { Self::Flush(error) }
+    }
+}
+
+impl From<LogError> for GcError {
+    fn from(error: LogError) -> Self {
+        match error {
+            LogError::Full => Self::NoRoom,
+            error => Self::Log(error),
+        }
+    }
 }
 
 /// Collects one node's garbage.
@@ -127,7 +151,11 @@ impl Collector {
         let all = async {
             for _ in 0..ROUNDS_MAX {
                 let now = self.freed();
-                self.round(None).await?;
+                match self.round(None).await {
+                    // what was moved until then may have made room
+                    Ok(()) | Err(GcError::NoRoom) => {}
+                    Err(error) => return Err(error),
+                }
                 if self.freed() == now {
                     break;
                 }
@@ -300,7 +328,7 @@ pub(crate) async fn run(collector: Arc<Collector>, stop: CancellationToken) {
         };
         match round {
             Ok(()) | Err(GcError::Stopped) => {}
-            Err(GcError::Log(LogError::Full)) => warn!("no room left to move live records"),
+            Err(GcError::NoRoom) => warn!("no room is left to move live records"),
             Err(error) => error!(error = &error as &dyn std::error::Error, "garbage cannot be collected"),
         }
     }

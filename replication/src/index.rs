@@ -6,9 +6,11 @@
 mod buffer;
 mod generation;
 mod memory;
+mod room;
 mod sled_store;
 
 pub use memory::MemoryIndex;
+pub use room::IndexRoom;
 pub use sled_store::{SledIndex, SledOptions, SledStore};
 
 use std::{ops::Range, path::PathBuf};
@@ -43,6 +45,18 @@ pub enum IndexError {
         /// What is there.
         found: u64,
     },
+    /// Somebody else has the store open: another process, or one that is ending.
+    #[error("the index in {} is in use", path.display())]
+    InUse {
+        /// Where it is.
+        path: PathBuf,
+    },
+    /// The disk is too full to be sure that the change fits: nothing was changed, and it can be tried again.
+    #[error("the index has no room behind {}", path.display())]
+    NoRoom {
+        /// Which file would grow.
+        path: PathBuf,
+    },
     /// The disk below it failed.
     #[error("the index cannot {operation} {path}")]
     Disk {
@@ -54,6 +68,13 @@ pub enum IndexError {
         #[source]
         source: std::io::Error,
     },
+}
+
+impl IndexError {
+    /// Whether the same can be tried again once the disk has room.
+    pub fn is_for_want_of_room(&self) -> bool {
+        matches!(self, Self::NoRoom { .. })
+    }
 }
 
 /// Changes that become visible together, or not at all.
@@ -72,7 +93,8 @@ pub trait Index: Send + Sync + 'static {
     /// The rows whose keys are in `range`, in order, or in reverse order unless `forward`.
     fn scan(&self, range: Range<&[u8]>, forward: bool) -> Rows<'_>;
 
-    /// Makes all changes of the batch visible at once; later changes of a key win over earlier ones.
+    /// Makes all changes of the batch visible at once; later changes of a key win over earlier ones. After
+    /// [`IndexError::NoRoom`] nothing was changed.
     fn write(&self, batch: Batch) -> Result<(), IndexError>;
 
     /// When it returns, everything written before survives a power cut.

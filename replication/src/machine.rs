@@ -7,7 +7,8 @@
 //! It leaves to others: when an entry may be applied (its record must be flushed here, `group`), where bodies lie
 //! (`log`), sealing (the gateways).
 //!
-//! After an error the machine must not be used again: reopen it, or wipe the index and learn anew.
+//! After an error the machine must not be used again: reopen it, or wipe the index and learn anew. The exception is an
+//! index without room ([`MachineError::is_for_want_of_room`]): nothing was changed, and the same call can be repeated.
 
 mod apply;
 mod buckets;
@@ -46,7 +47,7 @@ const FORMAT_VALUE: [u8; 8] = *b"TKINDEX\x01";
 /// A membership as the engine encodes it, bytes. 64 KiB: far above three replicas and a learner.
 const MEMBERSHIP_BYTES_MAX: usize = 64 << 10;
 
-/// Why a machine stopped. It must not be used any longer.
+/// Why a machine stopped. It must not be used any longer, unless it was for want of room.
 #[derive(Debug, Error)]
 pub enum MachineError {
     /// The index failed.
@@ -83,6 +84,13 @@ pub enum MachineError {
         /// The one that came.
         found: u64,
     },
+}
+
+impl MachineError {
+    /// Whether nothing was changed because the disk is too full: the same can be tried again.
+    pub fn is_for_want_of_room(&self) -> bool {
+        matches!(self, Self::Index { source } if source.is_for_want_of_room())
+    }
 }
 
 /// An entry's place in its group's log.

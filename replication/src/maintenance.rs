@@ -190,7 +190,7 @@ fn upto(applied: u64, purged: Option<u64>, held: u64, aged: u64, all: bool) -> O
     let first = purged.map_or(0, |purged| purged + 1);
     let old = needed.min(if all { applied } else { aged });
     let many = needed.min(applied.saturating_sub(KEEP_ENTRIES));
-    if many >= first + PURGE_ENTRIES_MIN { Some(many.max(old)) } else { (old > first).then_some(old) }
+    if many >= first + PURGE_ENTRIES_MIN { Some(many.max(old)) } else { (old >= first.max(1)).then_some(old) }
 }
 
 /// Lets the index be flushed as far as the purge goes, then purges.

@@ -30,7 +30,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 use thiserror::Error;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -39,6 +39,15 @@ use wire::{DeploymentId, GroupId, Incarnation, NodeId, ReplicaId, RequestId, Uni
 
 /// Replicas opened at once at start-up. 8: opening is disk work, and elections shall not come all at once.
 const OPENING_MAX: usize = 8;
+
+/// How long an index may be in use by a process that is ending. 20 s: a killed one may still write out what it had.
+const IN_USE_WAIT: Duration = Duration::from_secs(20);
+
+/// Pause before it is tried again.
+const IN_USE_PAUSE: Duration = Duration::from_millis(20);
+
+/// Pause before an index that found no room to open is tried again.
+const ROOM_PAUSE: Duration = Duration::from_secs(1);
 
 /// How a node's engine is set up.
 #[derive(Clone, Debug)]
@@ -134,7 +143,8 @@ impl Node {
                 .map_err(|source| StartError::Data { path: path.clone(), source })?;
         }
         let (segments, recovery) = open_log(&options, &log_path).await?;
-        let store = open_index(&options, &index_path).await?;
+        let ballast = Arc::new(Ballast::new(&options.data));
+        let store = open_index(&options, &index_path, &ballast).await?;
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
         let heartbeat_wait = Duration::from_millis(options.timings.election_max_ms);
         let heartbeats = Heartbeats::new(peers.clone(), heartbeat_wait, tracker.clone(), stop.clone());
@@ -149,7 +159,7 @@ impl Node {
             holdings: Arc::clone(&holdings),
             repairer: Arc::clone(&repairer),
             store: Arc::new(store),
-            ballast: Arc::new(Ballast::new(&options.data)),
+            ballast,
             peers,
             heartbeats,
             timings: options.timings,
@@ -294,26 +304,58 @@ async fn open_log(
 }
 
 /// Opens the index; a damaged one is put aside and begun anew, to be filled from the log and the other replicas.
-async fn open_index(options: &NodeOptions, path: &Path) -> Result<SledStore, StartError> {
+async fn open_index(
+    options: &NodeOptions,
+    path: &Path,
+    ballast: &Arc<Ballast>,
+) -> Result<SledStore, StartError> {
     let sled_options = SledOptions { cache_bytes_max: options.index_cache_bytes };
-    let directory = path.to_owned();
-    let opened = tokio::task::spawn_blocking(move || match SledStore::open(&directory, sled_options) {
-        Err(error @ (IndexError::Damaged { .. } | IndexError::WentBack { .. })) => {
-            let aside = directory.with_extension("damaged");
-            error!(
-                error = &error as &dyn std::error::Error,
-                aside = %aside.display(),
-                "the index is damaged: it is put aside and rebuilt from the log and the other replicas"
-            );
-            put_aside(&directory, &aside)?;
-            SledStore::open(&directory, sled_options)
-        }
-        other => other,
-    });
+    let (directory, ballast) = (path.to_owned(), Arc::clone(ballast));
+    let opened =
+        tokio::task::spawn_blocking(move || match open_with_room(&directory, sled_options, &ballast) {
+            Err(error @ (IndexError::Damaged { .. } | IndexError::WentBack { .. })) => {
+                let aside = directory.with_extension("damaged");
+                error!(
+                    error = &error as &dyn std::error::Error,
+                    aside = %aside.display(),
+                    "the index is damaged: it is put aside and rebuilt from the log and the other replicas"
+                );
+                put_aside(&directory, &aside)?;
+                SledStore::open(&directory, sled_options)
+            }
+            other => other,
+        });
     opened
         .await
         .expect("opening the index does not panic")
         .map_err(|source| StartError::Index { path: path.to_owned(), source })
+}
+
+/// Waits while the disk is too full even for opening, and for a process before this one to end.
+fn open_with_room(
+    directory: &Path,
+    options: SledOptions,
+    ballast: &Ballast,
+) -> Result<SledStore, IndexError> {
+    let (mut told, in_use_until) = (false, Instant::now() + IN_USE_WAIT);
+    loop {
+        match SledStore::open(directory, options) {
+            Err(error) if error.is_for_want_of_room() => {
+                if !std::mem::replace(&mut told, true) {
+                    error!(
+                        error = &error as &dyn std::error::Error,
+                        "the node waits for room on its disk to start"
+                    );
+                }
+                ballast.release()?;
+                std::thread::sleep(ROOM_PAUSE);
+            }
+            Err(IndexError::InUse { .. }) if Instant::now() < in_use_until => {
+                std::thread::sleep(IN_USE_PAUSE);
+            }
+            opened => return opened,
+        }
+    }
 }
 
 fn put_aside(directory: &Path, aside: &Path) -> Result<(), IndexError> {

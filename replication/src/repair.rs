@@ -18,7 +18,7 @@ use bytes::Bytes;
 use message::Wanted;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use thiserror::Error;
@@ -28,6 +28,9 @@ use wire::{Command, GroupId, NodeId};
 
 /// Repairs under way at once. 4: rot comes in runs, and reads of clients shall not stand behind them.
 const REPAIRS_MAX: usize = 4;
+
+/// Records remembered as rotten and not repaired. 65,536: far more than an operator looks at one by one, and 2 MiB.
+const UNREPAIRED_MAX: usize = 65_536;
 
 /// How long another replica may take to send one record.
 const RECORD_WAIT: Duration = Duration::from_secs(5);
@@ -76,6 +79,7 @@ pub(crate) struct Repairer {
     holdings: Arc<Holdings>,
     founders: BTreeMap<GroupId, Vec<NodeId>>,
     turns: Semaphore,
+    unrepaired: Mutex<BTreeSet<Place>>,
 }
 
 impl Repairer {
@@ -86,7 +90,30 @@ impl Repairer {
         holdings: Arc<Holdings>,
         founders: BTreeMap<GroupId, Vec<NodeId>>,
     ) -> Arc<Self> {
-        Arc::new(Self { node, peers, holdings, founders, turns: Semaphore::new(REPAIRS_MAX) })
+        let (turns, unrepaired) = (Semaphore::new(REPAIRS_MAX), Mutex::default());
+        Arc::new(Self { node, peers, holdings, founders, turns, unrepaired })
+    }
+
+    /// How many records are known to be rotten and without a good copy here; [`UNREPAIRED_MAX`] at most.
+    pub(crate) fn unrepaired(&self) -> u64 {
+        self.unrepaired_places().len() as u64
+    }
+
+    /// Notes a record that could not be repaired.
+    pub(crate) fn note_unrepaired(&self, place: Place) {
+        let mut unrepaired = self.unrepaired_places();
+        if unrepaired.len() < UNREPAIRED_MAX {
+            unrepaired.insert(place);
+        }
+    }
+
+    /// Forgets those that a whole pass over all records did not meet: they were deleted, overwritten or moved.
+    pub(crate) fn keep_unrepaired(&self, met: &BTreeSet<Place>) {
+        self.unrepaired_places().retain(|place| met.contains(place));
+    }
+
+    fn unrepaired_places(&self) -> MutexGuard<'_, BTreeSet<Place>> {
+        self.unrepaired.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Repairs the record that a row points to.
@@ -202,6 +229,7 @@ impl Repairer {
     async fn keep(&self, state: &GroupState, entry: &LogEntry, from: Place) -> bool {
         match self.put(state, entry, from).await {
             Ok(()) => {
+                self.unrepaired_places().remove(&from);
                 info!(group = %state.group, index = entry.id.index, segment = %from.segment, "rotten record repaired");
                 true
             }

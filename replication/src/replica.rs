@@ -106,6 +106,8 @@ pub(crate) struct Replica {
     pub(crate) raft: Raft,
     /// Its state.
     pub(crate) state: Arc<GroupState>,
+    /// Ends waiting for room.
+    stop: CancellationToken,
 }
 
 impl Replica {
@@ -120,16 +122,17 @@ impl Replica {
             group,
             vote_wait: Duration::from_millis(shared.timings.election_max_ms),
         };
+        let stop = shared.stop.child_token();
         let raft = Raft::new(
             address.replica.0,
             Arc::new(config),
             network,
-            LogStore::new(Arc::clone(&state), Arc::clone(&shared.repairer)),
-            StateMachine::new(Arc::clone(&state)),
+            LogStore::new(Arc::clone(&state), Arc::clone(&shared.repairer), stop.clone()),
+            StateMachine::new(Arc::clone(&state), stop.clone()),
         )
         .await
         .map_err(|fatal| ReplicaError::Raft { group, reason: fatal.to_string() })?;
-        let replica = Arc::new(Self { address, raft, state });
+        let replica = Arc::new(Self { address, raft, state, stop });
         shared.tracker.spawn(watch_leader(
             replica.raft.clone(),
             group,
@@ -159,6 +162,7 @@ impl Replica {
 
     /// Stops its Raft; the state stays readable.
     pub(crate) async fn shutdown(&self) -> io::Result<()> {
+        self.stop.cancel();
         self.raft.shutdown().await.map_err(io::Error::other)
     }
 }

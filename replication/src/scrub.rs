@@ -11,6 +11,7 @@ use crate::{
 };
 use bytes::Bytes;
 use std::{
+    collections::BTreeSet,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -57,6 +58,8 @@ struct Status {
     figures: ScrubFigures,
     /// Rotten records since the start, and those of them that were repaired.
     totals: (u64, u64),
+    /// Records that this pass found rotten and could not repair.
+    unrepaired: BTreeSet<Place>,
     /// Somebody waits for the pass under way, or for the next.
     demanded: bool,
 }
@@ -92,6 +95,11 @@ impl Scrubber {
         self.status().figures
     }
 
+    /// Rotten records that scrubbing found and that have no good copy here still.
+    pub(crate) fn unrepaired(&self) -> u64 {
+        self.repairer.unrepaired()
+    }
+
     /// Rotten records found since the start, and those of them that were repaired.
     pub(crate) fn totals(&self) -> (u64, u64) {
         self.status().totals
@@ -107,12 +115,18 @@ impl Scrubber {
             status.figures = ScrubFigures { running: true, finished, bytes_total, ..Default::default() };
         }
         let mut pace = Pace::new();
+        let mut whole = true;
         for state in states {
             if let Err(error) = self.scrub_rows(&state, &mut pace).await {
                 let error = &error as &dyn std::error::Error;
                 error!(group = %state.group, error, "group cannot be scrubbed: its index cannot be read");
+                whole = false;
             }
             self.scrub_log(&state, &mut pace).await;
+        }
+        let met = std::mem::take(&mut self.status().unrepaired);
+        if whole {
+            self.repairer.keep_unrepaired(&met);
         }
         let mut status = self.status();
         status.demanded = false;
@@ -204,8 +218,12 @@ impl Scrubber {
         status.figures.repaired += u64::from(kept);
         status.totals.0 += 1;
         status.totals.1 += u64::from(kept);
+        if !kept {
+            status.unrepaired.insert(*place);
+        }
         drop(status);
         if !kept {
+            self.repairer.note_unrepaired(*place);
             let error = repaired.err();
             let error = error.as_ref().map(|error| error as &dyn std::error::Error);
             let (group, segment, offset) = (state.group, place.segment, place.offset);

@@ -6,7 +6,7 @@
 use crate::{
     admission::RegionAge,
     gc::Collector,
-    log::{Place, ReadError},
+    log::{Place, Priority, ReadError, SegmentLog},
     machine::MachineError,
     maintenance::{self, Purges},
     message::{ReplicaAddress, kind, refusal},
@@ -52,6 +52,13 @@ const PROPOSAL_BYTES_MIN: usize = 1 << 10;
 /// How long a command waits for room before it is refused.
 const PROPOSAL_WAIT: Duration = Duration::from_secs(2);
 
+/// How long entries from a leader wait for room on a full disk before their stream ends. 1 s: so often a full follower is
+/// asked again.
+const APPEND_WAIT: Duration = Duration::from_secs(1);
+
+/// Pause between two looks at the room.
+const APPEND_PAUSE: Duration = Duration::from_millis(50);
+
 /// How long a batch of heartbeats may hold up its answer, ms: less than the interval of the fastest setting.
 const HEARTBEAT_WAIT_MS: u64 = 25;
 
@@ -73,6 +80,8 @@ pub struct Service {
     running: AtomicBool,
     /// Whether the disk has room for ordinary commands; refreshed by [`Service::look_at_disk`].
     writable: AtomicBool,
+    /// The same for commands that free room.
+    reclaimable: AtomicBool,
 }
 
 impl Service {
@@ -90,6 +99,7 @@ impl Service {
             transfers: Transfers::default(),
             running: AtomicBool::new(false),
             writable: AtomicBool::new(true),
+            reclaimable: AtomicBool::new(true),
         }
     }
 
@@ -123,6 +133,9 @@ impl Service {
 
     /// Stops and forgets the replica of `group`; its bodies are freed by garbage collection.
     pub(crate) async fn drop_replica(&self, group: GroupId) -> Result<(), CallRefusal> {
+        if !self.shared.store.has_room() {
+            return Err(refuse(refusal::FULL, "disk is full"));
+        }
         let Some(replica) = self.remove(group) else { return Ok(()) };
         let failed = |error: &(dyn std::error::Error + 'static)| {
             error!(%group, error, "replica cannot be dropped");
@@ -178,7 +191,8 @@ impl Service {
     pub fn upkeep(&self) -> UpkeepFigures {
         let (scrub_corrupt, scrub_repaired) = self.scrubber.totals();
         let (freed, scrub) = (self.collector.freed(), self.scrubber.figures());
-        UpkeepFigures { freed, scrub, scrub_corrupt, scrub_repaired }
+        let scrub_unrepaired = self.scrubber.unrepaired();
+        UpkeepFigures { freed, scrub, scrub_corrupt, scrub_repaired, scrub_unrepaired }
     }
 
     /// The replica of `group` here.
@@ -220,12 +234,19 @@ impl Service {
 
     /// Looks whether the disk still has room.
     pub(crate) fn look_at_disk(&self) {
-        let log_has_room = self.shared.segments.capacity().is_ok_and(|capacity| capacity.writable);
-        let index_has_room = self.shared.ballast.look().unwrap_or_else(|error| {
-            warn!(node = %self.node, error = &error as &dyn std::error::Error, "room for the index cannot be kept");
-            false
-        });
-        let writable = log_has_room && index_has_room;
+        let unknown = |error: &(dyn std::error::Error + 'static)| {
+            warn!(node = %self.node, error, "the disk's room cannot be looked at");
+        };
+        let log = self.shared.segments.capacity().inspect_err(|error| unknown(error)).ok();
+        let index = self.shared.store.room().inspect_err(|error| unknown(error)).ok();
+        let files = self.shared.ballast.look().inspect_err(|error| unknown(error)).unwrap_or(false);
+        let (writable, reclaimable) = match (log, index) {
+            (Some(log), Some(index)) => {
+                (log.writable && index.writable && files, log.reclaimable && index.reclaimable)
+            }
+            _ => (false, false),
+        };
+        self.reclaimable.store(reclaimable, Ordering::Relaxed);
         if self.writable.swap(writable, Ordering::Relaxed) != writable {
             if writable {
                 info!(node = %self.node, "disk has room again");
@@ -278,7 +299,7 @@ impl Service {
         let mut d = Decoder::new("stream", head);
         let replica = self.addressed(ReplicaAddress::decode(&mut d).map_err(not_understood)?)?;
         match kind {
-            kind::APPEND => serve_appends(replica.raft.clone(), incoming).await,
+            kind::APPEND => serve_appends(replica.raft.clone(), self.shared.segments.clone(), incoming).await,
             _ => Err(malformed("unknown kind of stream")),
         }
     }
@@ -414,10 +435,8 @@ impl Service {
         // what cannot be decoded must not enter the log: every replica would stop at it
         let command = Command::decode(head.clone(), Bytes::new()).map_err(not_understood)?;
         let replica = self.replica(group).ok_or_else(|| refuse(refusal::NO_REPLICA, ""))?;
-        if !command.operation.reclaims() && !self.writable.load(Ordering::Relaxed) {
-            return Err(refuse(refusal::FULL, "disk is nearly full"));
-        }
         let weight = (head.len() + body.len()).max(PROPOSAL_BYTES_MIN) as u32;
+        self.check_room(command.operation.reclaims(), weight)?;
         let room = Arc::clone(&self.proposals).acquire_many_owned(weight);
         let _room = match timeout(PROPOSAL_WAIT, room).await {
             Ok(Ok(room)) => room,
@@ -431,6 +450,22 @@ impl Service {
             }
             Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to))) => Err(not_leader(to.leader_id)),
             Err(error) => Err(stopped(group, &error)),
+        }
+    }
+
+    /// Refuses a command that the disk may have no room for, counting those under way as if none were written yet.
+    fn check_room(&self, reclaims: bool, weight: u32) -> Result<(), CallRefusal> {
+        let (open, priority) = if reclaims {
+            (&self.reclaimable, Priority::Reclaim)
+        } else {
+            (&self.writable, Priority::Ordinary)
+        };
+        let under_way = PROPOSAL_BYTES_MAX - self.proposals.available_permits().min(PROPOSAL_BYTES_MAX);
+        let bytes = under_way as u64 + u64::from(weight);
+        if open.load(Ordering::Relaxed) && self.shared.segments.has_room(priority, bytes) {
+            Ok(())
+        } else {
+            Err(refuse(refusal::FULL, "disk is nearly full"))
         }
     }
 
@@ -536,13 +571,28 @@ async fn ensure_linearizable(raft: &Raft, group: GroupId) -> Result<(), CallRefu
     }
 }
 
-/// Feeds a stream of append requests to Raft and its answers back, both in order.
-async fn serve_appends(raft: Raft, incoming: IncomingStream) -> Result<(), CallRefusal> {
+/// Feeds a stream of append requests to Raft and its answers back, both in order. Ends, to be opened again by the leader,
+/// when the disk has no room for what comes: Raft must not be given entries that cannot be appended, it would stand
+/// still, and heartbeats and votes with it.
+async fn serve_appends(
+    raft: Raft,
+    segments: SegmentLog,
+    incoming: IncomingStream,
+) -> Result<(), CallRefusal> {
     let (items, replies) = incoming.split();
-    let requests = stream::unfold(items, |mut items| async move {
+    let full = Arc::new(AtomicBool::new(false));
+    let state = (items, segments, Arc::clone(&full));
+    let requests = stream::unfold(state, |(mut items, segments, full)| async move {
         let item = items.next().await.ok()??;
+        let bytes = (item.head.len() + item.body.len()) as u64;
         match raft::decode_append(item.head, item.body) {
-            Ok(request) => Some((request, items)),
+            Ok(request) => {
+                if !request.entries.is_empty() && !wait_for_room(&segments, bytes).await {
+                    full.store(true, Ordering::Release);
+                    return None;
+                }
+                Some((request, (items, segments, full)))
+            }
             Err(error) => {
                 error!(%error, "append request not understood");
                 None
@@ -556,7 +606,19 @@ async fn serve_appends(raft: Raft, incoming: IncomingStream) -> Result<(), CallR
         raft::encode_append_result(&mut e, &result);
         replies.reply(e.finish())?;
     }
-    Ok(())
+    if full.load(Ordering::Acquire) { Err(refuse(refusal::FULL, "disk is full")) } else { Ok(()) }
+}
+
+/// Whether the disk has room for entries of `bytes`, or has so before long.
+async fn wait_for_room(segments: &SegmentLog, bytes: u64) -> bool {
+    let deadline = Instant::now() + APPEND_WAIT;
+    while !segments.has_room(Priority::Reclaim, bytes) {
+        if Instant::now() >= deadline {
+            return false;
+        }
+        tokio::time::sleep(APPEND_PAUSE).await;
+    }
+    true
 }
 
 /// Raft's own messages come from nodes only, each in its class; gateways propose, ask, and look.

@@ -132,6 +132,8 @@ pub struct UpkeepFigures {
     pub scrub_corrupt: u64,
     /// Of these, repaired.
     pub scrub_repaired: u64,
+    /// Rotten records that have no good copy here still.
+    pub scrub_unrepaired: u64,
 }
 
 /// Disk figures for a report and for metrics.

@@ -1,6 +1,7 @@
 //! Health and metrics over plain HTTP, apart from S3: `/health/live`, `/health/ready`, `/health/writable`, `/metrics`.
 //!
-//! Live: the process answers. Ready: it can do its job, or says why not. Writable: every group has a leader and room.
+//! Live: the process answers. Ready: it can do its job, or says why not; groups whose requests are held for want of a leader
+//! are told in the body alone. Writable: every group has a leader and room.
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
@@ -23,6 +24,9 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 pub trait Health: Send + Sync + 'static {
     /// Why the process cannot do its job; empty when it can.
     fn not_ready(&self) -> Vec<Reason>;
+
+    /// What makes some requests wait though the process can do its job; told along with readiness.
+    fn held(&self) -> Vec<Reason>;
 
     /// Why writes would fail; empty when they would not.
     fn not_writable(&self) -> Vec<Reason>;
@@ -94,9 +98,9 @@ async fn answer(
     }
     // the aliases are what load balancers already have in their configuration
     Ok(match request.uri().path() {
-        "/health/live" | "/minio/health/live" => report(Vec::new()),
-        "/health/ready" | "/minio/health/ready" => report(health.not_ready()),
-        "/health/writable" | "/minio/health/cluster" => report(health.not_writable()),
+        "/health/live" | "/minio/health/live" => report(Vec::new(), Vec::new()),
+        "/health/ready" | "/minio/health/ready" => report(health.not_ready(), health.held()),
+        "/health/writable" | "/minio/health/cluster" => report(health.not_writable(), Vec::new()),
         "/metrics" => respond(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", health.metrics()),
         _ => respond(
             StatusCode::NOT_FOUND,
@@ -106,12 +110,14 @@ async fn answer(
     })
 }
 
-fn report(reasons: Vec<Reason>) -> Response<Full<Bytes>> {
+/// `notes` are told but do not count.
+fn report(mut reasons: Vec<Reason>, notes: Vec<Reason>) -> Response<Full<Bytes>> {
     let (code, status) = if reasons.is_empty() {
         (StatusCode::OK, "ok")
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "unavailable")
     };
+    reasons.extend(notes);
     let body = serde_json::to_string(&Report { status, reasons }).expect("plain strings serialise");
     respond(code, "application/json", body + "\n")
 }

@@ -101,6 +101,11 @@ fn upkeep(page: &mut Page, upkeep: &UpkeepFigures) {
         upkeep.scrub_corrupt as f64,
     );
     page.counter("twinkeep_scrub_repaired_total", "Of these, repaired.", upkeep.scrub_repaired as f64);
+    page.gauge(
+        "twinkeep_scrub_unrepaired",
+        "Rotten records without a good copy here still.",
+        upkeep.scrub_unrepaired as f64,
+    );
     let finished = scrub.finished.map_or(0.0, |finished| finished.0 as f64 / 1e3);
     page.gauge("twinkeep_scrub_finished_timestamp_seconds", "When the last whole pass ended.", finished);
 }

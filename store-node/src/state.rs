@@ -82,9 +82,9 @@ impl ProcessState {
         files.into_iter().filter_map(fact).collect()
     }
 
-    fn leaderless(&self) -> usize {
-        let Some(router) = self.router.get() else { return 0 };
-        (0..=self.descriptor.groups).filter(|group| router.leader(GroupId(*group)).is_none()).count()
+    fn leaderless(&self) -> Vec<GroupId> {
+        let Some(router) = self.router.get() else { return Vec::new() };
+        (0..=self.descriptor.groups).map(GroupId).filter(|group| router.leader(*group).is_none()).collect()
     }
 }
 
@@ -119,12 +119,13 @@ impl Health for ProcessState {
         reasons
     }
 
+    fn held(&self) -> Vec<Reason> {
+        leaderless_reason(&self.leaderless()).into_iter().collect()
+    }
+
     fn not_writable(&self) -> Vec<Reason> {
         let mut reasons = self.not_ready();
-        let leaderless = self.leaderless();
-        if leaderless > 0 {
-            reasons.push(reason("leaderless", format!("{leaderless} groups have no leader")));
-        }
+        reasons.extend(leaderless_reason(&self.leaderless()));
         if let Some(node) = self.node.get()
             && !node.service().report().writable
         {
@@ -141,10 +142,35 @@ impl Health for ProcessState {
 impl ProcessState {
     /// Groups without a leader as this process sees them.
     pub(crate) fn groups_leaderless(&self) -> usize {
-        self.leaderless()
+        self.leaderless().len()
     }
+}
+
+/// Groups named in a reason; the rest is counted.
+const NAMED_MAX: usize = 16;
+
+fn leaderless_reason(groups: &[GroupId]) -> Option<Reason> {
+    let named: Vec<String> = groups.iter().take(NAMED_MAX).map(ToString::to_string).collect();
+    let (count, named) = (groups.len(), named.join(", "));
+    let more = if count > NAMED_MAX { ", ..." } else { "" };
+    (count > 0).then(|| reason("leaderless", format!("{count} groups have no leader: {named}{more}")))
 }
 
 fn reason(code: &'static str, message: String) -> Reason {
     Reason { code, message }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_without_a_leader_are_named_and_many_are_counted() {
+        let groups = |count: u32| (1..=count).map(GroupId).collect::<Vec<_>>();
+        assert_eq!(leaderless_reason(&[]), None);
+        let few = leaderless_reason(&groups(2)).unwrap();
+        assert_eq!((few.code, few.message.as_str()), ("leaderless", "2 groups have no leader: 1, 2"));
+        let many = leaderless_reason(&groups(1_024)).unwrap().message;
+        assert!(many.starts_with("1024 groups have no leader: 1, 2") && many.ends_with("16, ..."), "{many}");
+    }
 }

@@ -156,6 +156,23 @@ fn the_next_process_is_asked_when_the_first_does_not_answer() {
 }
 
 #[test]
+fn the_next_processes_are_asked_when_two_accept_and_say_nothing() {
+    let base = tempfile::tempdir().unwrap();
+    let region = region(base.path());
+    let (address, server) = serve(server_config(&region, &region), |_| {
+        (FrameType::Reply, serde_json::to_vec(&AdminResponse::Done).unwrap())
+    });
+    // as a process does that was sent SIGSTOP: its system accepts for it
+    let stopped = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let mut addresses: Vec<String> =
+        stopped.iter().map(|listener| listener.local_addr().unwrap().to_string()).collect();
+    addresses.push(address);
+    let there = Deployment { addresses, ..region };
+    assert_eq!(AdminClient::new(&there).unwrap().ask(&AdminRequest::UserList).unwrap(), AdminResponse::Done);
+    server.join().unwrap();
+}
+
+#[test]
 fn an_answer_that_is_no_answer_is_an_error() {
     let base = tempfile::tempdir().unwrap();
     let region = region(base.path());

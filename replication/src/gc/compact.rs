@@ -6,7 +6,7 @@
 use super::GcError;
 use crate::{
     holdings::Holdings,
-    log::{LogEntry, LogError, Place, ReadError, ScannedEntry, SegmentId},
+    log::{LogEntry, LogError, Place, Priority, ReadError, ScannedEntry, SegmentId},
     machine::{Move, body_row},
     pace::Pace,
     raft::GroupState,
@@ -60,8 +60,14 @@ pub(super) async fn compact(
     let scan = tokio::task::spawn_blocking(move || scan_live(&scanned, segment));
     let live = scan.await.map_err(|_| GcError::Stopped)??;
     let live_bytes = live.iter().map(|live| payload_bytes(&live.place)).sum();
-    if live_bytes + RECORD_OVERHEAD_BYTES * live.len() as u64 > packed_bytes_max {
+    let packed_bytes = live_bytes + RECORD_OVERHEAD_BYTES * live.len() as u64;
+    if packed_bytes > packed_bytes_max {
         return Ok(Compacted::Dense { live_bytes });
+    }
+    // all or nothing: a half that was moved takes room and frees none
+    let index_has_room = live.first().is_none_or(|live| live.state.has_room());
+    if !holdings.segments.has_room(Priority::Move, packed_bytes) || !index_has_room {
+        return Err(GcError::NoRoom);
     }
     let mut stuck = false;
     let mut rest = live.as_slice();

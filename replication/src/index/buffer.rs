@@ -16,8 +16,8 @@ use std::{
 /// Rows of a layer before it is closed. 1,024: the tree is shut to readers for some ten milliseconds while it takes them.
 const LAYER_ROWS: usize = 1_024;
 
-/// The same in bytes of keys and values. 1 MiB: what the tree's log takes in two of its segments.
-const LAYER_BYTES: usize = 1 << 20;
+/// The same in bytes of keys and values. 256 KiB: what it may cost in the tree's file fits the reserve (`room`) thrice.
+const LAYER_BYTES: usize = 256 << 10;
 
 /// What a layer does to the rows below it: sets them, or removes them.
 pub(super) type Layer = BTreeMap<RowBytes, Option<RowBytes>>;

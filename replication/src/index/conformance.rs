@@ -103,6 +103,16 @@ fn a_later_change_of_a_batch_wins() {
 }
 
 #[test]
+fn a_store_that_is_open_elsewhere_is_not_taken_for_a_damaged_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = SledStore::open(directory.path(), SledOptions::default()).unwrap();
+    let again = SledStore::open(directory.path(), SledOptions::default());
+    assert!(matches!(again, Err(IndexError::InUse { .. })));
+    drop(store);
+    assert!(SledStore::open(directory.path(), SledOptions::default()).is_ok());
+}
+
+#[test]
 fn groups_do_not_see_each_other() {
     let directory = tempfile::tempdir().unwrap();
     let store = SledStore::open(directory.path(), SledOptions::default()).unwrap();

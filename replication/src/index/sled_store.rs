@@ -1,7 +1,8 @@
 //! The index on disk: one sled database per node, one tree per group, with a buffer of changes over each.
 //!
 //! A thread moves layers from the buffers to the trees; `flush` moves all of them first. A change that was only in a
-//! buffer when the process ended is made again from the log, like one that sled had not flushed.
+//! buffer when the process ended is made again from the log, like one that sled had not flushed. While the disk has no
+//! room, layers wait in their buffers, and once those are full, writes do.
 //!
 //! sled's own flush stops at `sync_file_range`, which neither empties the disk's cache nor makes the file's length
 //! durable, and never syncs the files of large values. `flush` here syncs them itself. sled gives up by panicking in
@@ -11,17 +12,19 @@ use super::{
     Batch, Index, IndexError, Row, RowBytes, Rows,
     buffer::{Buffer, Layer},
     generation::{GenerationFile, disk},
+    room::{Demand, IndexRoom, Reserve, SMALL_VALUE_BYTES},
 };
 use std::{
     collections::{BTreeMap, HashSet},
     ffi::OsString,
     fs::File,
+    io::ErrorKind,
     ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc,
     },
     thread::{self, JoinHandle},
@@ -42,8 +45,8 @@ impl Default for SledOptions {
     }
 }
 
-/// Closed layers that may wait for the thread; beyond it who writes moves them. 8: some ten MiB for a group, more than one
-/// turn of the thread over all groups leaves behind.
+/// Closed layers that may wait for the thread; beyond it who writes moves them. 8: a few MiB for a group, more than one turn
+/// of the thread over all groups leaves behind.
 const LAYERS_WAITING_MAX: usize = 8;
 
 /// A node's database. Clones share it.
@@ -59,24 +62,35 @@ pub struct SledIndex {
     group: Arc<GroupRows>,
 }
 
-struct GroupRows {
-    tree: sled::Tree,
-    buffer: RwLock<Buffer>,
-    /// Held by whoever moves layers to the tree; what went wrong doing so, after which nothing is moved any more.
-    moving: Mutex<Option<sled::Error>>,
-}
-
 struct Shared {
-    database: sled::Db,
+    core: Arc<Core>,
+    directory: PathBuf,
     /// The groups that are open: all handles to a group share one buffer.
     groups: Mutex<BTreeMap<GroupId, Weak<GroupRows>>>,
     mover: Option<Mover>,
-    directory: PathBuf,
     /// Files of large values that were synced before: sled never changes one once it is written.
     synced_blobs: Mutex<HashSet<OsString>>,
     flushed: Mutex<Flushed>,
-    /// Counts writes to all trees, each after it is done.
+    /// Counts writes to all groups, each after it is done.
     writes: AtomicU64,
+}
+
+/// The database, and what must be asked before it is changed.
+struct Core {
+    database: sled::Db,
+    reserve: Reserve,
+    /// Whether there are files of large values, or may be since the last flush.
+    has_blobs: AtomicBool,
+    /// Set when sled failed in a change: it is not asked again, it may never answer.
+    broken: AtomicBool,
+}
+
+struct GroupRows {
+    core: Arc<Core>,
+    tree: sled::Tree,
+    buffer: RwLock<Buffer>,
+    /// Held by whoever moves layers to the tree.
+    moving: Mutex<()>,
 }
 
 /// How often the store was flushed, by its own account and by the file's.
@@ -90,6 +104,9 @@ struct Flushed {
 /// The store's own account of it, in the tree that belongs to no group.
 const FLUSHED: &[u8] = b"generation";
 
+/// How sled says that another has its file locked; it has no error of its own for it.
+const NOT_LOCKED: &str = "could not acquire lock";
+
 impl SledStore {
     /// Opens the database in `directory`, or makes one.
     pub fn open(directory: &Path, options: SledOptions) -> Result<Self, IndexError> {
@@ -102,6 +119,20 @@ impl SledStore {
                 // small space beats speed: the index is written in batches, behind the acknowledgement
                 .mode(sled::Mode::LowSpace)
                 .open()
+        });
+        let database = database.map_err(|error| match error {
+            // it writes a little to come up: that it cannot now says nothing about what it holds
+            IndexError::Damaged { source: Some(sled::Error::Io(source)), .. }
+                if matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) =>
+            {
+                IndexError::NoRoom { path: directory.to_owned() }
+            }
+            IndexError::Damaged { source: Some(sled::Error::Io(source)), .. }
+                if source.to_string().starts_with(NOT_LOCKED) =>
+            {
+                IndexError::InUse { path: directory.to_owned() }
+            }
+            other => other,
         })?;
         let (file, flushed) = GenerationFile::open(directory)?;
         let count = match guarded("get", || database.get(FLUSHED))? {
@@ -114,12 +145,36 @@ impl SledStore {
         if count < flushed {
             return Err(IndexError::WentBack { flushed, found: count });
         }
-        let flushed = Mutex::new(Flushed { file, count, writes: None });
-        let (directory, synced_blobs) = (directory.to_owned(), Mutex::default());
-        let mover = Some(Mover::start().map_err(|e| disk("start the thread of", &directory, e))?);
-        let (groups, writes) = (Mutex::default(), AtomicU64::new(0));
-        let shared = Shared { database, groups, mover, directory, synced_blobs, flushed, writes };
+        let reserve = Reserve::open(&directory.join("db"))?;
+        let blobs = directory.join("blobs");
+        let has_blobs = std::fs::read_dir(&blobs).map_err(|e| disk("list", &blobs, e))?.next().is_some();
+        let core = Arc::new(Core {
+            database,
+            reserve,
+            has_blobs: AtomicBool::new(has_blobs),
+            broken: AtomicBool::new(false),
+        });
+        let shared = Shared {
+            core,
+            directory: directory.to_owned(),
+            groups: Mutex::default(),
+            mover: Some(Mover::start().map_err(|e| disk("start the thread of", directory, e))?),
+            synced_blobs: Mutex::default(),
+            flushed: Mutex::new(Flushed { file, count, writes: None }),
+            writes: AtomicU64::new(0),
+        };
         Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Which commands there is room for on the disk.
+    pub fn room(&self) -> Result<IndexRoom, IndexError> {
+        let core = &self.shared.core;
+        core.reserve.look(core.has_blobs.load(Ordering::Relaxed))
+    }
+
+    /// Whether a change of a few rows would be taken now.
+    pub fn has_room(&self) -> bool {
+        self.shared.core.check_write(Demand::default()).is_ok()
     }
 
     /// The index of `group`, empty if the store has not seen it before.
@@ -128,16 +183,27 @@ impl SledStore {
         if let Some(group) = groups.get(&group).and_then(Weak::upgrade) {
             return Ok(SledIndex { store: self.clone(), group });
         }
-        let tree = guarded("open a group", || self.shared.database.open_tree(group.0.to_be_bytes()))?;
-        let rows = Arc::new(GroupRows { tree, buffer: RwLock::default(), moving: Mutex::default() });
+        let core = Arc::clone(&self.shared.core);
+        let tree = core
+            .change("open a group", Demand::default(), || core.database.open_tree(group.0.to_be_bytes()))?;
+        let (buffer, moving) = (RwLock::default(), Mutex::default());
+        let rows = Arc::new(GroupRows { core, tree, buffer, moving });
         groups.insert(group, Arc::downgrade(&rows));
         Ok(SledIndex { store: self.clone(), group: rows })
     }
 
     /// Removes a group's index with all rows. Other handles to it must be gone.
     pub fn remove_group(&self, group: GroupId) -> Result<(), IndexError> {
-        self.shared.groups().remove(&group);
-        guarded("remove a group", || self.shared.database.drop_tree(group.0.to_be_bytes()))?;
+        let core = &self.shared.core;
+        let mut groups = self.shared.groups();
+        // the thread may still hold it: nothing may reach a tree that is gone
+        let rows = groups.get(&group).and_then(Weak::upgrade);
+        let _moving = rows.as_ref().map(|rows| rows.moving.lock().unwrap_or_else(PoisonError::into_inner));
+        core.change("remove a group", Demand::default(), || core.database.drop_tree(group.0.to_be_bytes()))?;
+        if let Some(rows) = &rows {
+            *rows.buffer_mut() = Buffer::default();
+        }
+        groups.remove(&group);
         self.shared.writes.fetch_add(1, Ordering::Release);
         Ok(())
     }
@@ -157,8 +223,10 @@ impl SledStore {
             group.move_layers()?;
         }
         let count = flushed.count + 1;
-        guarded("count a flush", || self.shared.database.insert(FLUSHED, &count.to_le_bytes()))?;
-        guarded("flush", || self.shared.database.flush())?;
+        let core = &self.shared.core;
+        core.reserve.check_flush()?;
+        core.guarded_change("count a flush", || core.database.insert(FLUSHED, &count.to_le_bytes()))?;
+        core.guarded_change("flush", || core.database.flush())?;
         self.sync_blobs()?;
         sync(&self.shared.directory.join("db"))?;
         sync(&self.shared.directory)?;
@@ -177,7 +245,7 @@ impl SledStore {
             if !synced.contains(&name) {
                 match sync(&directory.join(&name)) {
                     // sled removes what it no longer needs at any time
-                    Err(IndexError::Disk { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                    Err(IndexError::Disk { source, .. }) if source.kind() == ErrorKind::NotFound => {
                         continue;
                     }
                     other => other?,
@@ -188,6 +256,7 @@ impl SledStore {
         if !present.is_subset(&synced) {
             sync(&directory)?;
         }
+        self.shared.core.has_blobs.store(!present.is_empty(), Ordering::Relaxed);
         *synced = present;
         Ok(())
     }
@@ -211,6 +280,42 @@ impl Drop for Shared {
     }
 }
 
+impl Core {
+    /// Lets sled make a change, if it fits.
+    fn change<T>(
+        &self,
+        operation: &'static str,
+        demand: Demand,
+        run: impl FnOnce() -> sled::Result<T>,
+    ) -> Result<T, IndexError> {
+        self.check_write(demand)?;
+        if demand.value_bytes_max > SMALL_VALUE_BYTES {
+            self.has_blobs.store(true, Ordering::Relaxed);
+        }
+        self.guarded_change(operation, run)
+    }
+
+    fn check_write(&self, demand: Demand) -> Result<(), IndexError> {
+        self.reserve.check_write(demand, self.has_blobs.load(Ordering::Relaxed))
+    }
+
+    fn guarded_change<T>(
+        &self,
+        operation: &'static str,
+        run: impl FnOnce() -> sled::Result<T>,
+    ) -> Result<T, IndexError> {
+        if self.broken.load(Ordering::Acquire) {
+            return Err(IndexError::Damaged { operation, source: None });
+        }
+        guarded(operation, run).inspect_err(|_| {
+            if !self.broken.swap(true, Ordering::AcqRel) {
+                // kept for good: closing it would wait for writes that never come
+                std::mem::forget(self.database.clone());
+            }
+        })
+    }
+}
+
 /// The thread that moves closed layers to the trees.
 struct Mover {
     wanted: mpsc::Sender<Weak<GroupRows>>,
@@ -222,11 +327,13 @@ impl Mover {
         let (wanted, groups) = mpsc::channel::<Weak<GroupRows>>();
         let run = move || {
             for group in groups {
-                if let Some(group) = group.upgrade()
-                    && let Err(error) = group.move_layers()
-                {
-                    // who writes moves them once too many wait, and is told
-                    tracing::error!(error = &error as &dyn std::error::Error, "index rows cannot be moved");
+                match group.upgrade().map_or(Ok(()), |group| group.move_layers()) {
+                    // layers that find no room wait; who writes is told once too many do
+                    Ok(()) | Err(IndexError::NoRoom { .. }) => {}
+                    Err(error) => {
+                        let error = &error as &dyn std::error::Error;
+                        tracing::error!(error, "index rows cannot be moved");
+                    }
                 }
             }
         };
@@ -245,22 +352,23 @@ impl GroupRows {
 
     /// Moves every closed layer to the tree.
     fn move_layers(&self) -> Result<(), IndexError> {
-        let mut failed = self.moving.lock().unwrap_or_else(PoisonError::into_inner);
+        let _moving = self.moving.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            if let Some(error) = &*failed {
-                return Err(IndexError::Damaged { operation: "write", source: Some(error.clone()) });
-            }
             let Some(layer) = self.buffer().oldest() else { return Ok(()) };
-            match guarded("write", || self.tree.apply_batch(batch_of(&layer))) {
-                Ok(()) => self.buffer_mut().forget_oldest(),
-                Err(IndexError::Damaged { source, .. }) => {
-                    let gave_up = || sled::Error::ReportableBug("gave up while writing".to_owned());
-                    *failed = Some(source.unwrap_or_else(gave_up));
-                }
-                Err(other) => return Err(other),
-            }
+            self.core.change("write", demand_of(&layer), || self.tree.apply_batch(batch_of(&layer)))?;
+            self.buffer_mut().forget_oldest();
         }
     }
+}
+
+fn demand_of(layer: &Layer) -> Demand {
+    let mut demand = Demand::default();
+    for (key, value) in layer {
+        let value_bytes = value.as_ref().map_or(0, |value| value.len());
+        demand.bytes += (key.len() + value_bytes) as u64;
+        demand.value_bytes_max = demand.value_bytes_max.max(value_bytes);
+    }
+    demand
 }
 
 fn batch_of(layer: &Layer) -> sled::Batch {
@@ -288,25 +396,22 @@ impl Index for SledIndex {
             return Box::new(std::iter::empty());
         }
         let buffer = self.group.buffer();
-        // begun after the buffer is held: a layer that leaves meanwhile is seen in one of them
+        // begun while the buffer is held: a layer that leaves meanwhile is seen in one of them
         let tree = SledRows { rows: self.group.tree.range(range.clone()), forward, ended: false };
         buffer.scan(Box::new(tree), range, forward)
     }
 
     fn write(&self, batch: Batch) -> Result<(), IndexError> {
-        let (closed, waiting) = {
-            let mut buffer = self.group.buffer_mut();
-            (buffer.write(batch), buffer.closed())
-        };
-        self.store.shared.writes.fetch_add(1, Ordering::Release);
-        if waiting > LAYERS_WAITING_MAX {
+        if self.group.buffer().closed() >= LAYERS_WAITING_MAX {
             self.group.move_layers()?;
-        } else if closed
+        }
+        let closed = self.group.buffer_mut().write(batch);
+        self.store.shared.writes.fetch_add(1, Ordering::Release);
+        if closed
             && let Some(mover) = &self.store.shared.mover
             && mover.wanted.send(Arc::downgrade(&self.group)).is_err()
         {
-            // the thread ended: only a panic does that
-            self.group.move_layers()?;
+            tracing::error!("the thread that moves index rows is gone");
         }
         Ok(())
     }
@@ -318,8 +423,8 @@ impl Index for SledIndex {
     fn clear(&self) -> Result<(), IndexError> {
         // nothing may leave the buffer between emptying it and emptying the tree
         let _moving = self.group.moving.lock().unwrap_or_else(PoisonError::into_inner);
+        self.group.core.change("clear", Demand::default(), || self.group.tree.clear())?;
         *self.group.buffer_mut() = Buffer::default();
-        guarded("clear", || self.group.tree.clear())?;
         self.store.shared.writes.fetch_add(1, Ordering::Release);
         Ok(())
     }

@@ -7,16 +7,20 @@ use super::{
     error::{LogError, ReadError},
     group::{Found, Group},
     queue::{Pending, Request},
-    record::{HEADER_BYTES, RecordKind},
-    store::{Handle, SegmentLog},
+    record::RecordKind,
+    store::{Handle, SegmentLog, admitted_bytes},
     types::{EntryId, GroupState, LogEntry, Place, Priority, Vote},
 };
-use crate::disk::BLOCK_BYTES;
 use std::{
     ops::Range,
     sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
 };
+use tokio_util::sync::CancellationToken;
 use wire::GroupId;
+
+/// Pause before entries that a full disk has no room for are tried again. 50 ms: little against what freeing takes.
+const ROOM_PAUSE: Duration = Duration::from_millis(50);
 
 /// How often a place is looked up again because its segment was removed after a move.
 const LOOKUPS_MAX: usize = 4;
@@ -61,33 +65,77 @@ impl GroupLog {
         entries: Vec<LogEntry>,
         done: impl FnOnce(Result<(), LogError>) + Send + 'static,
     ) -> Result<(), LogError> {
+        self.add(priority, entries, None, done).await
+    }
+
+    /// The same, but while the disk has no room for them it waits, until `stop` ends that with `Full`.
+    pub async fn append_patiently(
+        &self,
+        priority: Priority,
+        entries: Vec<LogEntry>,
+        stop: &CancellationToken,
+        done: impl FnOnce(Result<(), LogError>) + Send + 'static,
+    ) -> Result<(), LogError> {
+        self.add(priority, entries, Some(stop), done).await
+    }
+
+    async fn add(
+        &self,
+        priority: Priority,
+        entries: Vec<LogEntry>,
+        patient_until: Option<&CancellationToken>,
+        done: impl FnOnce(Result<(), LogError>) + Send + 'static,
+    ) -> Result<(), LogError> {
         let shared = self.log.shared();
         let mut payload_bytes = 0;
-        let mut admitted_bytes = 0;
+        let mut admitted = 0;
         let mut records = Vec::with_capacity(entries.len());
         for entry in &entries {
             shared.check_size(entry)?;
             let bytes = entry.head.len() + entry.body.len();
             payload_bytes += bytes;
-            // at worst each is a batch of its own
-            admitted_bytes += (HEADER_BYTES + bytes).next_multiple_of(BLOCK_BYTES) as u64;
+            admitted += admitted_bytes(bytes);
             let (head, body) = (entry.head.clone(), entry.body.clone());
             let body_crc = crc32c::crc32c(&body);
             records.push(Pending { kind: RecordKind::Entry(entry.id, entry.kind), head, body, body_crc });
         }
-        let permit = Some(shared.permit(payload_bytes).await?);
         let done = Box::new(move |result: Result<_, LogError>| done(result.map(|_| ())));
-        let group = Arc::clone(&self.group);
-        // under one lock, so that the order of slots is the order of records
-        let mut core = self.group.core();
-        core.check_append(self.group.id, &entries)?;
-        shared.admit(priority, admitted_bytes)?;
-        shared.queue.push(Request { group, records, done, permit, admitted_bytes })?;
-        for entry in entries {
-            core.push(entry);
+        loop {
+            let permit = Some(shared.permit(payload_bytes).await?);
+            {
+                // under one lock, so that the order of slots is the order of records
+                let mut core = self.group.core();
+                core.check_append(self.group.id, &entries)?;
+                match shared.admit(priority, admitted) {
+                    Ok(()) => {
+                        let (group, admitted_bytes) = (Arc::clone(&self.group), admitted);
+                        shared.queue.push(Request { group, records, done, permit, admitted_bytes })?;
+                        for entry in entries {
+                            core.push(entry);
+                        }
+                        shared.counters.payload_bytes.fetch_add(payload_bytes as u64, Relaxed);
+                        return Ok(());
+                    }
+                    Err(LogError::Full) if patient_until.is_some() => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            // whoever makes room may need it meanwhile
+            drop(permit);
+            if let Some(stop) = patient_until {
+                self.wait_for_room(stop).await?;
+            }
         }
-        shared.counters.payload_bytes.fetch_add(payload_bytes as u64, Relaxed);
-        Ok(())
+    }
+
+    async fn wait_for_room(&self, stop: &CancellationToken) -> Result<(), LogError> {
+        if let Some(failure) = self.log.shared().queue.failure() {
+            return Err(failure);
+        }
+        tokio::select! {
+            () = stop.cancelled() => Err(LogError::Full),
+            () = tokio::time::sleep(ROOM_PAUSE) => Ok(()),
+        }
     }
 
     /// Records a vote; durable on return.
@@ -198,7 +246,7 @@ impl GroupLog {
 
     async fn write(&self, kind: RecordKind) -> Result<(), LogError> {
         let group = Arc::clone(&self.group);
-        self.log.shared().write(group, Pending::bare(kind), None).await.map(|_| ())
+        self.log.shared().write(group, Pending::bare(kind), None, 0).await.map(|_| ())
     }
 
     fn find(&self, range: Range<u64>, bytes_max: usize) -> Vec<(u64, Found)> {

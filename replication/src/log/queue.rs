@@ -100,6 +100,11 @@ impl Queue {
         }
     }
 
+    /// Whether nothing more is taken.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.inner().stopping
+    }
+
     /// Bytes promised to queued requests.
     pub(super) fn admitted_bytes(&self) -> u64 {
         self.inner().admitted_bytes

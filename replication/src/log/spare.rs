@@ -1,7 +1,7 @@
 //! Segments made ahead of time on their own thread, so that the disk thread never waits for the file system to allocate.
 //!
-//! A few of them are a reserve: ordinary entries may not use it, votes, purges and moves may. So a full disk can still
-//! be freed.
+//! A few of them are a reserve: ordinary entries may not use it, deletes, moves, purges and votes may, each a part of it.
+//! So a full disk can still be freed.
 
 use super::{
     error::LogError,
@@ -122,22 +122,29 @@ impl Spares {
         self.changed.notify_all();
     }
 
-    /// Takes a spare, waiting for one unless the disk is full.
-    pub(super) fn take(&self) -> Result<Spare, LogError> {
+    /// Takes a spare. Waits for one, on a full disk for as long as `patient` says so.
+    pub(super) fn take(&self, patient: impl Fn() -> bool) -> Result<Spare, LogError> {
         let mut inner = self.inner();
+        let mut told = false;
         loop {
             if let Some(spare) = inner.ready.pop_front() {
                 inner.used += 1;
                 self.changed.notify_all();
                 return Ok(spare);
             }
-            if inner.full {
-                return Err(LogError::Full);
-            }
             if inner.stopping {
                 return Err(LogError::Closed);
             }
-            inner = self.changed.wait(inner).unwrap_or_else(PoisonError::into_inner);
+            if inner.full {
+                if !patient() {
+                    return Err(LogError::Full);
+                }
+                if !std::mem::replace(&mut told, true) {
+                    tracing::error!(disk = %self.disk.path().display(), "the log waits for room: even its reserve is used up");
+                }
+            }
+            let waited = self.changed.wait_timeout(inner, RETRY);
+            inner = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
@@ -145,8 +152,9 @@ impl Spares {
     fn kept(&self, priority: Priority) -> usize {
         match priority {
             Priority::Ordinary => self.reserve,
+            Priority::Reclaim => self.reserve.saturating_sub(1).max(self.kept(Priority::Move)),
             // the last one is for votes and purges, or nothing could be freed any more
-            Priority::Reclaim => self.reserve.min(1),
+            Priority::Move => self.reserve.min(1),
         }
     }
 

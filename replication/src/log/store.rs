@@ -6,7 +6,7 @@ use super::{
     handle::GroupLog,
     header::file_name,
     queue::{Pending, Queue, Request},
-    record::{Checkpoint, PAYLOAD_BYTES_MAX, RecordKind},
+    record::{ALIGN_BYTES, Checkpoint, HEADER_BYTES, PAYLOAD_BYTES_MAX, RecordKind},
     recover::{Recovered, recover},
     report::Recovery,
     segments::Segments,
@@ -14,6 +14,7 @@ use super::{
     types::{LogEntry, LogOptions, Place, Priority, SegmentId},
     writer::Writer,
 };
+use crate::disk::BLOCK_BYTES;
 use std::{
     collections::BTreeMap,
     io,
@@ -46,6 +47,8 @@ pub struct Capacity {
     pub free_bytes: u64,
     /// Whether proposals should be accepted; turns false early enough that what is under way still fits.
     pub writable: bool,
+    /// Whether those that free room should be.
+    pub reclaimable: bool,
 }
 
 /// Whether the disk takes writes.
@@ -228,12 +231,15 @@ impl SegmentLog {
         let limit = shared.options.total_bytes_max.unwrap_or(u64::MAX);
         let elsewhere = space.free_bytes.min(limit.saturating_sub(used_bytes));
         let room = shared.room(Priority::Ordinary);
+        let reclaim_room = shared.room(Priority::Reclaim);
+        let working = shared.queue.failure().is_none();
         let margin = (shared.options.queue_bytes_max as u64).min(shared.options.segment_bytes / 2);
         Ok(Capacity {
             total_bytes: space.total_bytes.min(limit),
             used_bytes,
             free_bytes: room.unwrap_or(elsewhere),
-            writable: shared.queue.failure().is_none() && room.is_none_or(|room| room >= margin),
+            writable: working && room.is_none_or(|room| room >= margin),
+            reclaimable: working && reclaim_room.is_none_or(|room| room >= margin / 2),
         })
     }
 
@@ -255,6 +261,11 @@ impl SegmentLog {
         segments.into_iter().map(summary).collect()
     }
 
+    /// Whether records of `bytes` in all fit now, headers and padding included, for as long as nobody else adds any.
+    pub fn has_room(&self, priority: Priority, bytes: u64) -> bool {
+        self.shared().room(priority).is_none_or(|room| room >= bytes)
+    }
+
     /// Copies an entry's record to the end of the log, though the disk be full; durable on return. The log's own slot
     /// for the entry, if it has one, points to the copy from then on. Only applied entries may be moved. It fails with
     /// `Full` rather than use the last spare segment.
@@ -265,6 +276,16 @@ impl SegmentLog {
 
     /// Writes an entry again whose record is rotten here, as a peer has it; durable on return. Like a move otherwise.
     pub async fn rewrite_entry(&self, group: GroupId, entry: LogEntry) -> Result<Place, LogError> {
+        self.rewrite_entry_as(Priority::Move, group, entry).await
+    }
+
+    /// The same for entries that take room without freeing any: a state that is fetched must leave moves their part.
+    pub async fn rewrite_entry_as(
+        &self,
+        priority: Priority,
+        group: GroupId,
+        entry: LogEntry,
+    ) -> Result<Place, LogError> {
         let shared = self.shared();
         shared.check_size(&entry)?;
         let group = shared.group(group);
@@ -274,11 +295,13 @@ impl SegmentLog {
         }
         let bytes = entry.head.len() + entry.body.len();
         let permit = shared.permit(bytes).await?;
-        shared.admit(Priority::Reclaim, bytes as u64)?;
+        // moves come many at a time, and fill batches
+        let admitted_bytes = (HEADER_BYTES + bytes).next_multiple_of(ALIGN_BYTES) as u64;
+        shared.admit(priority, admitted_bytes)?;
         let body_crc = crc32c::crc32c(&entry.body);
         let kind = RecordKind::Moved(entry.id, entry.kind);
         let record = Pending { kind, head: entry.head, body: entry.body, body_crc };
-        let place = shared.write(group, record, Some(permit)).await?;
+        let place = shared.write(group, record, Some(permit), admitted_bytes).await?;
         Ok(place.expect("a request with a record has a place"))
     }
 
@@ -403,11 +426,12 @@ impl Shared {
         group: Arc<Group>,
         record: Pending,
         permit: Option<OwnedSemaphorePermit>,
+        admitted_bytes: u64,
     ) -> Result<Option<Place>, LogError> {
         let (sender, receiver) = oneshot::channel();
         // whoever stopped waiting does not want to know
         let done = Box::new(move |result| drop(sender.send(result)));
-        self.queue.push(Request { group, records: vec![record], done, permit, admitted_bytes: 0 })?;
+        self.queue.push(Request { group, records: vec![record], done, permit, admitted_bytes })?;
         receiver.await.unwrap_or(Err(LogError::Closed))
     }
 
@@ -420,6 +444,11 @@ impl Shared {
     }
 }
 
+/// What a record with so much payload takes on disk at worst: a batch of its own.
+pub(super) fn admitted_bytes(payload_bytes: usize) -> u64 {
+    (HEADER_BYTES + payload_bytes).next_multiple_of(BLOCK_BYTES) as u64
+}
+
 /// A quarter of a segment at most, so that little is lost at its end.
 pub(super) fn payload_bytes_max(segment_bytes: u64) -> usize {
     PAYLOAD_BYTES_MAX.min(segment_bytes as usize / 4)
@@ -427,7 +456,7 @@ pub(super) fn payload_bytes_max(segment_bytes: u64) -> usize {
 
 fn check_options(options: &LogOptions) -> Result<(), LogError> {
     let bytes = options.segment_bytes;
-    if !SEGMENT_BYTES_RANGE.contains(&bytes) || !bytes.is_multiple_of(crate::disk::BLOCK_BYTES as u64) {
+    if !SEGMENT_BYTES_RANGE.contains(&bytes) || !bytes.is_multiple_of(BLOCK_BYTES as u64) {
         return Err(LogError::Unsupported { what: "segment size", found: bytes });
     }
     if options.queue_bytes_max == 0 || options.queue_bytes_max > u32::MAX as usize {

@@ -74,7 +74,7 @@ pub struct Vote {
 }
 
 /// Where an entry's record lies on this node's disk. It means nothing on another node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
     /// The file.
     pub segment: SegmentId,
@@ -168,8 +168,10 @@ pub struct ScannedEntry {
 pub enum Priority {
     /// Those that only add.
     Ordinary,
-    /// Those that help to free room: deletes, moves. They may use the reserve.
+    /// Those that help to free room, or were accepted before it ran out. They may use a part of the reserve.
     Reclaim,
+    /// Moves out of segments that go then. They may use what deletes leave, or deletes could fill the disk for good.
+    Move,
 }
 
 /// How to open a log.
@@ -200,8 +202,8 @@ pub struct LogOptions {
 impl LogOptions {
     /// 64 MiB: large enough that making one is rare, small enough that freeing one by moving its live rest is quick.
     pub const SEGMENT_BYTES: u64 = 64 << 20;
-    /// 2: one for votes and purges, one for a move to make room.
-    pub const RESERVE_SEGMENTS: usize = 2;
+    /// 3: one for votes and purges, one for moves to make room, one for deletes that make room for moves.
+    pub const RESERVE_SEGMENTS: usize = 3;
     /// 32 MiB: some seconds of writes, so that followers and apply find them in memory.
     pub const CACHE_BYTES_MAX: usize = 32 << 20;
     /// 32 MiB: several batches, so that the disk is never idle while callers wait.

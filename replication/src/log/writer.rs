@@ -83,9 +83,9 @@ impl Writer {
         writer
     }
 
-    /// Makes sure that there is a segment to write to.
+    /// Makes sure that there is a segment to write to. Does not wait for a full disk.
     pub(super) fn begin(&mut self) -> Result<(), LogError> {
-        if self.active.is_none() { self.roll() } else { Ok(()) }
+        if self.active.is_none() { self.roll(false) } else { Ok(()) }
     }
 
     /// Until the queue is stopped and empty.
@@ -128,7 +128,7 @@ impl Writer {
         }
         if !self.fits(bytes) {
             self.flush()?;
-            self.roll()?;
+            self.roll(true)?;
         }
         let kind = record.kind;
         let place = self.put(group.id, record);
@@ -224,9 +224,12 @@ impl Writer {
         Ok(())
     }
 
-    /// Begins the next segment: header and one checkpoint per group, synced before anything else is written to it.
-    fn roll(&mut self) -> Result<(), LogError> {
-        let Spare { segment, file } = self.shared.spares.take().map_err(|error| match error {
+    /// Begins the next segment: header and one checkpoint per group, synced before anything else is written to it. On a
+    /// disk without any room left, all that is queued waits for some if `patient`: nothing was half done, and nobody is
+    /// told that it was.
+    fn roll(&mut self, patient: bool) -> Result<(), LogError> {
+        let patient = || patient && !self.shared.queue.is_stopping();
+        let Spare { segment, file } = self.shared.spares.take(patient).map_err(|error| match error {
             LogError::Full => {
                 self.shared.disk_failed("making a segment", io::Error::from(io::ErrorKind::StorageFull))
             }

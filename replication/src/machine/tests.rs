@@ -300,6 +300,76 @@ fn rows_do_not_depend_on_batches_or_restarts_or_the_index() {
     assert_eq!(outcomes(&one_by_one), outcomes(&reopened));
 }
 
+/// An index that has no room for the next so many writes.
+#[derive(Default)]
+struct Crowded {
+    rows: MemoryIndex,
+    refusals: std::sync::atomic::AtomicU64,
+}
+
+impl Index for Crowded {
+    fn get(&self, key: &[u8]) -> Result<Option<RowBytes>, IndexError> {
+        self.rows.get(key)
+    }
+
+    fn scan(&self, range: std::ops::Range<&[u8]>, forward: bool) -> crate::index::Rows<'_> {
+        self.rows.scan(range, forward)
+    }
+
+    fn write(&self, batch: Batch) -> Result<(), IndexError> {
+        use std::sync::atomic::Ordering::Relaxed;
+        if self.refusals.load(Relaxed) > 0 {
+            self.refusals.fetch_sub(1, Relaxed);
+            return Err(IndexError::NoRoom { path: "memory".into() });
+        }
+        self.rows.write(batch)
+    }
+
+    fn flush(&self) -> Result<(), IndexError> {
+        self.rows.flush()
+    }
+
+    fn clear(&self) -> Result<(), IndexError> {
+        self.rows.clear()
+    }
+}
+
+#[test]
+fn what_the_index_had_no_room_for_changes_nothing_and_can_be_applied_again() {
+    let seed = Random::seed();
+    println!("seed {seed}");
+    let (entries, expected) = history(seed, 1_000);
+    let mut random = Random::new(seed);
+    let (mut roomy, mut crowded) = (open(MemoryIndex::default()), open(Crowded::default()));
+    assert_eq!(roomy.apply(&entries).unwrap(), expected);
+    let (mut found, mut snapshot) = (Vec::new(), None);
+    while found.len() < entries.len() {
+        let rest = &entries[found.len()..];
+        let batch = &rest[..(1 + random.below(30) as usize).min(rest.len())];
+        if random.below(3) == 0 {
+            snapshot = Some((crowded.begin_snapshot().0, state_rows(&crowded)));
+        }
+        let (before, refusals) = (rows(crowded.index()), random.below(3));
+        crowded.index().refusals.store(refusals, std::sync::atomic::Ordering::Relaxed);
+        for _ in 0..refusals {
+            assert!(crowded.apply(batch).unwrap_err().is_for_want_of_room(), "seed {seed}");
+            assert_eq!(rows(crowded.index()), before, "seed {seed}");
+        }
+        found.extend(crowded.apply(batch).unwrap());
+    }
+    assert_eq!(found, expected, "seed {seed}");
+    assert_eq!(state_rows(&crowded), state_rows(&roomy), "seed {seed}");
+    assert_eq!(crowded.state.liveness, roomy.state.liveness, "seed {seed}");
+    // a snapshot that was open all the while shows nothing of what was refused, nor of what came later
+    let (id, at_begin) = snapshot.expect("one in three rounds begins one");
+    let page = crowded.snapshot_rows(id, None, usize::MAX).unwrap().expect("it is the last that was begun");
+    let shown: Vec<&[u8]> = page.rows.iter().map(|row| &*row.key).collect();
+    let begun = at_begin.iter().map(|(key, _)| &**key);
+    let not_sent = |key: &&[u8]| key[0] != key::table::LIVENESS && **key != key::FORMAT;
+    let shown = shown.into_iter().filter(|key| key[0] != key::table::OUTCOME);
+    assert!(shown.eq(begun.filter(not_sent)), "seed {seed}");
+}
+
 #[test]
 fn a_snapshot_is_the_state_at_its_begin_whatever_is_applied_meanwhile() {
     let seed = Random::seed();

@@ -141,6 +141,8 @@ impl Peers {
         self.inner.common.stop.cancel();
         self.inner.common.tasks.close();
         self.inner.common.tasks.wait().await;
+        // it may hold these peers in turn
+        *self.inner.local.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     fn local(&self, to: NodeId) -> Option<Arc<dyn Handler>> {

@@ -6,7 +6,7 @@ use super::{
     types::{Entry, LeaderId, LogId, Types, Vote},
 };
 use crate::{
-    log::{self, EntryId, EntryKind, GroupLog, LogEntry, Priority, ReadError},
+    log::{self, EntryId, EntryKind, GroupLog, LogEntry, LogError, Priority, ReadError},
     raft::GroupState,
     repair::Repairer,
 };
@@ -21,6 +21,7 @@ use std::{
     ops::{Bound, RangeBounds},
     sync::Arc,
 };
+use tokio_util::sync::CancellationToken;
 use wire::ReplicaId;
 
 /// Bytes of entries in one append request, heads and bodies: four chunks, so that one request fills a fast link
@@ -36,18 +37,20 @@ pub(crate) struct LogStore {
     log: GroupLog,
     /// Who repairs entries that turn out rotten, and the state they belong to.
     repair: Option<(Arc<Repairer>, Arc<GroupState>)>,
+    stop: CancellationToken,
 }
 
 impl LogStore {
-    /// Over the log of `state`; entries that are rotten are fetched from other replicas.
-    pub(crate) fn new(state: Arc<GroupState>, repairer: Arc<Repairer>) -> Self {
-        Self { log: state.log.clone(), repair: Some((repairer, state)) }
+    /// Over the log of `state`; entries that are rotten are fetched from other replicas. Until `stop` it waits when the
+    /// disk has no room.
+    pub(crate) fn new(state: Arc<GroupState>, repairer: Arc<Repairer>, stop: CancellationToken) -> Self {
+        Self { log: state.log.clone(), repair: Some((repairer, state)), stop }
     }
 
     /// Over `log` alone.
     #[cfg(test)]
     pub(crate) fn without_repair(log: GroupLog) -> Self {
-        Self { log, repair: None }
+        Self { log, repair: None, stop: CancellationToken::new() }
     }
 
     async fn read(&self, start: u64, end: u64, bytes_max: usize) -> io::Result<Vec<Entry>> {
@@ -147,13 +150,12 @@ impl RaftLogStorage<Types> for LogStore {
         I::IntoIter: OptionalSend,
     {
         let entries = entries.into_iter().map(from_entry).collect();
-        // who proposes was asked whether there is room; what is in the group's log must be taken, or the replica stops
-        self.log
-            .append_as(Priority::Reclaim, entries, move |result| {
-                callback.io_completed(result.map_err(io::Error::other))
-            })
-            .await
-            .map_err(io::Error::other)
+        // who sends or proposes entries was asked whether there is room (`service`); should it be gone by now, this
+        // replica waits for some, since what is in the group's log must be taken or the replica stops
+        let done =
+            move |result: Result<(), LogError>| callback.io_completed(result.map_err(io::Error::other));
+        let appended = self.log.append_patiently(Priority::Reclaim, entries, &self.stop, done).await;
+        appended.map_err(io::Error::other)
     }
 
     async fn truncate_after(&mut self, last: Option<LogId>) -> io::Result<()> {

@@ -1,6 +1,9 @@
 //! openraft's state machine, over a group's [`Machine`]: batches committed entries, waits until they are durable on this
 //! node, applies each batch with one index write, then answers those who wait.
 //!
+//! An index without room stops nothing: the entries are in the log, applying them waits and is tried again, and what was
+//! applied before can be read meanwhile.
+//!
 //! Applying waits for this node's own flush although a majority may have flushed before: the index then never points at
 //! bytes that a power cut could take, and no body needs pinning. The cost is the leader's own disk in the path, which on
 //! equal disks is within the noise.
@@ -28,11 +31,16 @@ use std::{
     collections::BTreeSet,
     io,
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    time::Duration,
 };
-use wire::{Command, GroupId, NodeId, ReplicaId};
+use tokio_util::sync::CancellationToken;
+use wire::{Command, GroupId, NodeId, Outcome, ReplicaId};
 
 /// Entries applied with one index write. 256: an index write's fixed cost is spread, and queries wait for at most one.
 const APPLY_BATCH_MAX: usize = 256;
+
+/// Pause before an index without room is tried again. 100 ms: little against what making room takes.
+const ROOM_PAUSE: Duration = Duration::from_millis(100);
 
 /// Added to a group's number to name the index in which a pulled state is put together.
 const STAGING: u32 = 1 << 31;
@@ -58,6 +66,11 @@ impl GroupState {
         machine: Machine<SledIndex>,
     ) -> Arc<Self> {
         Arc::new(Self { group: machine.group(), log, segments, store, machine: RwLock::new(machine) })
+    }
+
+    /// Whether the index would take a small change now.
+    pub(crate) fn has_room(&self) -> bool {
+        self.store.has_room()
     }
 
     /// An index beside the group's own.
@@ -100,12 +113,57 @@ impl GroupState {
 #[derive(Clone)]
 pub(crate) struct StateMachine {
     state: Arc<GroupState>,
+    stop: CancellationToken,
 }
 
 impl StateMachine {
-    /// Over `state`.
-    pub(crate) fn new(state: Arc<GroupState>) -> Self {
-        Self { state }
+    /// Over `state`. Until `stop` it waits when the index has no room.
+    pub(crate) fn new(state: Arc<GroupState>, stop: CancellationToken) -> Self {
+        Self { state, stop }
+    }
+
+    /// Waits a little because the index has no room. What was applied before can be read meanwhile.
+    async fn pause(&self, told: &mut bool) -> io::Result<()> {
+        if !std::mem::replace(told, true) {
+            tracing::warn!(group = %self.state.group, "the index has no room: what is committed waits to be applied");
+        }
+        tokio::select! {
+            () = self.stop.cancelled() => Err(io::ErrorKind::StorageFull.into()),
+            () = tokio::time::sleep(ROOM_PAUSE) => Ok(()),
+        }
+    }
+
+    /// Applies entries with as few index writes as fit.
+    async fn apply_all(&self, entries: &[AppliedEntry]) -> io::Result<Vec<Outcome>> {
+        let (mut outcomes, mut told) = (Vec::with_capacity(entries.len()), false);
+        let mut count = entries.len();
+        while let Some(rest) = entries.get(outcomes.len()..).filter(|rest| !rest.is_empty()) {
+            let applied = self.state.machine_mut().apply(&rest[..count.min(rest.len())]);
+            match applied {
+                Ok(more) => outcomes.extend(more),
+                // a smaller write may still fit
+                Err(error) if error.is_for_want_of_room() && count > 1 => count /= 2,
+                Err(error) if error.is_for_want_of_room() => self.pause(&mut told).await?,
+                Err(error) => return Err(io::Error::other(error)),
+            }
+        }
+        if told {
+            tracing::info!(group = %self.state.group, "the index has room again");
+        }
+        Ok(outcomes)
+    }
+
+    /// Makes what was applied durable.
+    async fn flush(&self) -> io::Result<()> {
+        let mut told = false;
+        loop {
+            let state = Arc::clone(&self.state);
+            let flushed = tokio::task::spawn_blocking(move || state.flush()).await;
+            match flushed.map_err(io::Error::other)? {
+                Err(error) if error.is_for_want_of_room() => self.pause(&mut told).await?,
+                flushed => return flushed.map_err(io::Error::other),
+            }
+        }
     }
 
     fn applied(&self) -> io::Result<(Option<LogId>, StoredMembership)> {
@@ -122,12 +180,8 @@ impl StateMachine {
 
     async fn snapshot(&self) -> io::Result<SnapshotOf<Types, GroupSnapshot>> {
         let (applied, membership) = self.applied()?;
-        let state = Arc::clone(&self.state);
         // what a snapshot covers may be purged from the log: the index must hold it durably first
-        tokio::task::spawn_blocking(move || state.flush())
-            .await
-            .map_err(io::Error::other)?
-            .map_err(io::Error::other)?;
+        self.flush().await?;
         let meta = SnapshotMetaOf::<Types> { last_log_id: applied, last_membership: membership };
         Ok(SnapshotOf::<Types, GroupSnapshot> { meta, snapshot: GroupSnapshot::Live })
     }
@@ -163,7 +217,7 @@ impl StateMachine {
             entries.push(AppliedEntry { position, payload });
             responders.push(responder);
         }
-        let outcomes = self.state.machine_mut().apply(&entries).map_err(io::Error::other)?;
+        let outcomes = self.apply_all(&entries).await?;
         assert_eq!(outcomes.len(), responders.len(), "one outcome for each entry");
         for (responder, outcome) in responders.into_iter().zip(outcomes) {
             if let Some(responder) = responder {
@@ -215,9 +269,14 @@ impl RaftStateMachine<Types> for StateMachine {
             GroupSnapshot::Staged(mut staged) => {
                 let position = meta.last_log_id.map(log_id_to_position);
                 assert_eq!(staged.applied().0, position, "a staged state is the one its description names");
-                let state = Arc::clone(&self.state);
+                let (state, stop) = (Arc::clone(&self.state), self.stop.clone());
                 tokio::task::spawn_blocking(move || -> io::Result<()> {
-                    transfer::install_staged(&mut state.machine_mut(), &mut staged)
+                    // nobody can read a state that is being replaced, so this waits for room where it stands
+                    let wait = || {
+                        std::thread::sleep(ROOM_PAUSE);
+                        !stop.is_cancelled()
+                    };
+                    transfer::install_staged(&mut state.machine_mut(), &mut staged, &wait)
                         .map_err(io::Error::other)?;
                     drop(staged);
                     state.drop_staging().map_err(io::Error::other)

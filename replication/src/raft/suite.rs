@@ -23,6 +23,7 @@ use openraft::{
     testing::log::{StoreBuilder, Suite},
 };
 use std::{io, sync::Arc};
+use tokio_util::sync::CancellationToken;
 use wire::{DeploymentId, GroupId, Incarnation, NodeId};
 
 /// The state machine, whose snapshots are copies.
@@ -35,7 +36,7 @@ struct Copying {
 impl Copying {
     fn copied(&self, snapshot: SnapshotOf<Types, GroupSnapshot>) -> SnapshotOf<Types, GroupSnapshot> {
         let mut staged = Machine::open(self.state.group, self.state.staging().unwrap()).unwrap();
-        transfer::install_staged(&mut staged, &mut self.state.machine_mut()).unwrap();
+        transfer::install_staged(&mut staged, &mut self.state.machine_mut(), &|| false).unwrap();
         SnapshotOf::<Types, GroupSnapshot> {
             meta: snapshot.meta,
             snapshot: GroupSnapshot::Staged(Box::new(staged)),
@@ -100,7 +101,7 @@ impl StoreBuilder<Types, LogStore, Copying, tempfile::TempDir> for Builder {
         let machine = Machine::open(group, store.group(group).unwrap()).unwrap();
         let log = segments.group(group);
         let state = GroupState::new(log.clone(), segments, Arc::new(store), machine);
-        let machine = StateMachine::new(Arc::clone(&state));
+        let machine = StateMachine::new(Arc::clone(&state), CancellationToken::new());
         Ok((folder, LogStore::without_repair(log), Copying { machine, state }))
     }
 }

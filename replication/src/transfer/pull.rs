@@ -3,7 +3,7 @@
 use super::page::{Page, PageRecord, PageRequest, encode_request};
 use crate::{
     index::SledIndex,
-    log::{LogEntry, LogError, SegmentLog},
+    log::{LogEntry, LogError, Priority, SegmentLog},
     machine::{InstalledRow, Machine, MachineError, Place},
     message::kind,
     peer::{CallError, PeerClass, Peers},
@@ -119,7 +119,7 @@ async fn write_record(
     }
     let body = bodies.split_to(length);
     let entry = LogEntry { id: record.id, kind: record.kind, head: record.head, body };
-    Ok(segments.rewrite_entry(group, entry).await?.into())
+    Ok(segments.rewrite_entry_as(Priority::Reclaim, group, entry).await?.into())
 }
 
 async fn ask(
@@ -148,12 +148,14 @@ async fn ask(
     }
 }
 
-/// Puts a pulled state in the place of `machine`'s: a crash in between leaves an empty one, which is pulled again.
+/// Puts a pulled state in the place of `machine`'s: a crash in between leaves an empty one, which is pulled again. When
+/// the index has no room, each step is repeated as long as `wait` says so.
 pub(crate) fn install_staged(
     machine: &mut Machine<SledIndex>,
     staged: &mut Machine<SledIndex>,
+    wait: &dyn Fn() -> bool,
 ) -> Result<(), MachineError> {
-    machine.begin_install()?;
+    with_room(wait, || machine.begin_install())?;
     let (snapshot, _, _) = staged.begin_snapshot();
     let mut after: Option<Bytes> = None;
     loop {
@@ -165,11 +167,23 @@ pub(crate) fn install_staged(
             .map(|row| InstalledRow { key: row.key, value: row.value, place: row.body })
             .collect();
         after = rows.last().map(|row| row.key.clone()).or(after);
-        machine.install_rows(&rows)?;
+        with_room(wait, || machine.install_rows(&rows))?;
         if page.last {
             break;
         }
     }
     staged.end_snapshot(snapshot);
-    machine.finish_install()
+    with_room(wait, || machine.finish_install())
+}
+
+fn with_room(
+    wait: &dyn Fn() -> bool,
+    mut step: impl FnMut() -> Result<(), MachineError>,
+) -> Result<(), MachineError> {
+    loop {
+        match step() {
+            Err(error) if error.is_for_want_of_room() && wait() => {}
+            done => return done,
+        }
+    }
 }

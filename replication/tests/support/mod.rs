@@ -110,11 +110,13 @@ pub(crate) struct TestRegion {
 pub(crate) struct Shape {
     pub(crate) segment_bytes: u64,
     pub(crate) total_bytes_max: Option<u64>,
+    /// Another limit for node 3.
+    pub(crate) third_bytes_max: Option<u64>,
 }
 
 impl Default for Shape {
     fn default() -> Self {
-        Self { segment_bytes: 4 << 20, total_bytes_max: None }
+        Self { segment_bytes: 4 << 20, total_bytes_max: None, third_bytes_max: None }
     }
 }
 
@@ -229,12 +231,17 @@ impl TestRegion {
             founders: (0..=GROUPS).map(|group| (GroupId(group), members.clone())).collect(),
             timings: RaftTimings::default(),
             segment_bytes: self.shape.segment_bytes,
-            total_bytes_max: self.shape.total_bytes_max,
+            total_bytes_max: match id {
+                NodeId(3) => self.shape.third_bytes_max.or(self.shape.total_bytes_max),
+                _ => self.shape.total_bytes_max,
+            },
             log_cache_bytes: 8 << 20,
             index_cache_bytes: 8 << 20,
         };
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
         let node = Node::open(options, peers.clone()).await.unwrap();
+        // a test that damages the index takes it away; nothing else may make a node give it up
+        assert!(!self.data(id).join("index.damaged").exists(), "the index was taken for a damaged one");
         assert!(handler.0.set(node.service().clone()).is_ok());
         let router = Router::start(
             peers.clone(),
@@ -394,7 +401,8 @@ impl TestRegion {
         }
     }
 
-    /// What one node has of a small object, leader or not; an error if it has no good copy and finds none.
+    /// What one node has of a small object, leader or not; an error if it has no good copy and finds none. A node that
+    /// was just restarted is asked until it answers.
     pub(crate) async fn get_from(
         &self,
         node: NodeId,
@@ -404,9 +412,16 @@ impl TestRegion {
         let key = ObjectKey::new(name.to_owned()).unwrap();
         let group = group_of(bucket, key.as_bytes(), GROUPS);
         let query = Query::Version { bucket, key, which: WhichVersion::Current, body: BodyWanted::At(0) };
-        match self.router.query_node(node, group, &query, LONG).await? {
-            (Answer::Version { record: Some(_), .. }, body) => Ok(Some(body)),
-            _ => Ok(None),
+        let deadline = Instant::now() + LONG;
+        loop {
+            match self.router.query_node(node, group, &query, LONG).await {
+                Ok((Answer::Version { record: Some(_), .. }, body)) => return Ok(Some(body)),
+                Ok(_) => return Ok(None),
+                Err(RegionError::Unavailable { .. }) if Instant::now() < deadline => {
+                    tokio::task::yield_now().await;
+                }
+                Err(error) => return Err(error),
+            }
         }
     }
 

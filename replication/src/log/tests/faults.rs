@@ -2,9 +2,13 @@
 
 use super::support::*;
 use crate::{
-    disk::fault::{Fault, FaultDisk},
+    disk::{
+        BLOCK_BYTES,
+        fault::{Fault, FaultDisk},
+    },
     log::{DiskHealth, LogError, LogOptions, Priority, SegmentLog},
 };
+use tokio_util::sync::CancellationToken;
 
 async fn fails_for_good(fault: impl Fn(u64, u64) -> Fault) {
     let disk = disk();
@@ -93,7 +97,7 @@ async fn a_full_disk_can_be_freed(disk: &FaultDisk, options: LogOptions) {
     let moved = (0..entries).rfind(|index| one.place(*index).unwrap().segment == oldest).unwrap();
     let place = one.place(moved).unwrap();
     log.move_entry(one.id(), &place).await.unwrap();
-    // deletes and moves leave the last spare to votes and purges
+    // deletes leave a spare to moves, and moves the last one to votes and purges
     let mut end = entries;
     loop {
         let (sender, receiver) = tokio::sync::oneshot::channel();
@@ -110,11 +114,13 @@ async fn a_full_disk_can_be_freed(disk: &FaultDisk, options: LogOptions) {
     }
     assert!(end > entries);
     let mut moves = 0;
+    assert!(!log.capacity().unwrap().reclaimable);
     while let Ok(place) = log.move_entry(one.id(), &one.place(moved).unwrap()).await {
         assert_eq!(one.place(moved), Some(place));
         moves += 1;
         assert!(moves < 100, "moves end");
     }
+    assert!(moves > 0, "deletes took the room that moves need");
     let entries = end;
     group(&log, 2).save_vote(vote(20)).await.unwrap();
     one.purge(id(1, entries - 2)).await.unwrap();
@@ -144,6 +150,69 @@ async fn a_limit_on_the_total_acts_like_a_full_file_system() {
     let disk = disk();
     let options = LogOptions { total_bytes_max: Some(8 * SEGMENT_BYTES), ..options(&disk) };
     a_full_disk_can_be_freed(&disk, options).await;
+}
+
+#[tokio::test]
+async fn what_a_group_must_take_waits_for_room_and_is_taken_then() {
+    let disk = FaultDisk::new(8 * SEGMENT_BYTES);
+    let (log, _) = SegmentLog::open(options(&disk)).unwrap();
+    let end = fill(&log).await;
+    let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
+    ended.cancel();
+    let one = group(&log, 1);
+    let refused = one.append_patiently(Priority::Ordinary, vec![entry(1, end, 8000)], &ended, |_| {}).await;
+    assert!(matches!(refused, Err(LogError::Full)), "{refused:?}");
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    let done = move |result: Result<(), LogError>| drop(sender.send(result));
+    let waits = one.append_patiently(Priority::Ordinary, vec![entry(1, end, 8000)], &stop, done);
+    tokio::pin!(waits);
+    assert!(futures_util::poll!(waits.as_mut()).is_pending());
+    disk.set_capacity(9 * SEGMENT_BYTES);
+    waits.await.unwrap();
+    receiver.await.unwrap().unwrap();
+    assert_eq!(one.state().last, Some(id(1, end)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn even_votes_wait_when_nothing_is_left_and_are_kept_once_there_is_room() {
+    let disk = FaultDisk::new(8 * SEGMENT_BYTES);
+    let (log, _) = SegmentLog::open(options(&disk)).unwrap();
+    // a batch each: more than all segments hold
+    let votes = 8 * SEGMENT_BYTES / BLOCK_BYTES as u64;
+    let voter = group(&log, 1);
+    let voting = tokio::spawn(async move {
+        for term in 1..=votes {
+            voter.save_vote(vote(term)).await.unwrap();
+        }
+    });
+    while log.stats().spares > 0 || log.has_room(Priority::Move, 1) {
+        tokio::task::yield_now().await;
+    }
+    assert!(matches!(log.health(), DiskHealth::Working));
+    assert!(!voting.is_finished());
+    disk.set_capacity(16 * SEGMENT_BYTES);
+    voting.await.unwrap();
+    log.close();
+    let (log, _) = open(&disk.after_power_cut(&mut || false));
+    assert_eq!(group(&log, 1).state().vote, Some(vote(votes)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_waits_for_room_can_be_closed() {
+    let disk = FaultDisk::new(4 * SEGMENT_BYTES);
+    let (log, _) = SegmentLog::open(options(&disk)).unwrap();
+    let voter = group(&log, 1);
+    let voting = tokio::spawn(async move {
+        let mut term = 1;
+        while voter.save_vote(vote(term)).await.is_ok() {
+            term += 1;
+        }
+    });
+    while log.stats().spares > 0 || log.has_room(Priority::Move, 1) {
+        tokio::task::yield_now().await;
+    }
+    log.close();
+    voting.await.unwrap();
 }
 
 #[tokio::test]
