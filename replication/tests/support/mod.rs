@@ -93,7 +93,7 @@ impl TestRegion {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             addresses.insert(NodeId(node), listener.local_addr().unwrap());
         }
-        let gateway = PeerRole::Gateway(NodeId(1));
+        let gateway = PeerRole::Gateway(1);
         let peers = Peers::new(tls(&issuer, gateway), PeerOptions::default());
         for (node, address) in &addresses {
             peers.set_address(*node, *address);
