@@ -5,8 +5,6 @@
 
 mod tls;
 
-pub(crate) use tls::identity_of as certificate_identity;
-
 use crate::ClientError;
 use crate::deployment::Deployment;
 use bytes::Bytes;

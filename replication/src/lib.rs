@@ -7,6 +7,7 @@ mod ballast;
 pub mod controller;
 pub mod disk;
 pub mod gc;
+pub mod handler;
 mod holdings;
 pub mod index;
 mod leaderboard;

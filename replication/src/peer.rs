@@ -9,7 +9,6 @@
 
 mod clocks;
 mod frame_io;
-mod identity;
 mod incoming;
 mod link;
 mod metrics;
@@ -29,9 +28,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use thiserror::Error;
+pub use wire::descriptor::{PeerIdentity as Identity, PeerRole};
 pub use wire::{CallRefusal, PeerClass};
 
-pub use identity::{Identity, IdentityError, PeerRole, certificate_expiry};
 pub use incoming::{IncomingItems, IncomingStream, StreamFrame, StreamReplies};
 pub use metrics::{ClassMetrics, PeerMetrics};
 pub use options::PeerOptions;

@@ -14,6 +14,7 @@ mod secret;
 pub use error::ConfigError;
 pub use secret::{SecretError, SecretSource};
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -121,6 +122,16 @@ pub enum RootKeyConfig {
     },
 }
 
+impl fmt::Display for RootKeyConfig {
+    /// What it names: a file, or a key on a token. Never a secret, nor where it comes from.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File { file, .. } => write!(f, "root key {}", file.display()),
+            Self::Pkcs11 { token, key_label, .. } => write!(f, "root key {key_label} on the token {token}"),
+        }
+    }
+}
+
 /// How a PKCS#11 token is found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Pkcs11Token {
@@ -128,6 +139,15 @@ pub enum Pkcs11Token {
     Label(String),
     /// By its slot's number.
     Slot(u64),
+}
+
+impl fmt::Display for Pkcs11Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Label(label) => write!(f, "called {label}"),
+            Self::Slot(slot) => write!(f, "in slot {slot}"),
+        }
+    }
 }
 
 /// Bounds on what a process takes.

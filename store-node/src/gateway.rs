@@ -23,7 +23,6 @@ mod listing;
 mod metadata;
 pub mod metrics;
 mod operations;
-mod random;
 pub mod records;
 pub mod rewrap;
 pub mod serve;
@@ -134,7 +133,7 @@ impl Gateway {
             budget: Budget::new(options.body_bytes_max, options.requests_max),
             options,
             tracker: TaskTracker::new(),
-            host_id: HeaderValue::from_str(&hashing::hex(&random::id()))
+            host_id: HeaderValue::from_str(&hashing::hex(&crate::random::id()))
                 .expect("hexadecimal digits are a header value"),
         });
         let mut config = S3Config::default();

@@ -5,23 +5,17 @@ use crate::admin::Admin;
 use async_trait::async_trait;
 use bytes::Bytes;
 use replication::{
+    handler::EngineHandler,
     message::{kind, refusal},
     peer::{CallRefusal, Handler, Identity, IncomingStream, PeerClass, Reply},
-    service::Service,
 };
 use std::sync::{Arc, OnceLock};
 
 /// Routes calls to the parts of this process.
 #[derive(Default)]
 pub(crate) struct ProcessHandler {
-    pub(crate) service: OnceLock<Arc<Service>>,
+    pub(crate) engine: EngineHandler,
     pub(crate) admin: OnceLock<Arc<Admin>>,
-}
-
-impl ProcessHandler {
-    fn service(&self) -> Result<&Arc<Service>, CallRefusal> {
-        self.service.get().ok_or_else(|| CallRefusal::new(refusal::STARTING, "no storage engine (yet)"))
-    }
 }
 
 #[async_trait]
@@ -38,7 +32,7 @@ impl Handler for ProcessHandler {
             let starting = || CallRefusal::new(refusal::STARTING, "the admin API is not up yet");
             return self.admin.get().ok_or_else(starting)?.call(from, head).await;
         }
-        self.service()?.call(from, class, kind, head, body).await
+        self.engine.call(from, class, kind, head, body).await
     }
 
     async fn stream(
@@ -49,6 +43,6 @@ impl Handler for ProcessHandler {
         head: Bytes,
         incoming: IncomingStream,
     ) -> Result<(), CallRefusal> {
-        self.service()?.stream(from, class, kind, head, incoming).await
+        self.engine.stream(from, class, kind, head, incoming).await
     }
 }

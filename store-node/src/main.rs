@@ -2,8 +2,10 @@
 
 use std::{path::PathBuf, process::ExitCode};
 use store_node::{
-    config::{Config, keys},
-    probe, server, telemetry,
+    config::{Config, RootKeyConfig, keys},
+    probe,
+    root_key::{self, RootKeyError},
+    server, telemetry,
 };
 
 /// Chunks are a megabyte and come and go by the thousand: the system's allocator gives each back to the kernel and takes
@@ -19,6 +21,10 @@ usage:
   store-node config check FILE      say whether FILE would be accepted
   store-node config list            all configuration keys
   store-node config explain KEY     what a key means
+  store-node root-key create --config FILE
+                                    make the root key on the PKCS#11 token that FILE names, once for a region
+  store-node root-key status --config FILE
+                                    say whether the root key that FILE names opens and is fit for use
   store-node --version";
 
 fn main() -> ExitCode {
@@ -33,6 +39,14 @@ fn main() -> ExitCode {
             Ok(text) => say(&text),
             Err(error) => fail(2, &error.to_string()),
         },
+        ["root-key", "create", "--config", file] => root_key(
+            file.into(),
+            root_key::create_on_token,
+            "made; copy it by the token's own backup procedure",
+        ),
+        ["root-key", "status", "--config", file] => {
+            root_key(file.into(), |config| root_key::open(config).map(drop), "opens and is fit for use")
+        }
         ["--version"] => say(concat!("store-node ", env!("CARGO_PKG_VERSION"))),
         ["--help" | "-h"] => say(USAGE),
         _ => fail(2, USAGE),
@@ -79,6 +93,25 @@ fn health(address: &str) -> ExitCode {
 fn check(file: PathBuf) -> ExitCode {
     match Config::load(&file) {
         Ok(_) => say(&format!("{}: accepted", file.display())),
+        Err(error) => fail(1, &chain(&error)),
+    }
+}
+
+/// Does something with the root key that a configuration names, and says that it is done.
+fn root_key(
+    file: PathBuf,
+    act: impl FnOnce(&RootKeyConfig) -> Result<(), RootKeyError>,
+    done: &str,
+) -> ExitCode {
+    let config = match Config::load(&file) {
+        Ok(config) => config,
+        Err(error) => return fail(2, &chain(&error)),
+    };
+    let Some(gateway) = config.gateway else {
+        return fail(2, &format!("{}: only gateways have a root key", file.display()));
+    };
+    match act(&gateway.root_key) {
+        Ok(()) => say(&format!("{}: {done}", gateway.root_key)),
         Err(error) => fail(1, &chain(&error)),
     }
 }

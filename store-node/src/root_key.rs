@@ -13,7 +13,7 @@ mod pkcs11;
 mod token;
 mod wrapped;
 
-pub use error::{RootKeyError, TokenName};
+pub use error::RootKeyError;
 
 use crate::config::RootKeyConfig;
 use envelope::RootWrap;

@@ -8,7 +8,7 @@ use crate::{
     config::{Config, ConfigError, join},
     frontend::{Frontend, FrontendError},
     handler::ProcessHandler,
-    health,
+    health, random,
     state::ProcessState,
 };
 use replication::{
@@ -157,7 +157,7 @@ impl Process {
                 let node = Arc::new(Node::open(options, peers.clone()).await?);
                 peers.set_local(handler.clone());
                 // the only setter: this runs once in a process
-                let _first = handler.service.set(node.service().clone()).is_ok();
+                handler.engine.begin(node.service().clone());
                 state.set_node(node.clone());
                 spawn_node(
                     &tracker,
@@ -219,10 +219,8 @@ fn spawn_node(
 ) {
     let failed = failed.clone();
     tracker.spawn(async move {
-        let (mut disk, mut request) = ([0; 16], [0; 16]);
-        crate::random::fill(&mut disk);
-        crate::random::fill(&mut request);
-        let arrival = Arrival { disk, request: RequestId(request), now: now() };
+        let (disk, request) = (random::id(), RequestId(random::id()));
+        let arrival = Arrival { disk, request, now: now() };
         if let Err(error) = node.run(&router, &roster, &applicant, arrival).await {
             error!(error = &error as &dyn std::error::Error, "storage engine does not run");
             failed.cancel();

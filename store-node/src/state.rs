@@ -76,7 +76,7 @@ impl ProcessState {
         let fact = |(purpose, file): (&str, &str)| {
             // a storage node has no S3 certificate
             let pem = std::fs::read(self.identity_folder.join(file)).ok()?;
-            let not_after = replication::peer::certificate_expiry(&pem)?;
+            let not_after = trust::certificate_expiry(&pem)?;
             Some(CertificateFact { purpose: purpose.to_owned(), not_after })
         };
         files.into_iter().filter_map(fact).collect()

@@ -182,6 +182,44 @@ fn a_key_that_may_leave_the_token_is_no_root_key() {
 }
 
 #[test]
+fn the_command_makes_the_root_key_once_and_says_how_it_is() {
+    on_a_token("the_command_makes_the_root_key_once_and_says_how_it_is", |token| {
+        let config = token.folder.join("gateway.toml");
+        std::fs::write(&config, gateway_config(&token.folder)).unwrap();
+        let run = |what: &str| store_node(&["root-key", what, "--config", config.to_str().unwrap()]);
+        let on_token = format!("root key {KEY} on the token called {LABEL}");
+
+        assert_eq!(run("status"), (1, format!("the token has no secret key called {KEY}\n")));
+        let made = format!("{on_token}: made; copy it by the token's own backup procedure\n");
+        assert_eq!(run("create"), (0, made));
+        assert_eq!(run("status"), (0, format!("{on_token}: opens and is fit for use\n")));
+        let (code, again) = run("create");
+        assert!(code == 1 && again.contains("already has a key"), "{code}: {again}");
+        assert!(open(&token.config()).is_ok(), "the key that the command made opens no more");
+
+        std::fs::write(token.folder.join("pin"), "777111").unwrap();
+        let (code, refused) = run("status");
+        assert!(code == 1 && refused.contains("PIN") && !refused.contains("777111"), "{code}: {refused}");
+    });
+}
+
+#[test]
+fn the_command_makes_no_key_where_the_configuration_names_no_token() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("config.toml");
+    let create = || store_node(&["root-key", "create", "--config", config.to_str().unwrap()]);
+    std::fs::write(&config, "roles = [\"storage\"]\ndata = \"data\"\n").unwrap();
+    let (code, said) = create();
+    assert!(code == 2 && said.contains("only gateways have a root key"), "{code}: {said}");
+
+    let sealed = "roles = [\"gateway\"]\ndata = \"data\"\n[s3]\nlisten_tls = \"127.0.0.1:9000\"\n\
+        [root_key]\nfile = \"root.key\"\npassphrase_file = \"passphrase\"\n";
+    std::fs::write(&config, sealed).unwrap();
+    let (code, said) = create();
+    assert!(code == 1 && said.contains("names a file, not a token"), "{code}: {said}");
+}
+
+#[test]
 fn a_driver_that_is_not_there_is_named() {
     let module = PathBuf::from("/nowhere/driver.so");
     let token = Pkcs11Token::Label(LABEL.into());
@@ -252,6 +290,22 @@ impl TestToken {
         ];
         self.session().generate_key(&Mechanism::AesKeyGen, &key).unwrap();
     }
+}
+
+/// The configuration of a gateway with its root key on the test's token.
+fn gateway_config(folder: &Path) -> String {
+    let (module, pin) = (driver(), folder.join("pin"));
+    format!(
+        "roles = [\"gateway\"]\ndata = \"data\"\n[s3]\nlisten_tls = \"127.0.0.1:9000\"\n[root_key.pkcs11]\n\
+         module = {module:?}\ntoken_label = {LABEL:?}\nkey_label = {KEY:?}\npin_file = {pin:?}\n"
+    )
+}
+
+/// What the server's command answers: exit code, and all that it says.
+fn store_node(arguments: &[&str]) -> (i32, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_store-node")).args(arguments).output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code().unwrap(), String::from_utf8(said).unwrap())
 }
 
 /// Runs `body` in a process of its own that has one fresh token and nothing else.

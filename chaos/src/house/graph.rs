@@ -20,6 +20,7 @@ const UNREACHABLE: &[(&str, &[&str])] = &[
     ("replication", &["envelope", "aes-gcm-siv", "pseudo", "store-node"]),
     ("wire", LEAVES_NEVER_REACH),
     ("envelope", LEAVES_NEVER_REACH),
+    ("trust", LEAVES_NEVER_REACH),
     ("plan", LEAVES_NEVER_REACH),
     ("audit", LEAVES_NEVER_REACH),
     ("client", &["replication", "store-node", "pseudo", "sled", "openraft"]),

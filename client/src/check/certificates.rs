@@ -1,7 +1,6 @@
 //! Certificates in the operator's folder: readable, of this region, not about to end.
 
 use super::Findings;
-use crate::admin::certificate_identity;
 use crate::deployment::Deployment;
 use crate::files;
 use rustls::pki_types::CertificateDer;
@@ -20,7 +19,7 @@ pub(super) fn run(deployment: &Deployment, now: SystemTime, findings: &mut Findi
         now.duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX));
     one("the region's authority", &deployment.identity.authority_certificate(), now, findings);
     if let Some(der) = one("the operator", &deployment.identity.certificate(), now, findings) {
-        let of_region = certificate_identity(&der).is_some_and(|identity| {
+        let of_region = trust::identity_of(&der).is_ok_and(|identity| {
             identity.deployment == deployment.descriptor.deployment
                 && identity.environment == deployment.descriptor.environment
                 && identity.region == deployment.descriptor.region

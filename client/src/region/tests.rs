@@ -1,7 +1,6 @@
 //! Tests of `init`: what it writes, with which rights, and that all of it fits together.
 
 use super::*;
-use crate::admin::certificate_identity;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use std::os::unix::fs::PermissionsExt;
@@ -85,10 +84,10 @@ fn every_certificate_is_signed_by_the_authority_and_names_its_holder() {
         assert_eq!(certificate.issuer(), authority.subject());
         assert!(!certificate.is_ca() && certificate.validity().is_valid());
     }
-    let identity = certificate_identity(&member).unwrap();
+    let identity = trust::identity_of(&member).unwrap();
     assert_eq!(identity.to_string(), format!("twinkeep://{}/test/twin-1/node/2", made.deployment));
-    assert_eq!(certificate_identity(&operator).unwrap().role, PeerRole::Operator("admin".into()));
-    assert_eq!(certificate_identity(&s3), None);
+    assert_eq!(trust::identity_of(&operator).unwrap().role, PeerRole::Operator("admin".into()));
+    assert!(trust::identity_of(&s3).is_err());
 }
 
 #[test]

@@ -237,7 +237,8 @@ impl Decoder {
         Ok(if self.flag()? { Some(read(self)?) } else { None })
     }
 
-    /// A list of at most `limit` entries; allocates no more than the input can hold.
+    /// A list of at most `limit` entries. Reserves no more bytes than are left to read: an entry can be much larger in
+    /// memory than in the input, so a count alone, even one that the input could hold, is not believed.
     pub fn list<T>(
         &mut self,
         limit: usize,
@@ -247,7 +248,7 @@ impl Decoder {
         if count > limit {
             return Err(DecodeError::OverLimit { what: self.what, found: count as u64, limit: limit as u64 });
         }
-        let mut values = Vec::with_capacity(count.min(self.rest.len()));
+        let mut values = Vec::with_capacity(count.min(self.rest.len() / size_of::<T>().max(1)));
         for _ in 0..count {
             values.push(read(self)?);
         }

@@ -7,7 +7,7 @@
 mod identity;
 mod token;
 
-pub use identity::{PeerIdentity, PeerRole};
+pub use identity::{ForeignPeer, IdentityUriError, PEER_URI_SCHEME, PeerIdentity, PeerRole};
 pub use token::{GatewayFiles, JoinToken, TOKEN_PREFIX, TOKEN_TEXT_BYTES_MAX, TokenError, TokenRole};
 
 use crate::{DeploymentId, Incarnation, NodeId};

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::time::SystemTime;
 
 use thiserror::Error;
-use wire::DeploymentId;
+use wire::descriptor::ForeignPeer;
 
 /// How many refusals are remembered. 64: enough to show a pattern, too few to matter as memory.
 const RECENT_MAX: usize = 64;
@@ -29,24 +29,9 @@ pub enum RefusedReason {
         /// What is wrong with it.
         detail: String,
     },
-    /// The peer belongs to another deployment.
-    #[error("peer of another deployment: {found}")]
-    OtherDeployment {
-        /// Which one.
-        found: DeploymentId,
-    },
-    /// The peer belongs to another environment.
-    #[error("peer of another environment: {found}")]
-    OtherEnvironment {
-        /// Which one.
-        found: String,
-    },
-    /// The peer belongs to another region.
-    #[error("peer of another region: {found}")]
-    OtherRegion {
-        /// Which one.
-        found: String,
-    },
+    /// The peer belongs to another deployment, environment or region.
+    #[error(transparent)]
+    Foreign(#[from] ForeignPeer),
     /// The address led to somebody other than the node asked for.
     #[error("another peer at this address: {found}")]
     OtherPeer {

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use trust::identity_of;
 use wire::{FrameType, PeerClass};
 
 use super::frame_io::{FrameReader, FrameWriter};
@@ -182,7 +183,7 @@ impl Shared {
         let mut stream = TlsAcceptor::from(config).accept(socket).await.map_err(failed)?;
         let certificates = stream.get_ref().1.peer_certificates();
         let certificate = certificates.and_then(|chain| chain.first());
-        let from = Identity::from_certificate(certificate.map_or(&[], |certificate| certificate))
+        let from = identity_of(certificate.map_or(&[], |certificate| certificate))
             .map_err(|error| RefusedReason::Identity { detail: error.to_string() })?;
         let mut reader = FrameReader::new();
         let counters = self.counters.class(PeerClass::Admin);
@@ -202,7 +203,7 @@ impl Shared {
         class: PeerClass,
     ) -> Result<(Arc<Identity>, Place), (u16, RefusedReason)> {
         let own = self.tls.lock().unwrap_or_else(PoisonError::into_inner).identity().clone();
-        own.accepts(&from).map_err(|reason| (CallRefusal::IDENTITY, reason))?;
+        own.accepts(&from).map_err(|foreign| (CallRefusal::IDENTITY, foreign.into()))?;
         if !from.may_use(class) {
             let reason = RefusedReason::Class { role: from.role.to_string(), class: class.name() };
             return Err((CallRefusal::CLASS, reason));

@@ -2,7 +2,6 @@
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
@@ -11,26 +10,17 @@ use rcgen::{
 use replication::{
     admission::Applicant,
     gc::Freed,
+    handler::EngineHandler,
     message::kind,
     node::{Arrival, Node, NodeOptions, StartError},
     options::RaftTimings,
-    peer::{
-        CallRefusal, Handler, Identity, IncomingStream, PeerClass, PeerOptions, PeerRole, PeerServer,
-        PeerTls, Peers, Reply,
-    },
+    peer::{Identity, PeerClass, PeerOptions, PeerRole, PeerServer, PeerTls, Peers},
     region::{Consistency, Region, RegionError},
     roster::Roster,
     router::Router,
     scrub::ScrubFigures,
-    service::Service,
 };
-use std::{
-    collections::BTreeMap,
-    net::SocketAddr,
-    path::PathBuf,
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use wire::*;
@@ -40,39 +30,6 @@ pub(crate) const GROUPS: u32 = 4;
 
 /// Longer than anything here takes; only a failing test waits for it.
 pub(crate) const LONG: Duration = Duration::from_secs(30);
-
-struct Route(OnceLock<Arc<Service>>);
-
-#[async_trait]
-impl Handler for Route {
-    async fn call(
-        &self,
-        from: &Identity,
-        class: PeerClass,
-        kind: u16,
-        head: Bytes,
-        body: Bytes,
-    ) -> Result<Reply, CallRefusal> {
-        match self.0.get() {
-            Some(service) => service.call(from, class, kind, head, body).await,
-            None => Err(CallRefusal::new(109, "starting")),
-        }
-    }
-
-    async fn stream(
-        &self,
-        from: &Identity,
-        class: PeerClass,
-        kind: u16,
-        head: Bytes,
-        incoming: IncomingStream,
-    ) -> Result<(), CallRefusal> {
-        match self.0.get() {
-            Some(service) => service.stream(from, class, kind, head, incoming).await,
-            None => Err(CallRefusal::new(109, "starting")),
-        }
-    }
-}
 
 pub(crate) struct Running {
     pub(crate) node: Node,
@@ -138,7 +95,7 @@ impl TestRegion {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             addresses.insert(NodeId(node), listener.local_addr().unwrap());
         }
-        let gateway = PeerRole::Gateway(NodeId(1));
+        let gateway = PeerRole::Gateway(1);
         let peers = Peers::new(tls(&issuer, gateway), PeerOptions::default());
         for (node, address) in &addresses {
             peers.set_address(*node, *address);
@@ -217,7 +174,7 @@ impl TestRegion {
         for (node, address) in &self.addresses {
             peers.set_address(*node, *address);
         }
-        let handler = Arc::new(Route(OnceLock::new()));
+        let handler = Arc::new(EngineHandler::default());
         let listener = TcpListener::bind(self.addresses[&id]).await.unwrap();
         let server = PeerServer::start(listener, tls, handler.clone(), PeerOptions::default()).unwrap();
         peers.set_local(handler.clone());
@@ -242,7 +199,7 @@ impl TestRegion {
         let node = Node::open(options, peers.clone()).await.unwrap();
         // a test that damages the index takes it away; nothing else may make a node give it up
         assert!(!self.data(id).join("index.damaged").exists(), "the index was taken for a damaged one");
-        assert!(handler.0.set(node.service().clone()).is_ok());
+        handler.begin(node.service().clone());
         let router = Router::start(
             peers.clone(),
             GROUPS,

@@ -2,7 +2,7 @@
 //! out, and how far it is.
 
 use super::{Admin, Answer, invalid};
-use crate::server;
+use crate::{random, server};
 use bytes::Bytes;
 use replication::{controller::RegionView, region::Region, roster::RosterEntry};
 use std::time::Duration;
@@ -183,8 +183,6 @@ impl Admin {
         expect: SystemExpect,
         record: &NodeRecord,
     ) -> Result<(), AdminError> {
-        let mut request = [0; 16];
-        crate::random::fill(&mut request);
         let change = SystemChange {
             table: SystemTable::Node,
             key: NodeRecord::key(node),
@@ -196,7 +194,7 @@ impl Admin {
                 epoch: self.router.epoch(),
                 time: server::now(),
                 principal: PrincipalId::default(),
-                request: RequestId(request),
+                request: RequestId(random::id()),
             },
             operation: Operation::System(vec![change]),
             body: Bytes::new(),

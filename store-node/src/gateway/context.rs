@@ -53,7 +53,7 @@ pub(crate) enum Fault {
 impl RequestContext {
     pub(crate) fn new() -> Self {
         let mut id = [0; REQUEST_PREFIX_BYTES];
-        super::random::fill(&mut id);
+        crate::random::fill(&mut id);
         Self {
             id,
             commands: AtomicU32::new(1),

@@ -19,8 +19,8 @@ use tokio::time::Instant;
 use wire::{DeploymentId, SystemExpect, SystemRecord, SystemTable, TenantId};
 use zeroize::Zeroizing;
 
-use super::random;
 use super::system::{self, SystemError};
+use crate::random;
 
 /// How long opening the keys may wait for the system group. A region that starts has elections first.
 const OPEN_HOLD: Duration = Duration::from_secs(60);

@@ -9,7 +9,8 @@ use wire::{
     Revision, SystemChange, SystemExpect, SystemRecord, SystemTable,
 };
 
-use super::{context, random};
+use super::context;
+use crate::random;
 
 /// Records asked for at once; a region's whole directory takes few pages.
 const SCAN_ROWS: u32 = 1000;

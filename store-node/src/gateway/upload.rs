@@ -90,7 +90,7 @@ pub(crate) async fn store<S>(
 where
     S: Stream<Item = S3Result<Bytes>> + Unpin + Send,
 {
-    let stream = StreamId(super::random::id());
+    let stream = StreamId(crate::random::id());
     let place = StreamPlace { object: target.place.clone(), part: target.part, stream };
     let lane = SealingLane::new(StreamSealer::new(target.key, &place), algorithms);
     let mut reader = Reader { source, rest: Bytes::new() };

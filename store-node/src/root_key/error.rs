@@ -49,7 +49,7 @@ pub enum RootKeyError {
     #[error("no token {wanted}; the driver shows {}", list(found))]
     NoToken {
         /// The token asked for.
-        wanted: TokenName,
+        wanted: Pkcs11Token,
         /// Labels of the tokens there are.
         found: Vec<String>,
     },
@@ -118,19 +118,6 @@ pub enum RootKeyError {
         #[source]
         source: cryptoki::error::Error,
     },
-}
-
-/// A token as the configuration names it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TokenName(pub Pkcs11Token);
-
-impl std::fmt::Display for TokenName {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match &self.0 {
-            Pkcs11Token::Label(label) => write!(f, "called {label}"),
-            Pkcs11Token::Slot(slot) => write!(f, "in slot {slot}"),
-        }
-    }
 }
 
 fn list(labels: &[String]) -> String {

@@ -6,7 +6,6 @@
 //! The driver is started once per process and never shut down: another root of this process may be using it.
 
 use super::RootKeyError;
-use super::error::TokenName;
 use crate::config::{Pkcs11Token, SecretSource};
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::{Error, RvError};
@@ -115,7 +114,7 @@ impl Token {
             ([_, _, ..], Pkcs11Token::Label(label)) => {
                 Err(RootKeyError::ManyTokens { label: label.clone(), count: matching.len() })
             }
-            _ => Err(RootKeyError::NoToken { wanted: TokenName(self.name.clone()), found: labels }),
+            _ => Err(RootKeyError::NoToken { wanted: self.name.clone(), found: labels }),
         }
     }
 

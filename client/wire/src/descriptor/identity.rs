@@ -1,17 +1,22 @@
-//! Who a certificate speaks for: the URI in its subject alternative names.
+//! Who a certificate speaks for: the URI in its subject alternative names,
+//! `twinkeep://<deployment>/<environment>/<region>/<role>/<name>`.
+//!
+//! Pure: parsing and comparing. That a certificate is genuine is for TLS to say (`trust`).
 
 use super::check_name;
-use crate::{DeploymentId, NodeId};
+use crate::{DeploymentId, NodeId, PeerClass};
 use std::fmt;
+use thiserror::Error;
 
-const SCHEME: &str = "twinkeep://";
+/// What every such URI begins with.
+pub const PEER_URI_SCHEME: &str = "twinkeep://";
 
 /// A member of a region as its certificate names it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PeerIdentity {
     /// The deployment it belongs to.
     pub deployment: DeploymentId,
-    /// The environment it belongs to.
+    /// The environment it belongs to: production, test and the like.
     pub environment: String,
     /// The region it belongs to.
     pub region: String,
@@ -22,17 +27,49 @@ pub struct PeerIdentity {
 /// What a certificate's holder is in its region.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum PeerRole {
-    /// A storage node (which may be a gateway as well).
+    /// A storage node (which may be a gateway as well): all classes.
     Node(NodeId),
-    /// A gateway that stores nothing.
+    /// A gateway that stores nothing, by its number: bulk and admin.
     Gateway(u16),
-    /// A person or script that runs the `twinkeep` command line.
+    /// A person or script that runs the `twinkeep` command line, by name: admin only.
     Operator(String),
+}
+
+/// A URI that does not follow the form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the {part} in the URI is not valid")]
+pub struct IdentityUriError {
+    /// Which part of it.
+    pub part: &'static str,
+}
+
+/// Whose a peer is instead of ours.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ForeignPeer {
+    /// It belongs to another deployment.
+    #[error("peer of another deployment: {found}")]
+    Deployment {
+        /// Which one.
+        found: DeploymentId,
+    },
+    /// It belongs to another environment.
+    #[error("peer of another environment: {found}")]
+    Environment {
+        /// Which one.
+        found: String,
+    },
+    /// It belongs to another region.
+    #[error("peer of another region: {found}")]
+    Region {
+        /// Which one.
+        found: String,
+    },
 }
 
 impl fmt::Display for PeerIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{SCHEME}{}/{}/{}/{}", self.deployment, self.environment, self.region, self.role)
+        let Self { deployment, environment, region, role } = self;
+        write!(f, "{PEER_URI_SCHEME}{deployment}/{environment}/{region}/{role}")
     }
 }
 
@@ -47,30 +84,117 @@ impl fmt::Display for PeerRole {
 }
 
 impl PeerIdentity {
-    /// Reads the URI of a certificate; anything but the exact form is `None`.
-    pub fn parse(uri: &str) -> Option<Self> {
-        let mut parts = uri.strip_prefix(SCHEME)?.split('/');
-        let deployment = DeploymentId::parse(parts.next()?)?;
-        let (environment, region) = (parts.next()?, parts.next()?);
-        let (kind, name) = (parts.next()?, parts.next()?);
-        check_name("environment", environment).ok()?;
-        check_name("region", region).ok()?;
-        let role = match kind {
-            "node" => PeerRole::Node(NodeId(number(name)?)),
-            "gateway" => PeerRole::Gateway(number(name)?),
-            "operator" => {
-                check_name("operator", name).ok()?;
-                PeerRole::Operator(name.to_owned())
-            }
-            _ => return None,
+    /// Reads the URI of a certificate; each identity has exactly one spelling.
+    pub fn parse(uri: &str) -> Result<Self, IdentityUriError> {
+        let wrong = |part| IdentityUriError { part };
+        let rest = uri.strip_prefix(PEER_URI_SCHEME).ok_or(wrong("scheme"))?;
+        let parts: Vec<&str> = rest.splitn(6, '/').collect();
+        let [deployment, environment, region, kind, name] = parts[..] else {
+            return Err(wrong("number of words"));
         };
-        let identity =
-            Self { deployment, environment: environment.to_owned(), region: region.to_owned(), role };
-        // one spelling per identity: no leading zeros, no capitals in the deployment, no further parts
-        (identity.to_string() == uri).then_some(identity)
+        let named = |part, value| match check_name(part, value) {
+            Ok(()) => Ok(value.to_owned()),
+            Err(_) => Err(wrong(part)),
+        };
+        let role = match kind {
+            "node" => PeerRole::Node(NodeId(number(name).ok_or(wrong("node's number"))?)),
+            "gateway" => PeerRole::Gateway(number(name).ok_or(wrong("gateway's number"))?),
+            "operator" => PeerRole::Operator(named("operator's name", name)?),
+            _ => return Err(wrong("role")),
+        };
+        let identity = Self {
+            deployment: DeploymentId::parse(deployment).ok_or(wrong("deployment"))?,
+            environment: named("environment", environment)?,
+            region: named("region", region)?,
+            role,
+        };
+        // no leading zeros, no signs, no capitals in the deployment
+        if identity.to_string() == uri { Ok(identity) } else { Err(wrong("spelling")) }
+    }
+
+    /// Whether `other` belongs here: the same deployment, environment and region.
+    pub fn accepts(&self, other: &Self) -> Result<(), ForeignPeer> {
+        if self.deployment != other.deployment {
+            return Err(ForeignPeer::Deployment { found: other.deployment });
+        }
+        if self.environment != other.environment {
+            return Err(ForeignPeer::Environment { found: other.environment.clone() });
+        }
+        if self.region != other.region {
+            return Err(ForeignPeer::Region { found: other.region.clone() });
+        }
+        Ok(())
+    }
+
+    /// Whether this peer may use `class`.
+    pub fn may_use(&self, class: PeerClass) -> bool {
+        match self.role {
+            PeerRole::Node(_) => true,
+            PeerRole::Gateway(_) => matches!(class, PeerClass::Bulk | PeerClass::Admin),
+            PeerRole::Operator(_) => class == PeerClass::Admin,
+        }
     }
 }
 
 fn number(text: &str) -> Option<u16> {
     text.parse().ok().filter(|&number| number != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(role: PeerRole) -> PeerIdentity {
+        let deployment = DeploymentId([0xab; 16]);
+        PeerIdentity { deployment, environment: "test".into(), region: "north-1".into(), role }
+    }
+
+    #[test]
+    fn an_identity_survives_its_text_form() {
+        for role in [PeerRole::Node(NodeId(7)), PeerRole::Gateway(65_535), PeerRole::Operator("ada-l".into())]
+        {
+            let identity = identity(role);
+            assert_eq!(PeerIdentity::parse(&identity.to_string()), Ok(identity));
+        }
+        assert_eq!(
+            identity(PeerRole::Node(NodeId(7))).to_string(),
+            "twinkeep://abababababababababababababababab/test/north-1/node/7"
+        );
+    }
+
+    #[test]
+    fn anything_off_the_form_is_refused() {
+        let deployment = "ab".repeat(16);
+        for wrong in [
+            String::new(),
+            "https://example.org".into(),
+            format!("twinkeep://{deployment}/test/north-1/node"),
+            format!("twinkeep://{deployment}/test/north-1/node/7/"),
+            format!("twinkeep://{deployment}/test/north-1/node/+7"),
+            format!("twinkeep://{deployment}/test/north-1/node/07"),
+            format!("twinkeep://{deployment}/test/north-1/node/0"),
+            format!("twinkeep://{deployment}/test/north-1/node/65536"),
+            format!("twinkeep://{deployment}/test/north-1/root/7"),
+            format!("twinkeep://{deployment}/test//node/7"),
+            format!("twinkeep://{deployment}//north-1/node/7"),
+            format!("twinkeep://{deployment}/te st/north-1/node/7"),
+            format!("https://{deployment}/test/north-1/node/7"),
+            format!("twinkeep://{}/test/north-1/node/7", deployment.to_uppercase()),
+            format!("twinkeep://{}/test/north-1/node/7", &deployment[1..]),
+            format!("twinkeep://{deployment}/test/{}/node/7", "r".repeat(64)),
+        ] {
+            assert!(PeerIdentity::parse(&wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_role_opens_only_its_classes() {
+        let may = |role: PeerRole| {
+            let identity = identity(role);
+            PeerClass::ALL.map(|class| identity.may_use(class))
+        };
+        assert_eq!(may(PeerRole::Node(NodeId(1))), [true; 4]);
+        assert_eq!(may(PeerRole::Gateway(1)), [false, false, true, true]);
+        assert_eq!(may(PeerRole::Operator("ada".into())), [false, false, false, true]);
+    }
 }

@@ -11,6 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use wire::descriptor::ForeignPeer;
 use wire::{DeploymentId, FrameHeader, FrameType, NodeId};
 
 use super::super::tls::server_name;
@@ -68,18 +69,18 @@ async fn a_peer_from_elsewhere_is_refused_by_client_and_server_alike() {
     let cases = [
         (
             Identity { deployment: DeploymentId([8; 16]), ..own.clone() },
-            RefusedReason::OtherDeployment { found: DeploymentId([8; 16]) },
-            RefusedReason::OtherDeployment { found: DeploymentId([7; 16]) },
+            RefusedReason::Foreign(ForeignPeer::Deployment { found: DeploymentId([8; 16]) }),
+            RefusedReason::Foreign(ForeignPeer::Deployment { found: DeploymentId([7; 16]) }),
         ),
         (
             Identity { environment: "production".into(), ..own.clone() },
-            RefusedReason::OtherEnvironment { found: "production".into() },
-            RefusedReason::OtherEnvironment { found: "test".into() },
+            RefusedReason::Foreign(ForeignPeer::Environment { found: "production".into() }),
+            RefusedReason::Foreign(ForeignPeer::Environment { found: "test".into() }),
         ),
         (
             Identity { region: "south".into(), ..own.clone() },
-            RefusedReason::OtherRegion { found: "south".into() },
-            RefusedReason::OtherRegion { found: "north".into() },
+            RefusedReason::Foreign(ForeignPeer::Region { found: "south".into() }),
+            RefusedReason::Foreign(ForeignPeer::Region { found: "north".into() }),
         ),
     ];
     for (stranger, by_server, by_client) in cases {
@@ -227,7 +228,7 @@ async fn roles_are_held_to_their_classes() {
         }
     };
     assert_eq!(allowed(PeerRole::Node(CLIENT), "node/2").await, PeerClass::ALL);
-    assert_eq!(allowed(PeerRole::Gateway(CLIENT), "gateway/2").await, [PeerClass::Bulk, PeerClass::Admin]);
+    assert_eq!(allowed(PeerRole::Gateway(CLIENT.0), "gateway/2").await, [PeerClass::Bulk, PeerClass::Admin]);
     assert_eq!(allowed(PeerRole::Operator("ada".into()), "operator/ada").await, [PeerClass::Admin]);
     let refused = rig.server.refused().recent();
     assert_eq!(refused.len(), 5);

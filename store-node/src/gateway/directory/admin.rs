@@ -12,11 +12,12 @@ use wire::{
 use zeroize::Zeroizing;
 
 use super::{Bucket, Directory, SECRET_LABEL, key_context};
+use crate::gateway::context;
 use crate::gateway::records::{
     AccessKeyRecord, BucketRecord, PrincipalRecord, Rights, encode_grant, grant_key,
 };
 use crate::gateway::system::{self, SystemError, put, remove};
-use crate::gateway::{context, random};
+use crate::random;
 
 /// Access keys of one principal. Two are enough to rotate without a gap; eight leave room for services.
 pub const ACCESS_KEYS_MAX: usize = 8;

@@ -16,7 +16,8 @@ use super::put::object_key;
 use super::shown;
 use crate::gateway::context::RequestContext;
 use crate::gateway::directory::Bucket;
-use crate::gateway::{Core, bucket_of, context, errors, random};
+use crate::gateway::{Core, bucket_of, context, errors};
+use crate::random;
 
 /// Names in one DeleteObjects (S3's own limit).
 const DELETES_MAX: usize = 1000;

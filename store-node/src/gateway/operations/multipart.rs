@@ -23,7 +23,8 @@ use crate::gateway::context::RequestContext;
 use crate::gateway::directory::Bucket;
 use crate::gateway::hashing::multipart_etag;
 use crate::gateway::metadata::ObjectMetadata;
-use crate::gateway::{Core, bucket_of, context, errors, random};
+use crate::gateway::{Core, bucket_of, context, errors};
+use crate::random;
 
 /// Every part but the last is at least this long (S3's own limit).
 const PART_BYTES_MIN: u64 = 5 << 20;

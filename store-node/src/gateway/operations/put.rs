@@ -20,7 +20,8 @@ use crate::gateway::context::RequestContext;
 use crate::gateway::directory::Bucket;
 use crate::gateway::metadata::ObjectMetadata;
 use crate::gateway::upload::{StoredStream, Target, store};
-use crate::gateway::{Core, bucket_of, context, errors, random};
+use crate::gateway::{Core, bucket_of, context, errors};
+use crate::random;
 
 pub(super) async fn put(
     core: &Arc<Core>,

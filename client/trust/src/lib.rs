@@ -1,0 +1,16 @@
+//! Whom a certificate speaks for, and TLS by that instead of by host names: for nodes, gateways and the command line.
+//!
+//! TLS 1.3 only, both ends show certificates of the region's own authority. The chain is verified as usual; then the
+//! one identity in the certificate is given to the caller's judge. Sessions are never resumed, so every connection is judged
+//! anew, and no name is sent.
+//!
+//! A leaf: no I/O, no clock, no runtime; bytes in, configurations and verdicts out. It leaves to others who may do what, and
+//! reading files.
+
+mod credentials;
+mod identity;
+mod verifier;
+
+pub use credentials::{Credentials, CredentialsError};
+pub use identity::{IdentityError, certificate_expiry, identity_of};
+pub use verifier::{Judge, client_config, provider};
