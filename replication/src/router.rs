@@ -132,14 +132,13 @@ impl Router {
         wait: Duration,
     ) -> Result<(Answer, Bytes), RegionError> {
         let head = query_head(group, Consistency::Local, query);
-        let reply = self
-            .peers
-            .call(node, PeerClass::Bulk, kind::QUERY, head, Vec::new(), wait)
-            .await
-            .map_err(|error| match error {
-                CallError::Refused { code: refusal::UNREADABLE, .. } => RegionError::Unreadable { group },
-                _ => RegionError::Unavailable { group },
-            })?;
+        let reply =
+            self.peers.call(node, PeerClass::Bulk, kind::QUERY, head, Vec::new(), wait).await.map_err(
+                |error| match error {
+                    CallError::Refused { code: refusal::UNREADABLE, .. } => RegionError::Unreadable { group },
+                    _ => RegionError::Unavailable { group },
+                },
+            )?;
         let answer = Answer::decode(reply.head).map_err(|_| RegionError::Protocol { group })?;
         Ok((answer, reply.body))
     }
