@@ -32,7 +32,7 @@ pub use error::{LogError, ReadError};
 pub use handle::GroupLog;
 pub use read::SegmentScan;
 pub use report::{Finding, FindingKind, GroupRecovery, Recovery};
-pub use store::{Capacity, DiskHealth, LogStats, SegmentLog, SegmentSummary};
+pub use store::{Capacity, DiskHealth, LogStats, Promise, SegmentLog, SegmentSummary};
 pub use types::{
     Damage, EntryId, EntryKind, GroupState, LogEntry, LogOptions, Place, Priority, ScannedEntry, SegmentId,
     Vote,

@@ -6,7 +6,7 @@
 use crate::{
     admission::RegionAge,
     gc::Collector,
-    log::{Place, Priority, ReadError, SegmentLog},
+    log::{Place, Priority, Promise, ReadError, SegmentLog},
     machine::MachineError,
     maintenance::{self, Purges},
     message::{ReplicaAddress, kind, refusal},
@@ -25,9 +25,9 @@ use openraft::{
     raft::{AppendEntriesRequest, ReadPolicy, TransferLeaderRequest},
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -573,25 +573,22 @@ async fn ensure_linearizable(raft: &Raft, group: GroupId) -> Result<(), CallRefu
 
 /// Feeds a stream of append requests to Raft and its answers back, both in order. Ends, to be opened again by the leader,
 /// when the disk has no room for what comes: Raft must not be given entries that cannot be appended, it would stand
-/// still, and heartbeats and votes with it.
+/// still, and heartbeats, votes and purges with it.
 async fn serve_appends(
     raft: Raft,
     segments: SegmentLog,
     incoming: IncomingStream,
 ) -> Result<(), CallRefusal> {
     let (items, replies) = incoming.split();
-    let full = Arc::new(AtomicBool::new(false));
-    let state = (items, segments, Arc::clone(&full));
-    let requests = stream::unfold(state, |(mut items, segments, full)| async move {
+    let room = Arc::new(StreamRoom::default());
+    let state = (items, segments, Arc::clone(&room));
+    let requests = stream::unfold(state, |(mut items, segments, room)| async move {
         let item = items.next().await.ok()??;
-        let bytes = (item.head.len() + item.body.len()) as u64;
+        let bytes = item.head.len() + item.body.len();
         match raft::decode_append(item.head, item.body) {
             Ok(request) => {
-                if !request.entries.is_empty() && !wait_for_room(&segments, bytes).await {
-                    full.store(true, Ordering::Release);
-                    return None;
-                }
-                Some((request, (items, segments, full)))
+                let promise = promise_room(&segments, request.entries.len(), bytes).await;
+                room.let_in(promise).then_some((request, (items, segments, room)))
             }
             Err(error) => {
                 error!(%error, "append request not understood");
@@ -601,24 +598,58 @@ async fn serve_appends(
     });
     let mut results = Box::pin(raft.stream_append(Box::pin(requests)));
     while let Some(result) = results.next().await {
+        room.answered();
         let result = result.map_err(|error| refuse(refusal::STOPPED, &error.to_string()))?;
         let mut e = Encoder::with_capacity(32);
         raft::encode_append_result(&mut e, &result);
         replies.reply(e.finish())?;
     }
-    if full.load(Ordering::Acquire) { Err(refuse(refusal::FULL, "disk is full")) } else { Ok(()) }
+    if room.is_used_up() { Err(refuse(refusal::FULL, "disk is full")) } else { Ok(()) }
 }
 
-/// Whether the disk has room for entries of `bytes`, or has so before long.
-async fn wait_for_room(segments: &SegmentLog, bytes: u64) -> bool {
-    let deadline = Instant::now() + APPEND_WAIT;
-    while !segments.has_room(Priority::Reclaim, bytes) {
-        if Instant::now() >= deadline {
-            return false;
+/// Room for the requests of one stream that Raft has not answered yet, in order.
+#[derive(Default)]
+struct StreamRoom {
+    promises: Mutex<VecDeque<Promise>>,
+    used_up: AtomicBool,
+}
+
+impl StreamRoom {
+    /// Whether the next request may go to Raft.
+    fn let_in(&self, promise: Option<Promise>) -> bool {
+        match promise {
+            Some(promise) => self.promises().push_back(promise),
+            None => self.used_up.store(true, Ordering::Release),
         }
-        tokio::time::sleep(APPEND_PAUSE).await;
+        !self.is_used_up()
     }
-    true
+
+    /// The oldest request is on disk, or was turned down.
+    fn answered(&self) {
+        self.promises().pop_front();
+    }
+
+    fn is_used_up(&self) -> bool {
+        self.used_up.load(Ordering::Acquire)
+    }
+
+    fn promises(&self) -> MutexGuard<'_, VecDeque<Promise>> {
+        self.promises.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Room for entries, or none if there is not enough before long.
+async fn promise_room(segments: &SegmentLog, entries: usize, bytes: usize) -> Option<Promise> {
+    if entries == 0 {
+        return segments.promise(0, 0);
+    }
+    let deadline = Instant::now() + APPEND_WAIT;
+    loop {
+        match segments.promise(entries, bytes) {
+            None if Instant::now() < deadline => tokio::time::sleep(APPEND_PAUSE).await,
+            promise => return promise,
+        }
+    }
 }
 
 /// Raft's own messages come from nodes only, each in its class; gateways propose, ask, and look.

@@ -154,7 +154,7 @@ impl Spares {
             Priority::Ordinary => self.reserve,
             Priority::Reclaim => self.reserve.saturating_sub(1).max(self.kept(Priority::Move)),
             // the last one is for votes and purges, or nothing could be freed any more
-            Priority::Move => self.reserve.min(1),
+            Priority::Accepted | Priority::Move => self.reserve.min(1),
         }
     }
 

@@ -114,6 +114,8 @@ pub(super) struct Counters {
     pub(super) write_micros_max: AtomicU64,
     pub(super) cached_bytes: AtomicU64,
     pub(super) active_room_bytes: AtomicU64,
+    /// Room that is promised to entries which are not queued yet.
+    pub(super) promised_bytes: AtomicU64,
     pub(super) reads_at_once: AtomicU64,
     pub(super) reads_waited: AtomicU64,
     pub(super) reads_rotten: AtomicU64,
@@ -135,6 +137,18 @@ pub(super) struct Shared {
 pub(super) struct Handle {
     pub(super) shared: Arc<Shared>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// Room that is kept until it is dropped, for entries that are queued by then.
+pub struct Promise {
+    shared: Arc<Shared>,
+    bytes: u64,
+}
+
+impl Drop for Promise {
+    fn drop(&mut self) {
+        self.shared.counters.promised_bytes.fetch_sub(self.bytes, Relaxed);
+    }
 }
 
 /// The segment log of one disk. A cheap handle; the log closes with the last handle, those of groups included.
@@ -264,6 +278,17 @@ impl SegmentLog {
     /// Whether records of `bytes` in all fit now, headers and padding included, for as long as nobody else adds any.
     pub fn has_room(&self, priority: Priority, bytes: u64) -> bool {
         self.shared().room(priority).is_none_or(|room| room >= bytes)
+    }
+
+    /// Keeps room for entries that are on their way, so many with so many bytes of heads and bodies; none if there is too
+    /// little for such as free room. They are appended as [`Priority::Accepted`].
+    pub fn promise(&self, entries: usize, payload_bytes: usize) -> Option<Promise> {
+        let bytes = (payload_bytes + entries * (HEADER_BYTES + BLOCK_BYTES)) as u64;
+        let shared = Arc::clone(self.shared());
+        let before = shared.counters.promised_bytes.fetch_add(bytes, Relaxed);
+        let promise = Promise { shared, bytes };
+        let room = promise.shared.room_and_promises(Priority::Reclaim);
+        (bytes == 0 || room.is_none_or(|room| room >= before + bytes)).then_some(promise)
     }
 
     /// Copies an entry's record to the end of the log, though the disk be full; durable on return. The log's own slot
@@ -409,8 +434,19 @@ impl Shared {
         }
     }
 
-    /// Room for entries on a full disk; none while more segments can be made.
+    /// Room for entries on a full disk; none while more segments can be made. What was let in was promised its room, and
+    /// moves stand behind nobody.
     fn room(&self, priority: Priority) -> Option<u64> {
+        let room = self.room_and_promises(priority)?;
+        Some(match priority {
+            Priority::Ordinary | Priority::Reclaim => {
+                room.saturating_sub(self.counters.promised_bytes.load(Relaxed))
+            }
+            Priority::Accepted | Priority::Move => room,
+        })
+    }
+
+    fn room_and_promises(&self, priority: Priority) -> Option<u64> {
         // what is lost at a segment's end, and to its prologue
         let slack = payload_bytes_max(self.options.segment_bytes) as u64 + self.options.segment_bytes / 16;
         let usable = self.options.segment_bytes.saturating_sub(slack);

@@ -168,8 +168,11 @@ pub struct ScannedEntry {
 pub enum Priority {
     /// Those that only add.
     Ordinary,
-    /// Those that help to free room, or were accepted before it ran out. They may use a part of the reserve.
+    /// Those that help to free room. They may use a part of the reserve.
     Reclaim,
+    /// Those that were let in while there was room for them ([`super::Promise`]): their group must take them, and cannot
+    /// purge anything as long as it has not. They may use what is left for moves.
+    Accepted,
     /// Moves out of segments that go then. They may use what deletes leave, or deletes could fill the disk for good.
     Move,
 }

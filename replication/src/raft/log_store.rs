@@ -154,7 +154,7 @@ impl RaftLogStorage<Types> for LogStore {
         // replica waits for some, since what is in the group's log must be taken or the replica stops
         let done =
             move |result: Result<(), LogError>| callback.io_completed(result.map_err(io::Error::other));
-        let appended = self.log.append_patiently(Priority::Reclaim, entries, &self.stop, done).await;
+        let appended = self.log.append_patiently(Priority::Accepted, entries, &self.stop, done).await;
         appended.map_err(io::Error::other)
     }
 

@@ -331,14 +331,21 @@ impl TestRegion {
         assert!(matches!(outcome, Outcome::Deleted(_)), "{outcome:?}");
     }
 
+    /// Asks a node until it answers: one that was just restarted may refuse connections for a moment.
+    async fn ask(&self, node: NodeId, kind: u16, head: &Bytes) -> Bytes {
+        let deadline = Instant::now() + LONG;
+        loop {
+            match self.peers.call(node, PeerClass::Bulk, kind, head.clone(), Vec::new(), LONG * 2).await {
+                Ok(reply) => return reply.head,
+                Err(error) => assert!(Instant::now() < deadline, "node {node}: {error:?}"),
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Lets a node free what it can.
     pub(crate) async fn collect(&self, node: NodeId) -> Freed {
-        let reply = self
-            .peers
-            .call(node, PeerClass::Bulk, kind::GC, Bytes::new(), Vec::new(), LONG * 2)
-            .await
-            .unwrap();
-        Freed::decode(reply.head).unwrap()
+        Freed::decode(self.ask(node, kind::GC, &Bytes::new()).await).unwrap()
     }
 
     /// Lets a node read everything, and says what it found.
@@ -347,9 +354,7 @@ impl TestRegion {
         let deadline = Instant::now() + LONG;
         loop {
             let head = Bytes::from(vec![u8::from(std::mem::take(&mut start))]);
-            let reply =
-                self.peers.call(node, PeerClass::Bulk, kind::SCRUB, head, Vec::new(), LONG).await.unwrap();
-            let figures = ScrubFigures::decode(reply.head).unwrap();
+            let figures = ScrubFigures::decode(self.ask(node, kind::SCRUB, &head).await).unwrap();
             if !figures.running {
                 return figures;
             }

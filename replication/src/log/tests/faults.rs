@@ -173,6 +173,32 @@ async fn what_a_group_must_take_waits_for_room_and_is_taken_then() {
     assert_eq!(one.state().last, Some(id(1, end)));
 }
 
+#[tokio::test]
+async fn room_that_was_promised_is_kept_and_what_was_let_in_is_taken() {
+    let disk = FaultDisk::new(8 * SEGMENT_BYTES);
+    let (log, _) = SegmentLog::open(options(&disk)).unwrap();
+    let mut end = fill(&log).await;
+    let mut promises = Vec::new();
+    while let Some(promise) = log.promise(1, 8100) {
+        promises.push(promise);
+        assert!(promises.len() < 100, "promises end");
+    }
+    assert!(promises.len() > 1, "deletes have a part of the reserve");
+    assert!(!log.has_room(Priority::Reclaim, 8100));
+    assert!(log.promise(0, 0).is_some(), "heartbeats take none");
+    let (one, stop) = (group(&log, 1), CancellationToken::new());
+    for promise in promises {
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let done = move |result: Result<(), LogError>| drop(sender.send(result));
+        let taken = one.append_patiently(Priority::Accepted, vec![entry(1, end, 8000)], &stop, done);
+        assert!(futures_util::FutureExt::now_or_never(taken).is_some(), "what was let in waits");
+        receiver.await.unwrap().unwrap();
+        drop(promise);
+        end += 1;
+    }
+    assert!(log.has_room(Priority::Move, 8100), "moves keep their part");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn even_votes_wait_when_nothing_is_left_and_are_kept_once_there_is_room() {
     let disk = FaultDisk::new(8 * SEGMENT_BYTES);
