@@ -6,6 +6,8 @@ pub mod admission;
 mod ballast;
 pub mod controller;
 pub mod disk;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 pub mod gc;
 pub mod handler;
 mod holdings;

@@ -218,7 +218,7 @@ async fn purge_group(replica: &Replica, upto: u64) {
     }
 }
 
-fn encode_held(held: &[(GroupId, u64)]) -> Bytes {
+pub(crate) fn encode_held(held: &[(GroupId, u64)]) -> Bytes {
     let mut e = Encoder::with_capacity(8 + 12 * held.len());
     e.list(held, |e, (group, held)| {
         e.u32(group.0);
@@ -227,7 +227,7 @@ fn encode_held(held: &[(GroupId, u64)]) -> Bytes {
     e.finish()
 }
 
-fn decode_held(head: Bytes) -> Result<Vec<(GroupId, u64)>, DecodeError> {
+pub(crate) fn decode_held(head: Bytes) -> Result<Vec<(GroupId, u64)>, DecodeError> {
     let mut d = Decoder::new("held entries", head);
     let held = d.list(TOLD_MAX, |d| Ok((GroupId(d.u32()?), d.u64()?)))?;
     d.finish()?;

@@ -37,7 +37,7 @@ pub(crate) async fn ask(peers: &Peers, node: NodeId, group: GroupId, step: &Step
     peers.call(node, PeerClass::Bulk, kind::REPLICA, head, Vec::new(), STEP_WAIT).await.map(drop)
 }
 
-fn encode(group: GroupId, step: &Step) -> Bytes {
+pub(crate) fn encode(group: GroupId, step: &Step) -> Bytes {
     let mut e = Encoder::new();
     e.u32(group.0);
     match step {
@@ -59,7 +59,7 @@ fn encode(group: GroupId, step: &Step) -> Bytes {
     e.finish()
 }
 
-fn decode(head: Bytes) -> Result<(GroupId, Step), DecodeError> {
+pub(crate) fn decode(head: Bytes) -> Result<(GroupId, Step), DecodeError> {
     let mut d = Decoder::new("replica step", head);
     let group = GroupId(d.u32()?);
     let step = match d.u8()? {

@@ -2,7 +2,7 @@
 //!
 //! Nothing of openraft is seen outside `raft`, `replica` and `service`.
 
-mod codec;
+pub(crate) mod codec;
 mod heartbeat;
 mod log_store;
 mod network;
@@ -16,6 +16,8 @@ pub(crate) use codec::{
     AppendResult, decode_append, decode_log_id, decode_vote, decode_vote_request, encode_append_result,
     encode_vote_response,
 };
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) use heartbeat::decode_answers;
 pub(crate) use heartbeat::{Heartbeats, decode_beats, encode_answers};
 pub(crate) use log_store::LogStore;
 pub(crate) use network::Network;

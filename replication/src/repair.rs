@@ -4,7 +4,7 @@
 //! A repaired record is written to the end of the log, and rows and log point there; the rotten bytes stay where they
 //! are until their segment is freed.
 
-mod message;
+pub(crate) mod message;
 
 use crate::{
     holdings::Holdings,

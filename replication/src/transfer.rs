@@ -5,7 +5,7 @@
 //! goes on applying; its machine keeps the rows as they were when the transfer began. Rows name places on the sender's
 //! disk: it sends the records instead, and the receiver writes its own.
 
-mod page;
+pub(crate) mod page;
 mod pull;
 mod serve;
 

@@ -56,6 +56,15 @@ use metrics::GatewayMetrics;
 
 pub(crate) use context::now;
 
+/// What the fuzzer needs of the modules here.
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod decoders {
+    pub(crate) use super::checksum::{Announced, Checksum};
+    pub(crate) use super::metadata::ObjectMetadata;
+    pub(crate) use super::operations::list::token::{decode as decode_token, encode as encode_token};
+    pub(crate) use super::rewrap::Progress;
+}
+
 /// How often streams that nothing adopted are looked for.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(3600);
 

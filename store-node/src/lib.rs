@@ -6,6 +6,8 @@
 mod admin;
 pub mod config;
 mod frontend;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 pub mod gateway;
 mod handler;
 pub mod health;

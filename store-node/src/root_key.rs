@@ -11,7 +11,7 @@
 mod error;
 mod pkcs11;
 mod token;
-mod wrapped;
+pub(crate) mod wrapped;
 
 pub use error::RootKeyError;
 

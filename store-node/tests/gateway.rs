@@ -16,6 +16,8 @@ mod keys;
 mod listings;
 #[path = "gateway/multipart.rs"]
 mod multipart;
+#[path = "gateway/mutations.rs"]
+mod mutations;
 #[path = "gateway/objects.rs"]
 mod objects;
 #[path = "gateway/payloads.rs"]

@@ -162,7 +162,8 @@ pub(crate) fn encode_answers(answers: &[Option<AppendResult>]) -> Bytes {
     e.finish()
 }
 
-fn decode_answers(head: Bytes) -> Result<Vec<Option<AppendResult>>, DecodeError> {
+/// Reads [`encode_answers`].
+pub(crate) fn decode_answers(head: Bytes) -> Result<Vec<Option<AppendResult>>, DecodeError> {
     let mut d = Decoder::new("heartbeat answers", head);
     let answers = d.list(HEARTBEATS_MAX, |d| d.option(codec::decode_append_result))?;
     d.finish()?;

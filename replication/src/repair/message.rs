@@ -9,14 +9,14 @@ const ROW_KEY_BYTES_MAX: usize = 4 << 10;
 
 /// Which record.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Wanted {
+pub(crate) enum Wanted {
     /// The one that this row points to.
     Row(Bytes),
     /// This entry of the log.
     Entry(EntryId),
 }
 
-pub(super) fn encode_wanted(group: GroupId, wanted: &Wanted) -> Bytes {
+pub(crate) fn encode_wanted(group: GroupId, wanted: &Wanted) -> Bytes {
     let mut e = Encoder::new();
     e.u32(group.0);
     match wanted {
@@ -32,7 +32,7 @@ pub(super) fn encode_wanted(group: GroupId, wanted: &Wanted) -> Bytes {
     e.finish()
 }
 
-pub(super) fn decode_wanted(head: Bytes) -> Result<(GroupId, Wanted), DecodeError> {
+pub(crate) fn decode_wanted(head: Bytes) -> Result<(GroupId, Wanted), DecodeError> {
     let mut d = Decoder::new("record request", head);
     let group = GroupId(d.u32()?);
     let wanted = match d.u8()? {
@@ -45,7 +45,7 @@ pub(super) fn decode_wanted(head: Bytes) -> Result<(GroupId, Wanted), DecodeErro
 }
 
 /// Everything but the body, which travels beside it.
-pub(super) fn encode_record(entry: &LogEntry) -> Bytes {
+pub(crate) fn encode_record(entry: &LogEntry) -> Bytes {
     let mut e = Encoder::with_capacity(64 + entry.head.len());
     encode_id(&mut e, entry.id);
     e.u8(match entry.kind {
@@ -57,7 +57,7 @@ pub(super) fn encode_record(entry: &LogEntry) -> Bytes {
     e.finish()
 }
 
-pub(super) fn decode_record(head: Bytes, body: Bytes) -> Result<LogEntry, DecodeError> {
+pub(crate) fn decode_record(head: Bytes, body: Bytes) -> Result<LogEntry, DecodeError> {
     let mut d = Decoder::new("record", head);
     let id = decode_id(&mut d)?;
     let kind = match d.u8()? {

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use wire::{DecodeError, Decoder, Encoder, GroupId, ReplicaId, limits};
 
 /// Keys, values and records of one page, bytes: with the largest row on top it still fits a frame's head and body.
-pub(super) const PAGE_BYTES_MAX: usize = 2 << 20;
+pub(crate) const PAGE_BYTES_MAX: usize = 2 << 20;
 
 /// Rows of one page: what [`PAGE_BYTES_MAX`] holds of the smallest rows.
 const PAGE_ROWS_MAX: usize = PAGE_BYTES_MAX / 8;
@@ -15,7 +15,7 @@ const KEY_BYTES_MAX: usize = 4 << 10;
 
 /// What the receiver asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum PageRequest {
+pub(crate) enum PageRequest {
     /// Begin: keep the rows as they are now.
     Begin,
     /// Rows after this key (from the start if empty).
@@ -26,37 +26,37 @@ pub(super) enum PageRequest {
 
 /// What the sender answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Page {
+pub(crate) struct Page {
     /// The transfer it belongs to.
-    pub(super) session: u64,
+    pub(crate) session: u64,
     /// The log index that the rows stand at.
-    pub(super) applied: u64,
+    pub(crate) applied: u64,
     /// Rows, in order.
-    pub(super) rows: Vec<PageRow>,
+    pub(crate) rows: Vec<PageRow>,
     /// Whether these were the last.
-    pub(super) last: bool,
+    pub(crate) last: bool,
 }
 
 /// One row.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct PageRow {
-    pub(super) key: Bytes,
+pub(crate) struct PageRow {
+    pub(crate) key: Bytes,
     /// Without the sender's place.
-    pub(super) value: Bytes,
+    pub(crate) value: Bytes,
     /// The record that the row points to; its body is in the page's body.
-    pub(super) record: Option<PageRecord>,
+    pub(crate) record: Option<PageRecord>,
 }
 
 /// A record without its body.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct PageRecord {
-    pub(super) id: EntryId,
-    pub(super) kind: EntryKind,
-    pub(super) head: Bytes,
-    pub(super) body_length: u32,
+pub(crate) struct PageRecord {
+    pub(crate) id: EntryId,
+    pub(crate) kind: EntryKind,
+    pub(crate) head: Bytes,
+    pub(crate) body_length: u32,
 }
 
-pub(super) fn encode_request(group: GroupId, request: &PageRequest) -> Bytes {
+pub(crate) fn encode_request(group: GroupId, request: &PageRequest) -> Bytes {
     let mut e = Encoder::new();
     e.u32(group.0);
     match request {
@@ -74,7 +74,7 @@ pub(super) fn encode_request(group: GroupId, request: &PageRequest) -> Bytes {
     e.finish()
 }
 
-pub(super) fn decode_request(head: Bytes) -> Result<(GroupId, PageRequest), DecodeError> {
+pub(crate) fn decode_request(head: Bytes) -> Result<(GroupId, PageRequest), DecodeError> {
     let mut d = Decoder::new("state request", head);
     let group = GroupId(d.u32()?);
     let request = match d.u8()? {
@@ -88,7 +88,7 @@ pub(super) fn decode_request(head: Bytes) -> Result<(GroupId, PageRequest), Deco
 }
 
 impl Page {
-    pub(super) fn encode(&self) -> Bytes {
+    pub(crate) fn encode(&self) -> Bytes {
         let mut e = Encoder::with_capacity(1 << 16);
         e.u64(self.session);
         e.u64(self.applied);
@@ -108,7 +108,7 @@ impl Page {
         e.finish()
     }
 
-    pub(super) fn decode(head: Bytes) -> Result<Self, DecodeError> {
+    pub(crate) fn decode(head: Bytes) -> Result<Self, DecodeError> {
         let mut d = Decoder::new("state page", head);
         let (session, applied, last) = (d.u64()?, d.u64()?, d.flag()?);
         let rows = d.list(PAGE_ROWS_MAX, |d| {

@@ -6,7 +6,7 @@ mod conditions;
 mod copy;
 mod delete;
 mod get;
-mod list;
+pub(crate) mod list;
 mod multipart;
 mod parts;
 mod put;

@@ -88,7 +88,7 @@ pub enum RewrapError {
 
 /// Where a walk is: what was done, and the bucket and group that come next.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Progress {
+pub(crate) struct Progress {
     report: RewrapReport,
     bucket: BucketId,
     group: GroupId,
@@ -269,7 +269,7 @@ fn log_unopened(version: VersionRef, error: &EnvelopeError) {
 }
 
 impl Progress {
-    fn encode(&self) -> Bytes {
+    pub(crate) fn encode(&self) -> Bytes {
         let mut e = Encoder::with_capacity(64);
         e.u8(FORMAT);
         e.u32(self.report.to.0);
@@ -283,7 +283,7 @@ impl Progress {
         e.finish()
     }
 
-    fn decode(value: Bytes) -> Result<Self, DecodeError> {
+    pub(crate) fn decode(value: Bytes) -> Result<Self, DecodeError> {
         let mut d = Decoder::new("rewrap job", value);
         match d.u8()? {
             FORMAT => {}

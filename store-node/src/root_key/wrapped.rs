@@ -6,10 +6,10 @@ use envelope::{EnvelopeError, KEY_BYTES, KeyVersion, NONCE_BYTES, RegionKeyName}
 use wire::{DecodeError, Decoder, Encoder};
 
 /// Tag of AES-256-GCM, bytes.
-pub(super) const TAG_BYTES: usize = 16;
+pub(crate) const TAG_BYTES: usize = 16;
 
 /// A sealed region key, bytes: ciphertext and tag.
-pub(super) const SEALED_BYTES: usize = KEY_BYTES + TAG_BYTES;
+pub(crate) const SEALED_BYTES: usize = KEY_BYTES + TAG_BYTES;
 
 const WHAT: &str = "region key wrapped on a token";
 const MAGIC: [u8; 4] = *b"TKWT";
@@ -21,15 +21,15 @@ const MECHANISM: u8 = 1;
 const WRAPPED_BYTES: usize = 12 + NONCE_BYTES + SEALED_BYTES + 4;
 
 /// A region key as a token sealed it.
-pub(super) struct WrappedOnToken {
-    pub(super) version: KeyVersion,
-    pub(super) nonce: [u8; NONCE_BYTES],
-    pub(super) sealed: [u8; SEALED_BYTES],
+pub(crate) struct WrappedOnToken {
+    pub(crate) version: KeyVersion,
+    pub(crate) nonce: [u8; NONCE_BYTES],
+    pub(crate) sealed: [u8; SEALED_BYTES],
 }
 
 impl WrappedOnToken {
     /// The bytes to store.
-    pub(super) fn encode(&self) -> Bytes {
+    pub(crate) fn encode(&self) -> Bytes {
         let mut fields = Encoder::with_capacity(WRAPPED_BYTES);
         fields.fixed(&MAGIC);
         fields.u8(FORMAT);
@@ -46,7 +46,7 @@ impl WrappedOnToken {
     }
 
     /// Reads what [`Self::encode`] wrote.
-    pub(super) fn decode(bytes: &[u8]) -> Result<Self, EnvelopeError> {
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, EnvelopeError> {
         if bytes.len() < MAGIC.len() || bytes[..MAGIC.len()] != MAGIC {
             return Err(EnvelopeError::NotThisFormat { what: WHAT });
         }
@@ -83,7 +83,7 @@ fn read(bytes: &[u8]) -> Result<WrappedOnToken, DecodeError> {
 }
 
 /// What the seal of the region key called `name` is bound to.
-pub(super) fn associated(name: &RegionKeyName) -> Bytes {
+pub(crate) fn associated(name: &RegionKeyName) -> Bytes {
     let region = name.region.as_str().as_bytes();
     let mut data = Encoder::with_capacity(128);
     data.fixed(b"twinkeep-token-1");

@@ -1,6 +1,6 @@
 //! ListObjects in both versions, ListObjectVersions, ListMultipartUploads.
 
-mod token;
+pub(crate) mod token;
 mod uploads;
 
 use std::sync::Arc;

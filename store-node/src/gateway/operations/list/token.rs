@@ -12,7 +12,7 @@ use crate::gateway::errors::invalid_argument;
 const FORMAT: u8 = 1;
 
 /// A token for going on there.
-pub(super) fn encode(after: &ListAfter) -> String {
+pub(crate) fn encode(after: &ListAfter) -> String {
     let (kind, name): (u8, &[u8]) = match after {
         ListAfter::Start => (0, b""),
         ListAfter::Key(key) | ListAfter::Version(key, _) => (1, key),
@@ -25,7 +25,7 @@ pub(super) fn encode(after: &ListAfter) -> String {
 }
 
 /// Where a token goes on.
-pub(super) fn decode(token: &str) -> S3Result<ListAfter> {
+pub(crate) fn decode(token: &str) -> S3Result<ListAfter> {
     read(token).ok_or_else(|| invalid_argument("The continuation token provided is incorrect"))
 }
 
@@ -39,6 +39,9 @@ fn read(token: &str) -> Option<ListAfter> {
         return None;
     }
     let name = Bytes::copy_from_slice(body.get(2..)?);
+    if name.len() > limits::KEY_BYTES_MAX {
+        return None;
+    }
     match (body[0], body[1], name.is_empty()) {
         (FORMAT, 0, true) => Some(ListAfter::Start),
         (FORMAT, 1, false) => Some(ListAfter::Key(name)),
@@ -55,6 +58,14 @@ fn crc32(bytes: &[u8]) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_token_for_a_name_that_no_object_can_have_is_refused() {
+        let name = |length| ListAfter::Key(Bytes::from(vec![b'a'; length]));
+        let longest = name(limits::KEY_BYTES_MAX);
+        assert_eq!(decode(&encode(&longest)).unwrap(), longest);
+        assert!(decode(&encode(&name(limits::KEY_BYTES_MAX + 1))).is_err());
+    }
 
     #[test]
     fn tokens_go_on_where_they_say_and_others_are_refused() {
