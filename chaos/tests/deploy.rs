@@ -1,16 +1,57 @@
-//! What `deploy/` ships works: units verify and are confined, configurations parse, the compose file holds together.
+//! What `deploy/` ships works: units verify and are confined, configurations parse, the compose file holds together, the
+//! image is built from nothing and a region of it runs.
 
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 use chaos::house::tree::source_files;
+use chaos::ports::PortBlock;
 use chaos::run::Run;
 use chaos::tools;
 
 /// The highest exposure that `systemd-analyze security` may find, in tenths: 2.0 is "OK, well confined".
 const EXPOSURE_TENTHS_MAX: &str = "20";
+/// What podman needs where there is no overlay file system, no cgroup control and a low limit of processes.
+const PODMAN: [&str; 2] = ["--storage-driver=vfs", "--runtime=/usr/sbin/runc"];
+/// The user in the image.
+const IMAGE_USER: u32 = 65532;
+/// The name under which the test's own store of images knows the image.
+const IMAGE: &str = "twinkeep/store-node";
+/// Longer than a region takes to form on a busy machine; only a failing test waits for it.
+const FORMED_WITHIN: Duration = Duration::from_secs(120);
+
+/// What must hold of a compose file that no compose program has read: parts that are named are there, every container is
+/// confined and asked for its health as the image test does, and the region of the comment is the one of the file.
+const COMPOSE_CHECK: &str = r#"
+import os, sys, yaml
+path = sys.argv[1]
+text = open(path).read()
+data = yaml.safe_load(text)
+services, volumes = data['services'], set(data.get('volumes') or {})
+assert len(services) >= 4, 'three storage nodes and a gateway at least'
+addresses = set()
+for name, service in services.items():
+    assert service.get('image') or service.get('build'), name + ' has no image'
+    assert not service.get('privileged') and service.get('read_only'), name + ' is not confined'
+    assert service.get('cap_drop') == ['ALL'] and 'no-new-privileges:true' in service['security_opt'], name
+    assert service['healthcheck']['test'] == ['CMD', '/store-node', 'health', '127.0.0.1:9100'], name
+    for other in service.get('depends_on') or []: assert other in services, other
+    for secret in service.get('secrets') or []:
+        secret = secret if isinstance(secret, str) else secret['source']
+        assert secret in data['secrets'], secret
+    for volume in service.get('volumes') or []:
+        source = volume.split(':')[0] if isinstance(volume, str) else volume['source']
+        file = os.path.join(os.path.dirname(path), source)
+        assert source in volumes or (source.startswith('.') and os.path.isfile(file)), source
+    for network, place in service['networks'].items():
+        assert network in data['networks'], network
+        address = place['ipv4_address']
+        assert address not in addresses and f'={address}:7600' in text, address + ' is not in the init command'
+        addresses.add(address)
+"#;
 
 /// The files of `deploy/` with one of these endings; at least one, else the test would prove nothing.
 fn shipped(endings: &[&str]) -> Vec<PathBuf> {
@@ -70,23 +111,213 @@ fn example_configurations_are_accepted() {
 fn the_compose_file_holds_together() {
     let python = tools::python_clients().unwrap().join("python");
     for compose in shipped(&["compose.yaml", "compose.yml"]) {
-        let check = "import sys, yaml\n\
-            data = yaml.safe_load(open(sys.argv[1]))\n\
-            services = data['services']\n\
-            assert len(services) >= 3, 'three storage nodes at least'\n\
-            volumes = set(data.get('volumes') or {})\n\
-            for name, service in services.items():\n\
-            \x20   assert service.get('image') or service.get('build'), name + ' has no image'\n\
-            \x20   assert not service.get('privileged'), name + ' is privileged'\n\
-            \x20   for other in service.get('depends_on') or []: assert other in services, other\n\
-            \x20   for volume in service.get('volumes') or []:\n\
-            \x20       source = volume.split(':')[0] if isinstance(volume, str) else volume['source']\n\
-            \x20       assert source.startswith(('.', '/', '$')) or source in volumes, source\n";
         let mut command = Command::new(&python);
         tools::expect_success(
-            command.args(["-c", check]).arg(&compose),
+            command.args(["-c", COMPOSE_CHECK]).arg(&compose),
             &format!("accept {}", compose.display()),
         )
         .unwrap();
     }
+}
+
+#[test]
+fn the_image_is_built_from_nothing_and_runs() {
+    tools::require_root("building an image").unwrap();
+    tools::debian(&[("podman", "podman"), ("runc", "runc")]).unwrap();
+    let run = Run::new("image").unwrap();
+    let containerfile = shipped(&["Containerfile", "Dockerfile"]).remove(0);
+    let text = tools::read_text(&containerfile).unwrap();
+    assert!(
+        text.lines().any(|line| line.trim() == "FROM scratch"),
+        "{} starts from something",
+        containerfile.display()
+    );
+    let context = run.path("context");
+    std::fs::create_dir_all(&context).unwrap();
+    std::fs::copy(static_store_node(), context.join("store-node")).unwrap();
+    let podman = Podman::new(&run);
+    let file = containerfile.to_string_lossy();
+    let build = ["build", "--isolation=chroot", "--network=host", "--tag", IMAGE, "--file", &file];
+    podman.run(&[&build[..], &[&context.to_string_lossy()]].concat());
+    assert_eq!(podman.files_of_the_image(), ["store-node"], "the image holds the binary and nothing else");
+    let version = podman.run(&[&CONFINED[..], &["--rm", IMAGE, "--version"]].concat());
+    assert!(String::from_utf8_lossy(&version.stdout).starts_with("store-node "), "{version:?}");
+
+    let region = ImageRegion::start(&run, &podman);
+    region.wait_until_healthy();
+    let twinkeep = tools::binaries().unwrap().twinkeep;
+    let mut status = Command::new(twinkeep);
+    status.arg("--data").arg(&region.folder).arg("status");
+    let said = tools::expect_success(&mut status, "ask a region of containers for its state").unwrap().stdout;
+    assert!(String::from_utf8_lossy(&said).contains("writable"), "{}", String::from_utf8_lossy(&said));
+}
+
+/// How the compose file confines a container, and what this kind of machine needs on top.
+const CONFINED: [&str; 9] = [
+    "run",
+    "--network=host",
+    "--read-only",
+    "--cap-drop=ALL",
+    "--security-opt=no-new-privileges",
+    "--ulimit",
+    "nofile=1024:1024",
+    "--ulimit",
+    "nproc=1024:1024",
+];
+
+/// Podman with a store of its own inside a run's folder; its containers end with it.
+struct Podman {
+    arguments: Vec<String>,
+}
+
+impl Podman {
+    fn new(run: &Run) -> Self {
+        let mut arguments: Vec<String> = PODMAN.map(str::to_owned).to_vec();
+        for (option, folder) in [("--root", "images"), ("--runroot", "podman-run")] {
+            arguments.extend([option.to_owned(), run.path(folder).to_string_lossy().into_owned()]);
+        }
+        Self { arguments }
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new("podman");
+        command.args(&self.arguments).args(arguments);
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        let purpose = format!("podman {}", arguments.join(" "));
+        tools::expect_success(&mut self.command(arguments), &purpose).unwrap()
+    }
+
+    /// Names of what the image holds at its root.
+    fn files_of_the_image(&self) -> Vec<String> {
+        let mounted = self.run(&["image", "mount", IMAGE]);
+        let root = PathBuf::from(String::from_utf8(mounted.stdout).unwrap().trim());
+        let mut found: Vec<String> = std::fs::read_dir(&root)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+            .collect();
+        self.run(&["image", "unmount", IMAGE]);
+        found.sort();
+        found
+    }
+}
+
+/// Three storage nodes and a gateway in containers, with the shipped configurations on ports of this test.
+struct ImageRegion<'a> {
+    podman: &'a Podman,
+    folder: PathBuf,
+    /// Container and address of its health endpoint.
+    containers: Vec<(String, String)>,
+    _ports: PortBlock,
+}
+
+impl<'a> ImageRegion<'a> {
+    fn start(run: &Run, podman: &'a Podman) -> Self {
+        let ports = PortBlock::take().unwrap();
+        let folder = run.path("region");
+        let passphrase = run.path("root-passphrase");
+        std::fs::write(&passphrase, "a passphrase for a test").unwrap();
+        let mut init = Command::new(tools::binaries().unwrap().twinkeep);
+        init.arg("init").arg(&folder).args([
+            "--environment",
+            "test",
+            "--groups",
+            "8",
+            "--s3-name",
+            "localhost",
+        ]);
+        for number in 1..=3 {
+            init.arg("--node").arg(format!("{number}=127.0.0.1:{},zone=zone-{number}", ports.port(number)));
+        }
+        init.arg("--gateway").arg(format!("1=127.0.0.1:{}", ports.port(4)));
+        init.arg("--passphrase-file").arg(&passphrase);
+        tools::expect_success(&mut init, "make a region").unwrap();
+        let mut region = Self { podman, folder, containers: Vec::new(), _ports: ports };
+        for (offset, member) in (1..).zip(["node-1", "node-2", "node-3", "gateway-1"]) {
+            region.start_container(run, offset, member, &passphrase);
+        }
+        region
+    }
+
+    fn start_container(&mut self, run: &Run, offset: u16, member: &str, passphrase: &Path) {
+        let kind = if member.starts_with("node") { "storage" } else { "gateway" };
+        let shipped = shipped(&[&format!("container-{kind}.toml")]).remove(0);
+        let [peer, s3, health] = [offset, offset + 10, offset + 20].map(|offset| self._ports.port(offset));
+        // one network for all, so each has its own ports
+        let text = tools::read_text(&shipped)
+            .unwrap()
+            .replace("0.0.0.0:7600", &format!("127.0.0.1:{peer}"))
+            .replace("0.0.0.0:9000", &format!("127.0.0.1:{s3}"))
+            .replace("0.0.0.0:9100", &format!("127.0.0.1:{health}"));
+        let (config, data) = (run.path(&format!("{member}.toml")), run.path(&format!("{member}-data")));
+        std::fs::write(&config, text).unwrap();
+        std::fs::create_dir_all(&data).unwrap();
+        std::os::unix::fs::chown(&data, Some(IMAGE_USER), Some(IMAGE_USER)).unwrap();
+        let (token, secret) =
+            (run.path(&format!("{member}.token")), run.path(&format!("{member}-passphrase")));
+        for (from, to) in
+            [(self.folder.join(format!("tokens/{member}.token")), &token), (passphrase.into(), &secret)]
+        {
+            std::fs::copy(from, to).unwrap();
+            std::os::unix::fs::chown(to, Some(IMAGE_USER), None).unwrap();
+        }
+        let mount = |from: &Path, to: &str| format!("--volume={}:{to}", from.display());
+        let mut mounts = vec![
+            mount(&config, "/etc/twinkeep/config.toml:ro"),
+            mount(&data, "/data"),
+            mount(&token, "/run/secrets/join-token:ro"),
+        ];
+        if kind == "gateway" {
+            mounts.push(mount(&secret, "/run/secrets/root-passphrase:ro"));
+        }
+        let mounts: Vec<&str> = mounts.iter().map(String::as_str).collect();
+        let name = format!("{member}-{}", std::process::id());
+        self.podman.run(&[&CONFINED[..], &mounts, &["--detach", "--name", &name, IMAGE]].concat());
+        self.containers.push((name, format!("127.0.0.1:{health}")));
+    }
+
+    /// Asks as the compose file's health check does, inside each container.
+    fn wait_until_healthy(&self) {
+        let end = Instant::now() + FORMED_WITHIN;
+        for (name, health) in &self.containers {
+            let healthy = || {
+                let output = self.podman.command(&["exec", name, "/store-node", "health", health]).output();
+                output.is_ok_and(|output| output.status.success())
+            };
+            while !healthy() {
+                if Instant::now() > end {
+                    let log = self.podman.command(&["logs", "--tail", "20", name]).output().unwrap();
+                    panic!("{name} does not get healthy: {}", String::from_utf8_lossy(&log.stderr));
+                }
+            }
+        }
+    }
+}
+
+impl Drop for ImageRegion<'_> {
+    fn drop(&mut self) {
+        for (name, _) in &self.containers {
+            // the folder that holds everything goes next; a container that is gone already is no harm
+            let _gone = self.podman.command(&["rm", "--force", "--time", "5", name]).output();
+        }
+    }
+}
+
+/// A store-node that needs no library of the system, as the Containerfile says, but built in less time: what is not of
+/// this workspace is shared with other builds, and the large crates are hardly optimised.
+fn static_store_node() -> PathBuf {
+    let target = tools::target_folder().unwrap();
+    let mut command = tools::cargo();
+    command.args(["rustc", "--release", "--quiet", "--package", "store-node", "--bin", "store-node"]);
+    for name in ["replication", "store-node"] {
+        command.arg("--config").arg(format!("profile.release.package.{name}.opt-level=0"));
+    }
+    command
+        .args(["--", "-C", "target-feature=+crt-static"])
+        .env("CARGO_BUILD_BUILD_DIR", &target)
+        .env("CARGO_TARGET_DIR", target.join("image"));
+    tools::expect_success(&mut command, "build a static store-node").unwrap();
+    target.join("image/release/store-node")
 }

@@ -8,7 +8,9 @@
 use super::Seed;
 use crate::{
     disk::{AlignedBuffer, BLOCK_BYTES, Disk, fault::FaultDisk},
-    log::{EntryId, EntryKind, GroupState, LogEntry, LogError, LogOptions, SegmentId, SegmentLog, Vote},
+    log::{
+        Damage, EntryId, EntryKind, GroupState, LogEntry, LogError, LogOptions, SegmentId, SegmentLog, Vote,
+    },
 };
 use bytes::Bytes;
 use std::{collections::BTreeMap, sync::Arc};
@@ -66,8 +68,10 @@ fn open(disk: &FaultDisk) -> Option<BTreeMap<GroupId, GroupState>> {
                 assert!(follows, "entries came in another order than asked for");
             }
         }
-        // what was known committed is written along with a later batch, so it alone may be older
-        states.insert(recovered.group, GroupState { committed: None, ..recovered.state });
+        // what was known committed is written along with a later batch, so it alone may be older; and damage may be
+        // known less exactly, but never be forgotten
+        let damage = recovered.state.damage.map(|_| Damage::Unknown);
+        states.insert(recovered.group, GroupState { committed: None, damage, ..recovered.state });
     }
     for segment in log.segments() {
         let findings = log.verify_segment(segment.id).map(|findings| findings.len());

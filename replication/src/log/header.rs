@@ -1,6 +1,6 @@
 //! Layout of the block that begins a segment, and the names of segment files. `FORMAT.md` has the byte table.
 
-use super::{error::checksum, types::SegmentId};
+use super::{error::checksum, record::check_position, types::SegmentId};
 use crate::disk::BLOCK_BYTES;
 use bytes::Bytes;
 use wire::{DecodeError, Decoder, DeploymentId, Incarnation, NodeId};
@@ -64,14 +64,17 @@ impl SegmentHeader {
         let deployment = DeploymentId(d.array()?);
         let (node, incarnation) = (NodeId(d.u16()?), Incarnation(d.u16()?));
         let _reserved = d.u32()?;
+        let (segment, first_sequence) = (SegmentId(d.u64()?), d.u64()?);
+        check_position(WHAT, segment.0)?;
+        check_position(WHAT, first_sequence)?;
         Ok(Self {
             version,
             prologue_records,
             deployment,
             node,
             incarnation,
-            segment: SegmentId(d.u64()?),
-            first_sequence: d.u64()?,
+            segment,
+            first_sequence,
             floor: SegmentId(d.u64()?),
             segment_bytes: d.u64()?,
         })

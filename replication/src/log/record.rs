@@ -19,6 +19,10 @@ pub(super) const ALIGN_BYTES: usize = 8;
 /// Head and body of one record together, bytes. 8 MiB: a command head and a frame body at their limits fit.
 pub(super) const PAYLOAD_BYTES_MAX: usize = 8 << 20;
 
+/// The greatest sequence, index or segment number that is read. 2^62: a million a second would take 146,000 years to get
+/// there, and up to it no sum of two of them overflows.
+pub(super) const POSITION_MAX: u64 = 1 << 62;
+
 const MAGIC: u32 = u32::from_le_bytes(*b"TKR1");
 const CRC_AT: usize = 76;
 
@@ -135,6 +139,13 @@ impl RecordHeader {
                 limit: PAYLOAD_BYTES_MAX as u64,
             });
         }
+        for position in [segment.0, sequence, id.index] {
+            check_position(WHAT, position)?;
+        }
+        // a record is counted, and written before it is synced
+        if synced >= sequence {
+            return Err(d.unknown(synced));
+        }
         let present = |d: &Decoder| match detail {
             0 => Ok(None),
             1 => Ok(Some(id)),
@@ -207,6 +218,11 @@ impl Checkpoint {
             1 => Ok(Damage::Gap { first: d.u64()?, last: d.u64()? }),
             other => Err(d.unknown(u64::from(other))),
         })?;
+        if let Some((first, last)) = held
+            && first > last.index
+        {
+            return Err(d.unknown(first));
+        }
         d.finish()?;
         Ok(Self { vote, purged, committed, held, damage })
     }
@@ -219,7 +235,17 @@ fn write_id(e: &mut Encoder, id: &EntryId) {
 }
 
 fn read_id(d: &mut Decoder) -> Result<EntryId, DecodeError> {
-    Ok(EntryId { term: d.u64()?, leader: ReplicaId(d.u64()?), index: d.u64()? })
+    let id = EntryId { term: d.u64()?, leader: ReplicaId(d.u64()?), index: d.u64()? };
+    check_position("log checkpoint", id.index)?;
+    Ok(id)
+}
+
+/// Refuses a number that no log reaches.
+pub(super) fn check_position(what: &'static str, position: u64) -> Result<(), DecodeError> {
+    if position > POSITION_MAX {
+        return Err(DecodeError::OverLimit { what, found: position, limit: POSITION_MAX });
+    }
+    Ok(())
 }
 
 fn entry_kind_byte(kind: EntryKind) -> u8 {
@@ -315,9 +341,22 @@ mod tests {
             header[CRC_AT..].copy_from_slice(&crc.to_le_bytes());
             RecordHeader::decode(&header)
         };
-        for (at, bytes) in
-            [(4, &[0][..]), (4, &[10]), (5, &[0]), (5, &[4]), (64, &[255, 255, 255, 255]), (0, b"TKR2")]
-        {
+        let beyond = (POSITION_MAX + 1).to_le_bytes();
+        for (at, bytes) in [
+            (4, &[0][..]),
+            (4, &[10]),
+            (5, &[0]),
+            (5, &[4]),
+            (64, &[255, 255, 255, 255]),
+            (0, b"TKR2"),
+            // segment, sequence and index that no log reaches
+            (16, &beyond),
+            (24, &beyond),
+            (56, &beyond),
+            // sequence 0; synced before it was written
+            (24, &[0]),
+            (32, &[11]),
+        ] {
             assert!(with(at, bytes).is_err(), "{bytes:?} at {at}");
         }
     }

@@ -25,6 +25,29 @@ async fn names_come_in_byte_order_over_all_groups() {
 }
 
 #[tokio::test]
+async fn a_prefix_marker_or_delimiter_longer_than_any_name_is_refused() {
+    let server = filled(&["a"]).await;
+    let (longest, longer) = ("a".repeat(1024), "a".repeat(1025));
+    for parameter in [
+        "list-type=2&prefix=",
+        "list-type=2&start-after=",
+        "list-type=2&delimiter=",
+        "prefix=",
+        "marker=",
+        "versions=&prefix=",
+        "versions=&key-marker=",
+        "versions=&version-id-marker=null&key-marker=",
+        "uploads=&prefix=",
+        "uploads=&key-marker=",
+    ] {
+        let answer = server.get(&format!("/bucket?{parameter}{longest}")).await;
+        assert_eq!(answer.status, 200, "{parameter}: {}", answer.text());
+        let answer = server.get(&format!("/bucket?{parameter}{longer}")).await;
+        assert_eq!((answer.status, answer.code().as_str()), (400, "KeyTooLongError"), "{parameter}");
+    }
+}
+
+#[tokio::test]
 async fn pages_of_any_size_join_without_gap_or_double() {
     let names = ["a", "b/1", "b/2", "b/3", "c", "d/1", "e", "f"];
     let server = filled(&names).await;

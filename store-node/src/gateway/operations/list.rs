@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use s3s::dto;
-use s3s::{S3Request, S3Response, S3Result};
-use wire::{Answer, ListAfter, ListRow, ListedVersion, ObjectKey, Query, VersionRef};
+use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
+use wire::{Answer, ListAfter, ListRow, ListedVersion, ObjectKey, Query, VersionRef, limits};
 
 use super::shown;
 use crate::gateway::checksum::Checksum;
@@ -31,9 +31,9 @@ pub(super) async fn objects(
     let input = request.input;
     let limit = page_limit(input.max_keys)?;
     let names = Names::new(input.encoding_type)?;
-    let marker = bytes(input.marker.as_deref());
-    let delimiter = delimiter(input.delimiter.as_deref());
-    let prefix = bytes(input.prefix.as_deref());
+    let marker = bytes(input.marker.as_deref())?;
+    let delimiter = delimiter(input.delimiter.as_deref())?;
+    let prefix = bytes(input.prefix.as_deref())?;
     let after = after_name(marker, &prefix, delimiter.as_deref());
     let page = page(core, &context, &bucket, (prefix, delimiter.clone()), after, limit).await?;
     let shown = Shown::of(core, &page, &names, true)?;
@@ -63,11 +63,11 @@ pub(super) async fn objects_v2(
     let input = request.input;
     let limit = page_limit(input.max_keys)?;
     let names = Names::new(input.encoding_type)?;
-    let delimiter = delimiter(input.delimiter.as_deref());
-    let prefix = bytes(input.prefix.as_deref());
+    let delimiter = delimiter(input.delimiter.as_deref())?;
+    let prefix = bytes(input.prefix.as_deref())?;
     let after = match input.continuation_token.as_deref() {
         Some(token) => token::decode(token)?,
-        None => after_name(bytes(input.start_after.as_deref()), &prefix, delimiter.as_deref()),
+        None => after_name(bytes(input.start_after.as_deref())?, &prefix, delimiter.as_deref()),
     };
     let page = page(core, &context, &bucket, (prefix, delimiter), after, limit).await?;
     let shown = Shown::of(core, &page, &names, input.fetch_owner.unwrap_or(false))?;
@@ -99,8 +99,8 @@ pub(super) async fn versions(
     let input = request.input;
     let limit = page_limit(input.max_keys)?;
     let names = Names::new(input.encoding_type)?;
-    let delimiter = delimiter(input.delimiter.as_deref());
-    let prefix = bytes(input.prefix.as_deref());
+    let delimiter = delimiter(input.delimiter.as_deref())?;
+    let prefix = bytes(input.prefix.as_deref())?;
     let key_marker = input.key_marker.as_deref().filter(|text| !text.is_empty());
     let version_marker = input.version_id_marker.as_deref().filter(|text| !text.is_empty());
     let after = match (key_marker, version_marker) {
@@ -110,7 +110,7 @@ pub(super) async fn versions(
             ));
         }
         (Some(key), Some(version)) => after_version(core, &context, &bucket, key, version).await?,
-        (key, None) => after_name(bytes(key), &prefix, delimiter.as_deref()),
+        (key, None) => after_name(bytes(key)?, &prefix, delimiter.as_deref()),
     };
     let listing = Listing { bucket: bucket.id, prefix, delimiter, after, versions: true, content: false };
     let page = listing.page(core, limit, context.deadline()).await?;
@@ -172,7 +172,7 @@ async fn after_version(
     key: &str,
     version: &str,
 ) -> S3Result<ListAfter> {
-    let key = bytes(Some(key));
+    let key = bytes(Some(key))?;
     if version != shown::NULL_VERSION {
         let version = VersionRef::parse(version).ok_or_else(shown::invalid_version_id)?;
         return Ok(ListAfter::Version(key, version.sequence));
@@ -295,12 +295,17 @@ fn page_limit(limit: Option<i32>) -> S3Result<usize> {
     }
 }
 
-fn bytes(text: Option<&str>) -> Bytes {
-    Bytes::copy_from_slice(text.unwrap_or("").as_bytes())
+/// A prefix, marker or delimiter, which is never longer than a name.
+fn bytes(text: Option<&str>) -> S3Result<Bytes> {
+    let text = text.unwrap_or("");
+    if text.len() > limits::KEY_BYTES_MAX {
+        return Err(errors::s3(S3ErrorCode::KeyTooLongError, "Your key is too long"));
+    }
+    Ok(Bytes::copy_from_slice(text.as_bytes()))
 }
 
-fn delimiter(text: Option<&str>) -> Option<Bytes> {
-    text.filter(|text| !text.is_empty()).map(|text| bytes(Some(text)))
+fn delimiter(text: Option<&str>) -> S3Result<Option<Bytes>> {
+    text.filter(|text| !text.is_empty()).map(|text| bytes(Some(text))).transpose()
 }
 
 /// Names are UTF-8 when they are stored; a rolled-up prefix may end within a character only if the delimiter does.

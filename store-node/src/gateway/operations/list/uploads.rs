@@ -23,13 +23,14 @@ pub(in crate::gateway::operations) async fn uploads(
     let input = request.input;
     let limit = page_limit(input.max_uploads)?;
     let names = Names::new(input.encoding_type)?;
-    let delimiter = delimiter(input.delimiter.as_deref());
-    let prefix = bytes(input.prefix.as_deref());
-    let after = input.key_marker.as_deref().filter(|key| !key.is_empty()).map(|key| {
+    let delimiter = delimiter(input.delimiter.as_deref())?;
+    let prefix = bytes(input.prefix.as_deref())?;
+    let after = input.key_marker.as_deref().filter(|key| !key.is_empty()).map(|key| -> S3Result<_> {
         // without an upload id, everything of that name has been shown
         let upload = input.upload_id_marker.as_deref().and_then(VersionId::parse);
-        (bytes(Some(key)), upload.unwrap_or(VersionId([0xff; 16])))
+        Ok((bytes(Some(key))?, upload.unwrap_or(VersionId([0xff; 16]))))
     });
+    let after = after.transpose()?;
     let merged = Merged { core, context: &context, bucket: &bucket, prefix: &prefix };
     let (rows, truncated) = merged.page(delimiter.as_deref(), after, limit).await?;
     let (mut shown_uploads, mut prefixes) = (Vec::new(), Vec::new());
