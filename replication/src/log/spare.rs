@@ -127,11 +127,7 @@ impl Spares {
         let mut inner = self.inner();
         let mut told = false;
         loop {
-            // the reserve is not touched before it is known that no more can be made
-            let settled = inner.full || inner.stopping || !patient();
-            if (settled || inner.ready.len() > self.reserve)
-                && let Some(spare) = inner.ready.pop_front()
-            {
+            if let Some(spare) = inner.ready.pop_front() {
                 inner.used += 1;
                 self.changed.notify_all();
                 return Ok(spare);
@@ -139,7 +135,7 @@ impl Spares {
             if inner.stopping {
                 return Err(LogError::Closed);
             }
-            if settled {
+            if inner.full {
                 if !patient() {
                     return Err(LogError::Full);
                 }
@@ -162,13 +158,15 @@ impl Spares {
         }
     }
 
-    /// Bytes that entries may still take up in segments not begun yet. Counts a segment that is being made. None: not even
-    /// the active segment is theirs, since there are fewer spares than are kept for others.
-    pub(super) fn room(&self, priority: Priority, usable_bytes: u64) -> Option<u64> {
+    /// Bytes that entries may still take up in segments not begun yet; none: more can be made.
+    pub(super) fn room(&self, priority: Priority, usable_bytes: u64) -> Option<Option<u64>> {
         let inner = self.inner();
-        let spares = inner.ready.len() + usize::from(!inner.full);
-        let spares = spares.checked_sub(self.kept(priority))?;
-        Some(spares as u64 * usable_bytes)
+        if !inner.full {
+            return None;
+        }
+        // with fewer spares than are kept not even the active segment is theirs
+        let spares = inner.ready.len().checked_sub(self.kept(priority));
+        Some(spares.map(|spares| spares as u64 * usable_bytes))
     }
 
     /// A segment's file is gone: there may be room for another.

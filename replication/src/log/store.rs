@@ -244,9 +244,8 @@ impl SegmentLog {
         let used_bytes = segments as u64 * shared.options.segment_bytes;
         let limit = shared.options.total_bytes_max.unwrap_or(u64::MAX);
         let elsewhere = space.free_bytes.min(limit.saturating_sub(used_bytes));
-        let full = shared.spares.ready().1;
-        let room = full.then(|| shared.room(Priority::Ordinary));
-        let reclaim_room = full.then(|| shared.room(Priority::Reclaim));
+        let room = shared.room(Priority::Ordinary);
+        let reclaim_room = shared.room(Priority::Reclaim);
         let working = shared.queue.failure().is_none();
         let margin = (shared.options.queue_bytes_max as u64).min(shared.options.segment_bytes / 2);
         Ok(Capacity {
@@ -261,12 +260,6 @@ impl SegmentLog {
     /// Whether the disk takes writes.
     pub fn health(&self) -> DiskHealth {
         self.shared().queue.failure().map_or(DiskHealth::Working, DiskHealth::Failed)
-    }
-
-    /// The most that one request of entries from a leader may bring, bytes: so little that it fits into what a follower
-    /// keeps free, however small its segments.
-    pub fn request_bytes_max(&self) -> usize {
-        payload_bytes_max(self.shared().options.segment_bytes)
     }
 
     /// All segments, oldest first.
@@ -284,7 +277,7 @@ impl SegmentLog {
 
     /// Whether records of `bytes` in all fit now, headers and padding included, for as long as nobody else adds any.
     pub fn has_room(&self, priority: Priority, bytes: u64) -> bool {
-        self.shared().room(priority) >= bytes
+        self.shared().room(priority).is_none_or(|room| room >= bytes)
     }
 
     /// Keeps room for entries that are on their way, so many with so many bytes of heads and bodies; none if there is too
@@ -295,7 +288,7 @@ impl SegmentLog {
         let before = shared.counters.promised_bytes.fetch_add(bytes, Relaxed);
         let promise = Promise { shared, bytes };
         let room = promise.shared.room_and_promises(Priority::Reclaim);
-        (bytes == 0 || room >= before + bytes).then_some(promise)
+        (bytes == 0 || room.is_none_or(|room| room >= before + bytes)).then_some(promise)
     }
 
     /// Copies an entry's record to the end of the log, though the disk be full; durable on return. The log's own slot
@@ -435,28 +428,32 @@ impl Shared {
 
     /// Refuses entries that would take `bytes` when they would eat into what is kept for others.
     pub(super) fn admit(&self, priority: Priority, bytes: u64) -> Result<(), LogError> {
-        if self.room(priority) < bytes { Err(LogError::Full) } else { Ok(()) }
+        match self.room(priority) {
+            Some(room) if room < bytes => Err(LogError::Full),
+            _ => Ok(()),
+        }
     }
 
-    /// Room for entries in the segments that there are and the one that is being made, bytes. What was let in was promised
-    /// its room, and moves stand behind nobody.
-    fn room(&self, priority: Priority) -> u64 {
-        let room = self.room_and_promises(priority);
-        match priority {
+    /// Room for entries on a full disk; none while more segments can be made. What was let in was promised its room, and
+    /// moves stand behind nobody.
+    fn room(&self, priority: Priority) -> Option<u64> {
+        let room = self.room_and_promises(priority)?;
+        Some(match priority {
             Priority::Ordinary | Priority::Reclaim => {
                 room.saturating_sub(self.counters.promised_bytes.load(Relaxed))
             }
             Priority::Accepted | Priority::Move => room,
-        }
+        })
     }
 
-    fn room_and_promises(&self, priority: Priority) -> u64 {
+    fn room_and_promises(&self, priority: Priority) -> Option<u64> {
         // what is lost at a segment's end, and to its prologue
         let slack = payload_bytes_max(self.options.segment_bytes) as u64 + self.options.segment_bytes / 16;
         let usable = self.options.segment_bytes.saturating_sub(slack);
+        let spare_bytes = self.spares.room(priority, usable)?;
         let active = self.counters.active_room_bytes.load(Relaxed);
-        let room = self.spares.room(priority, usable).map_or(0, |spare_bytes| spare_bytes + active);
-        room.saturating_sub(self.queue.admitted_bytes())
+        let room = spare_bytes.map_or(0, |spare_bytes| spare_bytes + active);
+        Some(room.saturating_sub(self.queue.admitted_bytes()))
     }
 
     /// Queues one record and waits until it is durable.
