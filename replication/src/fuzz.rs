@@ -19,9 +19,10 @@ mod tests {
         let seed = Random::seed();
         println!("seed {seed} (repeat with SEED={seed})");
         let mut random = Random::new(seed);
-        let targets: [(fn(&[u8]), Vec<Seed>); 2] =
-            [(peer::run, peer::seeds()), (segments::run, segments::seeds())];
-        for (run, seeds) in targets {
+        type Target = fn(&[u8]);
+        for (run, seeds) in
+            [(peer::run as Target, peer::seeds()), (segments::run as Target, segments::seeds())]
+        {
             for (_, seed) in seeds {
                 run(&seed);
                 for _ in 0..30 {

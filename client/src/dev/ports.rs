@@ -4,6 +4,15 @@ use super::{DEV_NODES_MAX, Member};
 use crate::ClientError;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long ports may take to become free that no living process holds. 3 s: the end of a process with much memory on a
+/// busy machine.
+const DYING_WAIT: Duration = Duration::from_secs(3);
+
+/// Pause between two looks.
+const DYING_POLL: Duration = Duration::from_millis(20);
 
 /// The ports of a region, counted from its base.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,12 +57,18 @@ impl Ports {
         [self.s3_plain(), self.s3_tls()].into_iter().chain(members).collect()
     }
 
-    /// Fails when one of them is taken, naming the port and, where it can be seen, the process that has it.
+    /// Fails when one of them is taken, naming the port and, where it can be seen, the process that has it. A port that
+    /// nobody is seen to hold is waited for: a process that was just killed gives its ports up a moment later.
     pub fn check_free(self, members: &[Member]) -> Result<(), ClientError> {
+        let deadline = Instant::now() + DYING_WAIT;
         for address in self.all(members) {
-            if let Err(error) = TcpListener::bind(address) {
-                let holder = port_holder(address.port())
-                    .map_or_else(|| error.to_string(), |holder| format!("by {holder}"));
+            while let Err(error) = TcpListener::bind(address) {
+                let holder = port_holder(address.port());
+                if holder.is_none() && Instant::now() < deadline {
+                    thread::sleep(DYING_POLL);
+                    continue;
+                }
+                let holder = holder.map_or_else(|| error.to_string(), |holder| format!("by {holder}"));
                 let problem = format!("port {} is taken ({holder})", address.port());
                 return Err(ClientError::state(
                     problem,
