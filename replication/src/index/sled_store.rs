@@ -28,6 +28,7 @@ use std::{
         mpsc,
     },
     thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 use wire::GroupId;
 
@@ -48,6 +49,13 @@ impl Default for SledOptions {
 /// Closed layers that may wait for the thread; beyond it who writes moves them. 8: a few MiB for a group, more than one turn
 /// of the thread over all groups leaves behind.
 const LAYERS_WAITING_MAX: usize = 8;
+
+/// How long a database that another has open is waited for. 2 s: sled's threads keep the file for a moment after the last
+/// handle is gone.
+const LETTING_GO_WAIT: Duration = Duration::from_secs(2);
+
+/// Pause between two tries.
+const LETTING_GO_POLL: Duration = Duration::from_millis(10);
 
 /// A node's database. Clones share it.
 #[derive(Clone)]
@@ -108,32 +116,17 @@ const FLUSHED: &[u8] = b"generation";
 const NOT_LOCKED: &str = "could not acquire lock";
 
 impl SledStore {
-    /// Opens the database in `directory`, or makes one.
+    /// Opens the database in `directory`, or makes one. Blocks, while another lets go of it for a moment.
     pub fn open(directory: &Path, options: SledOptions) -> Result<Self, IndexError> {
-        let database = guarded("open", || {
-            sled::Config::new()
-                .path(directory)
-                .cache_capacity(options.cache_bytes_max)
-                // the log below decides what is durable, so checkpoints are ours to time
-                .flush_every_ms(None)
-                // small space beats speed: the index is written in batches, behind the acknowledgement
-                .mode(sled::Mode::LowSpace)
-                .open()
-        });
-        let database = database.map_err(|error| match error {
-            // it writes a little to come up: that it cannot now says nothing about what it holds
-            IndexError::Damaged { source: Some(sled::Error::Io(source)), .. }
-                if matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) =>
-            {
-                IndexError::NoRoom { path: directory.to_owned() }
+        let deadline = Instant::now() + LETTING_GO_WAIT;
+        let database = loop {
+            match open_database(directory, options) {
+                Err(IndexError::InUse { .. }) if Instant::now() < deadline => {
+                    thread::sleep(LETTING_GO_POLL);
+                }
+                opened => break opened?,
             }
-            IndexError::Damaged { source: Some(sled::Error::Io(source)), .. }
-                if source.to_string().starts_with(NOT_LOCKED) =>
-            {
-                IndexError::InUse { path: directory.to_owned() }
-            }
-            other => other,
-        })?;
+        };
         let (file, flushed) = GenerationFile::open(directory)?;
         let count = match guarded("get", || database.get(FLUSHED))? {
             Some(value) => {
@@ -428,6 +421,33 @@ impl Index for SledIndex {
         self.store.shared.writes.fetch_add(1, Ordering::Release);
         Ok(())
     }
+}
+
+fn open_database(directory: &Path, options: SledOptions) -> Result<sled::Db, IndexError> {
+    let database = guarded("open", || {
+        sled::Config::new()
+            .path(directory)
+            .cache_capacity(options.cache_bytes_max)
+            // the log below decides what is durable, so checkpoints are ours to time
+            .flush_every_ms(None)
+            // small space beats speed: the index is written in batches, behind the acknowledgement
+            .mode(sled::Mode::LowSpace)
+            .open()
+    });
+    database.map_err(|error| match error {
+        // it writes a little to come up: that it cannot now says nothing about what it holds
+        IndexError::Damaged { source: Some(sled::Error::Io(source)), .. }
+            if matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) =>
+        {
+            IndexError::NoRoom { path: directory.to_owned() }
+        }
+        IndexError::Damaged { source: Some(sled::Error::Io(source)), .. }
+            if source.to_string().starts_with(NOT_LOCKED) =>
+        {
+            IndexError::InUse { path: directory.to_owned() }
+        }
+        other => other,
+    })
 }
 
 struct SledRows {
