@@ -16,7 +16,8 @@ mod tests {
 
     #[test]
     fn seeds_and_every_change_of_one_byte_keep_every_promise() {
-        let targets: [(fn(&[u8]), Vec<Seed>); 2] =
+        type Target = fn(&[u8]);
+        let targets: [(Target, Vec<Seed>); 2] =
             [(config::run, config::seeds()), (record::run, record::seeds())];
         for (run, seeds) in targets {
             for (_, seed) in seeds {
