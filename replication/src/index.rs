@@ -6,10 +6,12 @@
 mod buffer;
 mod generation;
 mod memory;
+mod overlay;
 mod room;
 mod sled_store;
 
 pub use memory::MemoryIndex;
+pub(crate) use overlay::{Change, Overlay};
 pub use room::IndexRoom;
 pub use sled_store::{SledIndex, SledOptions, SledStore};
 

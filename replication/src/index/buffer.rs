@@ -4,11 +4,9 @@
 //! outcomes) are overwritten by the next one. So batches gather in the open layer, and a closed layer enters the tree as
 //! one atomic change: the tree steps from one state that there was to a later one, never in between.
 
-use super::{Batch, IndexError, Row, RowBytes, Rows};
+use super::{Batch, Change, Overlay, RowBytes, Rows};
 use std::{
-    cmp::Ordering,
     collections::{BTreeMap, VecDeque},
-    iter::Peekable,
     ops::{Bound, Range},
     sync::Arc,
 };
@@ -77,13 +75,10 @@ impl Buffer {
 
     /// The rows in `range`: those of `tree` with the layers of this moment laid over them.
     pub(super) fn scan<'a>(&self, tree: Rows<'a>, range: Range<&[u8]>, forward: bool) -> Rows<'a> {
-        let layers: Vec<_> = self
-            .layers()
-            .filter(|layer| !layer.is_empty())
-            .map(|layer| LayerRows::new(Arc::clone(layer), range.clone(), forward))
-            .filter(|rows| rows.head.is_some())
-            .collect();
-        if layers.is_empty() { tree } else { Box::new(Layered { tree: tree.peekable(), layers, forward }) }
+        self.closed.iter().chain([&self.open]).fold(tree, |below, layer| {
+            let mut rows = LayerRows::new(Arc::clone(layer), range.clone(), forward).peekable();
+            if rows.peek().is_none() { below } else { Box::new(Overlay::new(below, rows, forward)) }
+        })
     }
 
     /// Newest first.
@@ -92,80 +87,29 @@ impl Buffer {
     }
 }
 
-/// One layer's rows in a range, in order.
+/// One layer's changes in a range, in order. Looked up one by one: the layer is shared, not borrowed.
 struct LayerRows {
     layer: Arc<Layer>,
     lower: Bound<RowBytes>,
     upper: Bound<RowBytes>,
     forward: bool,
-    head: Option<(RowBytes, Option<RowBytes>)>,
 }
 
 impl LayerRows {
     fn new(layer: Arc<Layer>, range: Range<&[u8]>, forward: bool) -> Self {
         let (lower, upper) = (Bound::Included(range.start.into()), Bound::Excluded(range.end.into()));
-        let mut rows = Self { layer, lower, upper, forward, head: None };
-        rows.advance();
-        rows
+        Self { layer, lower, upper, forward }
     }
+}
 
-    fn advance(&mut self) {
+impl Iterator for LayerRows {
+    type Item = Change;
+
+    fn next(&mut self) -> Option<Change> {
         let mut rest = self.layer.range((self.lower.clone(), self.upper.clone()));
-        let head = if self.forward { rest.next() } else { rest.next_back() };
-        self.head = head.map(|(key, value)| (key.clone(), value.clone()));
-        if let Some((key, _)) = &self.head {
-            let end = if self.forward { &mut self.lower } else { &mut self.upper };
-            *end = Bound::Excluded(key.clone());
-        }
+        let (key, value) = if self.forward { rest.next() } else { rest.next_back() }?;
+        let end = if self.forward { &mut self.lower } else { &mut self.upper };
+        *end = Bound::Excluded(key.clone());
+        Some((key.clone(), value.clone()))
     }
-}
-
-/// Rows of a tree with layers laid over them.
-struct Layered<'a> {
-    tree: Peekable<Rows<'a>>,
-    /// Newest first.
-    layers: Vec<LayerRows>,
-    forward: bool,
-}
-
-impl Layered<'_> {
-    /// The newest layer with the next key of all layers.
-    fn first_layer(&self) -> Option<usize> {
-        let heads =
-            self.layers.iter().enumerate().filter_map(|(at, rows)| Some((at, &rows.head.as_ref()?.0)));
-        // of equal keys the first, which is the newest
-        heads.min_by(|(_, one), (_, other)| order(one, other, self.forward)).map(|(at, _)| at)
-    }
-}
-
-impl Iterator for Layered<'_> {
-    type Item = Result<Row, IndexError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            let Some(first) = self.first_layer() else { return self.tree.next() };
-            let Some((key, value)) = self.layers[first].head.clone() else { return self.tree.next() };
-            let tree_first = self.tree.peek().map(|row| match row {
-                Ok((found, _)) => order(found, &key, self.forward),
-                Err(_) => Ordering::Less,
-            });
-            match tree_first {
-                Some(Ordering::Less) => return self.tree.next(),
-                Some(Ordering::Equal) => drop(self.tree.next()),
-                Some(Ordering::Greater) | None => {}
-            }
-            for rows in &mut self.layers {
-                if rows.head.as_ref().is_some_and(|(head, _)| *head == key) {
-                    rows.advance();
-                }
-            }
-            if let Some(value) = value {
-                return Some(Ok((key, value)));
-            }
-        }
-    }
-}
-
-fn order(one: &RowBytes, other: &RowBytes, forward: bool) -> Ordering {
-    if forward { one.cmp(other) } else { other.cmp(one) }
 }

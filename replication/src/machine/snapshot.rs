@@ -8,7 +8,7 @@
 
 use super::{
     Machine, MachineError, Place, Position, State, StoredMembership, key, row,
-    transaction::{Changes, Merged, Transaction},
+    transaction::{Changes, Transaction, overlaid},
     write_format,
 };
 use crate::index::{Batch, Index, RowBytes};
@@ -117,7 +117,7 @@ impl<I: Index> Machine<I> {
         start.push(0);
         let mut page = SnapshotPage { rows: Vec::new(), last: true };
         let mut bytes = 0;
-        for found in Merged::new(&self.index, &snapshot.former, &start..&END) {
+        for found in overlaid(&self.index, &snapshot.former, &start..&END) {
             let (row_key, value) = found?;
             if row_key[0] == key::table::LIVENESS || *row_key == key::FORMAT {
                 continue;

@@ -1,11 +1,9 @@
 //! Changes on top of an index that are not written yet: entries of one batch see each other's effects here.
 
 use super::{MachineError, Place};
-use crate::index::{Batch, Index, IndexError, Row, RowBytes, Rows};
+use crate::index::{Batch, Index, IndexError, Overlay, Row, RowBytes};
 use std::{
-    cmp::Ordering,
-    collections::{BTreeMap, btree_map},
-    iter::Peekable,
+    collections::BTreeMap,
     ops::{Bound, Range},
 };
 
@@ -44,11 +42,11 @@ impl<'a, I: Index> Transaction<'a, I> {
     }
 
     /// The rows in `range`, in order.
-    pub(crate) fn scan(&self, range: Range<&[u8]>) -> Merged<'_> {
-        let bounds = (Bound::Included(range.start), Bound::Excluded(range.end));
-        let changes =
-            if range.start < range.end { self.changes.range::<[u8], _>(bounds) } else { Default::default() };
-        Merged { base: self.index.scan(range, true).peekable(), changes: changes.peekable() }
+    pub(crate) fn scan(
+        &self,
+        range: Range<&[u8]>,
+    ) -> impl Iterator<Item = Result<Row, IndexError>> + use<'_, I> {
+        overlaid(self.index, &self.changes, range)
     }
 
     /// The first row in `range`.
@@ -85,46 +83,16 @@ impl Changes {
     }
 }
 
-/// Rows of the index with the changes laid over them.
-pub(crate) struct Merged<'a> {
-    base: Peekable<Rows<'a>>,
-    changes: Peekable<btree_map::Range<'a, RowBytes, Option<RowBytes>>>,
-}
-
-impl<'a> Merged<'a> {
-    pub(crate) fn new(
-        index: &'a impl Index,
-        changes: &'a BTreeMap<RowBytes, Option<RowBytes>>,
-        range: Range<&[u8]>,
-    ) -> Self {
-        let bounds = (Bound::Included(range.start), Bound::Excluded(range.end));
-        let changes =
-            if range.start < range.end { changes.range::<[u8], _>(bounds) } else { Default::default() };
-        Self { base: index.scan(range, true).peekable(), changes: changes.peekable() }
-    }
-}
-
-impl Iterator for Merged<'_> {
-    type Item = Result<Row, IndexError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            let order = match (self.base.peek(), self.changes.peek()) {
-                (_, None) | (Some(Err(_)), _) => return self.base.next(),
-                (None, Some(_)) => Ordering::Greater,
-                (Some(Ok((base, _))), Some((changed, _))) => base.cmp(changed),
-            };
-            if order == Ordering::Less {
-                return self.base.next();
-            }
-            if order == Ordering::Equal {
-                self.base.next();
-            }
-            if let Some((key, Some(value))) = self.changes.next() {
-                return Some(Ok((key.clone(), value.clone())));
-            }
-        }
-    }
+/// The rows of `index` in `range`, in order, with `changes` laid over them.
+pub(crate) fn overlaid<'a, I: Index>(
+    index: &'a I,
+    changes: &'a BTreeMap<RowBytes, Option<RowBytes>>,
+    range: Range<&[u8]>,
+) -> impl Iterator<Item = Result<Row, IndexError>> + use<'a, I> {
+    let bounds = (Bound::Included(range.start), Bound::Excluded(range.end));
+    let changes = if range.start < range.end { changes.range::<[u8], _>(bounds) } else { Default::default() };
+    let changes = changes.map(|(key, value)| (key.clone(), value.clone()));
+    Overlay::new(index.scan(range, true), changes.peekable(), true)
 }
 
 impl From<IndexError> for MachineError {
