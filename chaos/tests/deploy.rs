@@ -11,6 +11,7 @@ use chaos::house::tree::source_files;
 use chaos::ports::PortBlock;
 use chaos::run::Run;
 use chaos::tools;
+use tempfile::TempDir;
 
 /// The highest exposure that `systemd-analyze security` may find, in tenths: 2.0 is "OK, well confined".
 const EXPOSURE_TENTHS_MAX: &str = "20";
@@ -168,15 +169,18 @@ const CONFINED: [&str; 9] = [
 /// Podman with a store of its own inside a run's folder; its containers end with it.
 struct Podman {
     arguments: Vec<String>,
+    /// Its state while it runs; podman refuses paths longer than 50 characters here, and a run's folder may be longer.
+    _state: TempDir,
 }
 
 impl Podman {
     fn new(run: &Run) -> Self {
+        let state = TempDir::with_prefix_in("image-", "/run").unwrap();
         let mut arguments: Vec<String> = PODMAN.map(str::to_owned).to_vec();
-        for (option, folder) in [("--root", "images"), ("--runroot", "podman-run")] {
-            arguments.extend([option.to_owned(), run.path(folder).to_string_lossy().into_owned()]);
+        for (option, folder) in [("--root", &*run.path("images")), ("--runroot", state.path())] {
+            arguments.extend([option.to_owned(), folder.to_string_lossy().into_owned()]);
         }
-        Self { arguments }
+        Self { arguments, _state: state }
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
