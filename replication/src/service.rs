@@ -1,33 +1,32 @@
 //! What a node does with its peers' calls: Raft messages go to the replica they name, commands and queries of gateways
 //! to the group's leader here, each within its limits.
-//!
-//! Long because every kind of call is admitted, checked and answered in this one place.
+
+mod appends;
+mod queries;
 
 use crate::{
     admission::RegionAge,
     gc::Collector,
-    log::{Place, Priority, Promise, ReadError, SegmentLog},
-    machine::MachineError,
+    log::Priority,
     maintenance::{self, Purges},
     message::{ReplicaAddress, kind, refusal},
     peer::{Identity, IncomingStream, PeerClass, PeerRole, Peers, Reply},
     raft::{self, AppendResult, Proposal, Raft, Types},
-    repair::RepairError,
-    replica::{GroupState, Replica, ReplicaError, Shared},
+    replica::{Replica, ReplicaError, Shared},
     scrub::Scrubber,
     status::{DiskFigures, NodeReport, UpkeepFigures, disk_figures, report_replica, report_stopped},
     transfer::Transfers,
 };
-use bytes::{Bytes, BytesMut};
-use futures_util::{StreamExt, future::join_all, stream};
+use bytes::Bytes;
+use futures_util::future::join_all;
 use openraft::{
-    errors::{ClientWriteError, LinearizableReadError, RaftError},
-    raft::{AppendEntriesRequest, ReadPolicy, TransferLeaderRequest},
+    errors::{ClientWriteError, RaftError},
+    raft::{AppendEntriesRequest, TransferLeaderRequest},
 };
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        Arc, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -38,8 +37,7 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 use wire::{
-    Answer, CallRefusal, Command, DecodeError, Decoder, Encoder, GroupId, Incarnation, NodeId, Query,
-    ReplicaId, limits,
+    CallRefusal, Command, DecodeError, Decoder, Encoder, GroupId, Incarnation, NodeId, ReplicaId, limits,
 };
 
 /// Bodies of commands between arrival and outcome, bytes. 64 MiB: more than the disk takes in a client's patience on
@@ -51,13 +49,6 @@ const PROPOSAL_BYTES_MIN: usize = 1 << 10;
 
 /// How long a command waits for room before it is refused.
 const PROPOSAL_WAIT: Duration = Duration::from_secs(2);
-
-/// How long entries from a leader wait for room on a full disk before their stream ends. 1 s: so often a full follower is
-/// asked again.
-const APPEND_WAIT: Duration = Duration::from_secs(1);
-
-/// Pause between two looks at the room.
-const APPEND_PAUSE: Duration = Duration::from_millis(50);
 
 /// How long a batch of heartbeats may hold up its answer, ms: less than the interval of the fastest setting.
 const HEARTBEAT_WAIT_MS: u64 = 25;
@@ -299,7 +290,9 @@ impl Service {
         let mut d = Decoder::new("stream", head);
         let replica = self.addressed(ReplicaAddress::decode(&mut d).map_err(not_understood)?)?;
         match kind {
-            kind::APPEND => serve_appends(replica.raft.clone(), self.shared.segments.clone(), incoming).await,
+            kind::APPEND => {
+                appends::serve(replica.raft.clone(), self.shared.segments.clone(), incoming).await
+            }
             _ => Err(malformed("unknown kind of stream")),
         }
     }
@@ -468,188 +461,6 @@ impl Service {
             Err(refuse(refusal::FULL, "disk is nearly full"))
         }
     }
-
-    async fn query(&self, head: Bytes) -> Result<Reply, CallRefusal> {
-        let mut d = Decoder::new("query", head);
-        let group = GroupId(d.u32().map_err(not_understood)?);
-        let linearizable = d.flag().map_err(not_understood)?;
-        let query = Query::decode(d.rest()).map_err(not_understood)?;
-        let replica = self.replica(group).ok_or_else(|| refuse(refusal::NO_REPLICA, ""))?;
-        if linearizable {
-            ensure_linearizable(&replica.raft, group).await?;
-        }
-        self.answer(&replica, query).await
-    }
-
-    async fn answer(&self, replica: &Replica, query: Query) -> Result<Reply, CallRefusal> {
-        let group = replica.address.group;
-        let mut last_error = None;
-        // a body may be moved between looking it up and reading it: then look it up again
-        for _attempt in 0..3 {
-            let (answer, places) =
-                replica.state.machine().query(&query).map_err(|error| index_failed(group, &error))?;
-            let places: Vec<Place> = places.into_iter().map(Place::from).collect();
-            match self.read_bodies(&places).await {
-                Ok(body) => return Ok(Reply { head: answer_with(answer, &places).encode(), body }),
-                Err(error @ ReadError::Gone) => last_error = Some(error),
-                Err(error @ (ReadError::Rotten { .. } | ReadError::Io { .. })) => {
-                    if let Some(reply) = self.answer_repaired(&replica.state, &query).await {
-                        return Ok(reply);
-                    }
-                    warn!(%group, error = &error as &dyn std::error::Error, "stored bytes cannot be read here");
-                    return Err(refuse(refusal::UNREADABLE, "stored bytes cannot be read here"));
-                }
-            }
-        }
-        warn!(%group, error = ?last_error, "stored bytes moved again and again");
-        Err(refuse(refusal::UNREADABLE, "stored bytes moved"))
-    }
-
-    /// Answers with what other replicas have where the own copy is rotten, which is repaired.
-    async fn answer_repaired(&self, state: &GroupState, query: &Query) -> Option<Reply> {
-        let (answer, rows) = {
-            let machine = state.machine();
-            (machine.query(query).ok()?.0, machine.body_rows(query).ok()?)
-        };
-        let places: Vec<Place> = rows.iter().map(|(_, place)| Place::from(*place)).collect();
-        let mut body = BytesMut::new();
-        for ((row_key, _), place) in rows.iter().zip(&places) {
-            match self.shared.segments.read_body(place).await {
-                Ok(bytes) => body.extend_from_slice(&bytes),
-                Err(_) => match self.shared.repairer.row(state, row_key).await {
-                    Ok(repaired) => body.extend_from_slice(&repaired.entry.body),
-                    Err(RepairError::Gone) => return None,
-                    Err(error) => {
-                        let error = &error as &dyn std::error::Error;
-                        error!(group = %state.group, error, "rotten record cannot be repaired");
-                        return None;
-                    }
-                },
-            }
-        }
-        Some(Reply { head: answer_with(answer, &places).encode(), body: body.freeze() })
-    }
-
-    async fn read_bodies(&self, places: &[Place]) -> Result<Bytes, ReadError> {
-        match places {
-            [] => Ok(Bytes::new()),
-            [place] => self.shared.segments.read_body(place).await,
-            places => {
-                let length = places.iter().map(|place| place.body_length as usize).sum();
-                let mut all = BytesMut::with_capacity(length);
-                for place in places {
-                    all.extend_from_slice(&self.shared.segments.read_body(place).await?);
-                }
-                Ok(all.freeze())
-            }
-        }
-    }
-}
-
-/// The lengths of the chunks that are sent along are known here, not to the machine's caller.
-fn answer_with(answer: Answer, places: &[Place]) -> Answer {
-    match answer {
-        Answer::Chunks(_) => Answer::Chunks(places.iter().map(|place| place.body_length).collect()),
-        other => other,
-    }
-}
-
-async fn ensure_linearizable(raft: &Raft, group: GroupId) -> Result<(), CallRefusal> {
-    let leased = raft.ensure_linearizable(ReadPolicy::LeaseRead).await;
-    let result = match leased {
-        // the lease is stale: ask a majority
-        Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_))) => {
-            raft.ensure_linearizable(ReadPolicy::ReadIndex).await
-        }
-        other => other,
-    };
-    match result {
-        Ok(_) => Ok(()),
-        Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(to))) => Err(not_leader(to.leader_id)),
-        Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_))) => Err(not_leader(None)),
-        Err(error) => Err(stopped(group, &error)),
-    }
-}
-
-/// Feeds a stream of append requests to Raft and its answers back, both in order. Ends, to be opened again by the leader,
-/// when the disk has no room for what comes: Raft must not be given entries that cannot be appended, it would stand
-/// still, and heartbeats, votes and purges with it.
-async fn serve_appends(
-    raft: Raft,
-    segments: SegmentLog,
-    incoming: IncomingStream,
-) -> Result<(), CallRefusal> {
-    let (items, replies) = incoming.split();
-    let room = Arc::new(StreamRoom::default());
-    let state = (items, segments, Arc::clone(&room));
-    let requests = stream::unfold(state, |(mut items, segments, room)| async move {
-        let item = items.next().await.ok()??;
-        let bytes = item.head.len() + item.body.len();
-        match raft::decode_append(item.head, item.body) {
-            Ok(request) => {
-                let promise = promise_room(&segments, request.entries.len(), bytes).await;
-                room.let_in(promise).then_some((request, (items, segments, room)))
-            }
-            Err(error) => {
-                error!(%error, "append request not understood");
-                None
-            }
-        }
-    });
-    let mut results = Box::pin(raft.stream_append(Box::pin(requests)));
-    while let Some(result) = results.next().await {
-        room.answered();
-        let result = result.map_err(|error| refuse(refusal::STOPPED, &error.to_string()))?;
-        let mut e = Encoder::with_capacity(32);
-        raft::encode_append_result(&mut e, &result);
-        replies.reply(e.finish())?;
-    }
-    if room.is_used_up() { Err(refuse(refusal::FULL, "disk is full")) } else { Ok(()) }
-}
-
-/// Room for the requests of one stream that Raft has not answered yet, in order.
-#[derive(Default)]
-struct StreamRoom {
-    promises: Mutex<VecDeque<Promise>>,
-    used_up: AtomicBool,
-}
-
-impl StreamRoom {
-    /// Whether the next request may go to Raft.
-    fn let_in(&self, promise: Option<Promise>) -> bool {
-        match promise {
-            Some(promise) => self.promises().push_back(promise),
-            None => self.used_up.store(true, Ordering::Release),
-        }
-        !self.is_used_up()
-    }
-
-    /// The oldest request is on disk, or was turned down.
-    fn answered(&self) {
-        self.promises().pop_front();
-    }
-
-    fn is_used_up(&self) -> bool {
-        self.used_up.load(Ordering::Acquire)
-    }
-
-    fn promises(&self) -> MutexGuard<'_, VecDeque<Promise>> {
-        self.promises.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Room for entries, or none if there is not enough before long.
-async fn promise_room(segments: &SegmentLog, entries: usize, bytes: usize) -> Option<Promise> {
-    if entries == 0 {
-        return segments.promise(0, 0);
-    }
-    let deadline = Instant::now() + APPEND_WAIT;
-    loop {
-        match segments.promise(entries, bytes) {
-            None if Instant::now() < deadline => tokio::time::sleep(APPEND_PAUSE).await,
-            promise => return promise,
-        }
-    }
 }
 
 /// Raft's own messages come from nodes only, each in its class; gateways propose, ask, and look.
@@ -692,9 +503,4 @@ fn not_leader(leader: Option<u64>) -> CallRefusal {
 fn stopped(group: GroupId, error: &(dyn std::error::Error + 'static)) -> CallRefusal {
     warn!(%group, error, "replica does not work");
     refuse(refusal::STOPPED, "the replica stopped")
-}
-
-fn index_failed(group: GroupId, error: &MachineError) -> CallRefusal {
-    error!(%group, error = error as &dyn std::error::Error, "index cannot be read");
-    refuse(refusal::STOPPED, "the index cannot be read")
 }
