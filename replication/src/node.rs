@@ -30,7 +30,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 use thiserror::Error;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -39,12 +39,6 @@ use wire::{DeploymentId, GroupId, Incarnation, NodeId, ReplicaId, RequestId, Uni
 
 /// Replicas opened at once at start-up. 8: opening is disk work, and elections shall not come all at once.
 const OPENING_MAX: usize = 8;
-
-/// How long an index may be in use by a process that is ending. 20 s: a killed one may still write out what it had.
-const IN_USE_WAIT: Duration = Duration::from_secs(20);
-
-/// Pause before it is tried again.
-const IN_USE_PAUSE: Duration = Duration::from_millis(20);
 
 /// Pause before an index that found no room to open is tried again.
 const ROOM_PAUSE: Duration = Duration::from_secs(1);
@@ -309,7 +303,7 @@ async fn open_index(
     path: &Path,
     ballast: &Arc<Ballast>,
 ) -> Result<SledStore, StartError> {
-    let sled_options = SledOptions { cache_bytes_max: options.index_cache_bytes };
+    let sled_options = SledOptions { cache_bytes_max: options.index_cache_bytes, ..SledOptions::default() };
     let (directory, ballast) = (path.to_owned(), Arc::clone(ballast));
     let opened =
         tokio::task::spawn_blocking(move || match open_with_room(&directory, sled_options, &ballast) {
@@ -331,13 +325,13 @@ async fn open_index(
         .map_err(|source| StartError::Index { path: path.to_owned(), source })
 }
 
-/// Waits while the disk is too full even for opening, and for a process before this one to end.
+/// Waits while the disk is too full even for opening.
 fn open_with_room(
     directory: &Path,
     options: SledOptions,
     ballast: &Ballast,
 ) -> Result<SledStore, IndexError> {
-    let (mut told, in_use_until) = (false, Instant::now() + IN_USE_WAIT);
+    let mut told = false;
     loop {
         match SledStore::open(directory, options) {
             Err(error) if error.is_for_want_of_room() => {
@@ -349,9 +343,6 @@ fn open_with_room(
                 }
                 ballast.release()?;
                 std::thread::sleep(ROOM_PAUSE);
-            }
-            Err(IndexError::InUse { .. }) if Instant::now() < in_use_until => {
-                std::thread::sleep(IN_USE_PAUSE);
             }
             opened => return opened,
         }

@@ -29,7 +29,11 @@ impl Bench {
         let options = LogOptions::new(&folder.join("log"), DeploymentId([1; 16]), NodeId(1), Incarnation(0));
         let options = LogOptions { segment_bytes: 64 << 10, cache_bytes_max: 0, ..options.unwrap() };
         let segments = SegmentLog::open(options).unwrap().0;
-        let store = SledStore::open(&folder.join("index"), SledOptions { cache_bytes_max: 1 << 20 }).unwrap();
+        let store = SledStore::open(
+            &folder.join("index"),
+            SledOptions { cache_bytes_max: 1 << 20, ..SledOptions::default() },
+        )
+        .unwrap();
         let machine = Machine::open(GROUP, store.group(GROUP).unwrap()).unwrap();
         let state = GroupState::new(segments.group(GROUP), segments.clone(), Arc::new(store), machine);
         let holdings = Holdings::new(segments);

@@ -15,7 +15,7 @@ use std::{
 const LAYER_ROWS: usize = 1_024;
 
 /// The same in bytes of keys and values. 256 KiB: what it may cost in the tree's file fits the reserve (`room`) thrice.
-const LAYER_BYTES: usize = 256 << 10;
+pub(super) const LAYER_BYTES: usize = 256 << 10;
 
 /// What a layer does to the rows below it: sets them, or removes them.
 pub(super) type Layer = BTreeMap<RowBytes, Option<RowBytes>>;

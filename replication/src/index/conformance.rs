@@ -2,7 +2,7 @@
 
 use super::{Batch, Index, IndexError, MemoryIndex, Row, SledOptions, SledStore};
 use crate::testing::Random;
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 use wire::GroupId;
 
 type Reference = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -106,8 +106,8 @@ fn a_later_change_of_a_batch_wins() {
 fn a_store_that_is_open_elsewhere_is_not_taken_for_a_damaged_one() {
     let directory = tempfile::tempdir().unwrap();
     let store = SledStore::open(directory.path(), SledOptions::default()).unwrap();
-    let again = SledStore::open(directory.path(), SledOptions::default());
-    assert!(matches!(again, Err(IndexError::InUse { .. })));
+    let at_once = SledOptions { in_use_wait: Duration::ZERO, ..SledOptions::default() };
+    assert!(matches!(SledStore::open(directory.path(), at_once), Err(IndexError::InUse { .. })));
     drop(store);
     assert!(SledStore::open(directory.path(), SledOptions::default()).is_ok());
 }

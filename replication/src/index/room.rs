@@ -6,7 +6,7 @@
 //! was changed. What sled keeps in files of their own (rows that are large together) cannot be reserved: while there
 //! are any, the file system must have room too. A file system that copies on write (btrfs, ZFS) keeps no such promise.
 
-use super::IndexError;
+use super::{IndexError, RowBytes};
 use rustix::{
     fs::{FallocateFlags, fallocate, fstat, fstatvfs},
     io::Errno,
@@ -67,6 +67,18 @@ pub(super) struct Demand {
     pub(super) bytes: u64,
     /// The largest value, bytes.
     pub(super) value_bytes_max: usize,
+}
+
+impl Demand {
+    pub(super) fn of<'a>(changes: impl Iterator<Item = (&'a RowBytes, &'a Option<RowBytes>)>) -> Self {
+        let mut demand = Self::default();
+        for (key, value) in changes {
+            let value_bytes = value.as_ref().map_or(0, |value| value.len());
+            demand.bytes += (key.len() + value_bytes) as u64;
+            demand.value_bytes_max = demand.value_bytes_max.max(value_bytes);
+        }
+        demand
+    }
 }
 
 impl Reserve {

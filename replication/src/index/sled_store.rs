@@ -10,7 +10,7 @@
 
 use super::{
     Batch, Index, IndexError, Row, RowBytes, Rows,
-    buffer::{Buffer, Layer},
+    buffer::{Buffer, LAYER_BYTES, Layer},
     generation::{GenerationFile, disk},
     room::{Demand, IndexRoom, Reserve, SMALL_VALUE_BYTES},
 };
@@ -37,12 +37,16 @@ use wire::GroupId;
 pub struct SledOptions {
     /// Pages kept in memory, bytes, for all groups of the node.
     pub cache_bytes_max: u64,
+    /// How long [`SledStore::open`] waits for another that has the database open.
+    pub in_use_wait: Duration,
 }
 
 impl Default for SledOptions {
-    /// 64 MiB: inner pages of some ten million rows, so that a lookup costs one page from disk.
+    /// 64 MiB: inner pages of some ten million rows, so that a lookup costs one page from disk. 20 s: a process that was
+    /// killed under heavy load can take seconds to let go of what it had open, and sled's threads keep their file for a
+    /// moment after the last handle is gone.
     fn default() -> Self {
-        Self { cache_bytes_max: 64 << 20 }
+        Self { cache_bytes_max: 64 << 20, in_use_wait: Duration::from_secs(20) }
     }
 }
 
@@ -50,12 +54,8 @@ impl Default for SledOptions {
 /// of the thread over all groups leaves behind.
 const LAYERS_WAITING_MAX: usize = 8;
 
-/// How long a database that another has open is waited for. 2 s: sled's threads keep the file for a moment after the last
-/// handle is gone.
-const LETTING_GO_WAIT: Duration = Duration::from_secs(2);
-
-/// Pause between two tries.
-const LETTING_GO_POLL: Duration = Duration::from_millis(10);
+/// Pause between two tries to open a database that another has open.
+const IN_USE_PAUSE: Duration = Duration::from_millis(10);
 
 /// A node's database. Clones share it.
 #[derive(Clone)]
@@ -116,13 +116,13 @@ const FLUSHED: &[u8] = b"generation";
 const NOT_LOCKED: &str = "could not acquire lock";
 
 impl SledStore {
-    /// Opens the database in `directory`, or makes one. Blocks, while another lets go of it for a moment.
+    /// Opens the database in `directory`, or makes one. Blocks for as long as another has it open.
     pub fn open(directory: &Path, options: SledOptions) -> Result<Self, IndexError> {
-        let deadline = Instant::now() + LETTING_GO_WAIT;
+        let deadline = Instant::now() + options.in_use_wait;
         let database = loop {
             match open_database(directory, options) {
                 Err(IndexError::InUse { .. }) if Instant::now() < deadline => {
-                    thread::sleep(LETTING_GO_POLL);
+                    thread::sleep(IN_USE_PAUSE);
                 }
                 opened => break opened?,
             }
@@ -348,20 +348,11 @@ impl GroupRows {
         let _moving = self.moving.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             let Some(layer) = self.buffer().oldest() else { return Ok(()) };
-            self.core.change("write", demand_of(&layer), || self.tree.apply_batch(batch_of(&layer)))?;
+            let demand = Demand::of(layer.iter());
+            self.core.change("write", demand, || self.tree.apply_batch(batch_of(&layer)))?;
             self.buffer_mut().forget_oldest();
         }
     }
-}
-
-fn demand_of(layer: &Layer) -> Demand {
-    let mut demand = Demand::default();
-    for (key, value) in layer {
-        let value_bytes = value.as_ref().map_or(0, |value| value.len());
-        demand.bytes += (key.len() + value_bytes) as u64;
-        demand.value_bytes_max = demand.value_bytes_max.max(value_bytes);
-    }
-    demand
 }
 
 fn batch_of(layer: &Layer) -> sled::Batch {
@@ -395,6 +386,11 @@ impl Index for SledIndex {
     }
 
     fn write(&self, batch: Batch) -> Result<(), IndexError> {
+        let demand = Demand::of(batch.changes.iter().map(|(key, value)| (key, value)));
+        if demand.bytes > LAYER_BYTES as u64 {
+            // as a layer it might never fit: refused now, so that the caller can cut it
+            self.group.core.check_write(demand)?;
+        }
         if self.group.buffer().closed() >= LAYERS_WAITING_MAX {
             self.group.move_layers()?;
         }

@@ -95,8 +95,11 @@ impl StoreBuilder<Types, LogStore, Copying, tempfile::TempDir> for Builder {
             LogOptions::new(&folder.path().join("log"), DeploymentId([1; 16]), NodeId(1), Incarnation(0));
         let options = LogOptions { segment_bytes: 64 << 10, ..options.unwrap() };
         let segments = SegmentLog::open(options).unwrap().0;
-        let store =
-            SledStore::open(&folder.path().join("index"), SledOptions { cache_bytes_max: 1 << 20 }).unwrap();
+        let store = SledStore::open(
+            &folder.path().join("index"),
+            SledOptions { cache_bytes_max: 1 << 20, ..SledOptions::default() },
+        )
+        .unwrap();
         let group = GroupId(1);
         let machine = Machine::open(group, store.group(group).unwrap()).unwrap();
         let log = segments.group(group);
