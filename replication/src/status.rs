@@ -239,13 +239,11 @@ impl ReplicaReport {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_report_comes_back_as_written() {
-        let report = NodeReport {
+#[cfg(any(test, feature = "fuzz"))]
+impl NodeReport {
+    /// A report with something in every field.
+    pub(crate) fn example() -> Self {
+        Self {
             node: NodeId(2),
             incarnation: Incarnation(1),
             version: "0.1.0".into(),
@@ -261,14 +259,24 @@ mod tests {
                 term: 2,
                 leader: Some(ReplicaId(9)),
                 voters: vec![ReplicaId(9), ReplicaId(10)],
-                learners: vec![],
+                learners: vec![ReplicaId(11)],
                 last_index: 100,
                 applied_index: 99,
                 purged_index: 3,
                 stopped: false,
                 matched: vec![(ReplicaId(10), 98)],
             }],
-        };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_comes_back_as_written() {
+        let report = NodeReport::example();
         assert_eq!(NodeReport::decode(report.encode()), Ok(report));
     }
 }

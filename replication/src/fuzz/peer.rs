@@ -10,11 +10,11 @@ use crate::{
     raft::{codec, decode_answers, decode_beats, encode_answers},
     repair::message::{Wanted, decode_record, decode_wanted, encode_record, encode_wanted},
     scrub::ScrubFigures,
-    status::{NodeReport, ReplicaReport},
+    status::NodeReport,
     transfer::page::{Page, PageRecord, PageRequest, PageRow, decode_request, encode_request},
 };
 use bytes::Bytes;
-use wire::{DecodeError, Decoder, Encoder, GroupId, Incarnation, NodeId, ReplicaId, UnixMillis};
+use wire::{DecodeError, Decoder, Encoder, GroupId, ReplicaId, UnixMillis};
 
 const APPEND: u8 = 0;
 const BEATS: u8 = 1;
@@ -121,7 +121,7 @@ pub fn seeds() -> Vec<Seed> {
         ("record", chosen(RECORD, &encode_record(&entry))),
         ("step", chosen(STEP, &membership::encode(group, &step))),
         ("held", chosen(HELD, &encode_held(&[(group, 9)]))),
-        ("node-report", chosen(NODE_REPORT, &node_report().encode())),
+        ("node-report", chosen(NODE_REPORT, &NodeReport::example().encode())),
         ("scrub", chosen(SCRUB, &scrub.encode())),
         ("freed", chosen(FREED, &Freed::default().encode())),
         ("leadership", chosen(LEADERSHIP, &encoded(|e| leadership.encode(e)))),
@@ -191,33 +191,6 @@ fn raft_seeds() -> Vec<Seed> {
         ("vote-request", chosen(VOTE_REQUEST, &voting)),
         ("vote-response", chosen(VOTE_RESPONSE, &voting)),
     ]
-}
-
-fn node_report() -> NodeReport {
-    NodeReport {
-        node: NodeId(2),
-        incarnation: Incarnation(1),
-        version: "0.1.0".into(),
-        uptime_ms: 5,
-        capacity_bytes: 7,
-        used_bytes: 8,
-        free_bytes: 9,
-        writable: true,
-        disk_failed: false,
-        running: true,
-        replicas: vec![ReplicaReport {
-            group: GroupId(4),
-            term: 2,
-            leader: Some(ReplicaId(9)),
-            voters: vec![ReplicaId(9), ReplicaId(10)],
-            learners: vec![ReplicaId(11)],
-            last_index: 100,
-            applied_index: 99,
-            purged_index: 3,
-            stopped: false,
-            matched: vec![(ReplicaId(10), 98)],
-        }],
-    }
 }
 
 fn chosen(number: u8, encoding: &[u8]) -> Vec<u8> {
