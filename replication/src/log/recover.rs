@@ -48,7 +48,11 @@ pub(super) fn recover(options: &LogOptions) -> Result<Recovered, LogError> {
         let before = tail.before();
         let judged = tail.judge();
         recoverer.replay_before(segment, &mut replay)?;
-        next_sequence = recoverer.replay_tail(segment, before, &judged, &mut replay).max(next_sequence);
+        let last = recoverer.replay_tail(segment, before, &judged, &mut replay);
+        if last < newest.synced {
+            recoverer.miss_end(segment, &judged, newest.synced - last, &mut replay);
+        }
+        next_sequence = next_sequence.max(last + 1);
         active = recoverer.settle(segment, &judged)?;
     }
     let mut recovery = recoverer.recovery;
@@ -216,7 +220,7 @@ impl Recoverer<'_> {
         }
     }
 
-    /// Replays the newest segment. Gives the sequence of the next record to be written.
+    /// Replays the newest segment. Gives the sequence of its last record.
     fn replay_tail(&mut self, segment: SegmentId, before: u64, judged: &Judged, replay: &mut Replay) -> u64 {
         let mut last = before;
         let mut lost = false;
@@ -241,7 +245,14 @@ impl Recoverer<'_> {
             replay.doubt_all();
         }
         self.recovery.segments_replayed += 1;
-        last + 1
+        last
+    }
+
+    /// Records at the end that are known to have been synced are not there.
+    fn miss_end(&mut self, segment: SegmentId, judged: &Judged, records_lost: u64, replay: &mut Replay) {
+        let finding = Finding::at(FindingKind::LostRecords, segment, judged.end);
+        self.recovery.findings.push(Finding { records_lost, ..finding });
+        replay.doubt_all();
     }
 
     /// Makes the newest segment's tail durable and ready to be written on.

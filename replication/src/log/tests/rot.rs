@@ -112,6 +112,27 @@ async fn a_lost_header_in_the_newest_segment_puts_all_its_groups_in_doubt() {
 }
 
 #[tokio::test]
+async fn synced_records_lost_right_before_a_torn_tail_are_missed_at_every_start() {
+    let disk = disk();
+    let (log, _) = open(&disk);
+    let one = group(&log, 1);
+    for index in 0..5 {
+        append(&one, vec![entry(1, index, 300)]).await.unwrap();
+    }
+    let (lost, torn) = (one.flushed(3).await.unwrap(), one.flushed(4).await.unwrap());
+    let image = disk.after_kill();
+    flip(&image, &lost, 20);
+    flip(&image, &torn, HEADER_BYTES + 20);
+    for start in 0..2 {
+        let (log, recovery) = open(&image);
+        let lost = recovery.findings.iter().find(|finding| finding.kind == FindingKind::LostRecords);
+        assert_eq!(lost.map(|finding| finding.records_lost), Some(1), "start {start}: {recovery:?}");
+        assert_eq!(group(&log, 1).state().damage, Some(Damage::Unknown), "start {start}");
+        assert_eq!(all(&group(&log, 1)).await.len(), 3);
+    }
+}
+
+#[tokio::test]
 async fn a_lost_header_in_an_older_segment_is_a_gap_of_its_group_alone() {
     let disk = disk();
     let (log, _) = open(&disk);
