@@ -20,7 +20,7 @@ const BODY_BYTES: usize = 60 << 10;
 const NODES: [NodeId; 3] = [NodeId(1), NodeId(2), NodeId(3)];
 
 /// Small segments, so that a few megabytes fill several.
-const SMALL: Shape = Shape { segment_bytes: 1 << 20, total_bytes_max: None };
+const SMALL: Shape = Shape { segment_bytes: 1 << 20, total_bytes_max: None, third_bytes_max: None };
 
 /// SplitMix64, from a seed that is printed.
 struct Random(u64);
@@ -306,4 +306,39 @@ async fn a_full_disk_refuses_writes_takes_deletes_and_works_again_once_garbage_i
     for node in NODES {
         assert!(!region.nodes[&node].node.service().report().replicas.iter().any(|replica| replica.stopped));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_whose_disk_is_full_stops_nothing_and_catches_up_once_it_has_room() {
+    let mut random = Random::new();
+    let region = TestRegion::start_shaped(Shape { third_bytes_max: Some(8 << 20), ..SMALL }).await;
+    let third = NodeId(3);
+    let replicas = |node: NodeId| region.nodes[&node].node.service().report().replicas;
+    let deadline = Instant::now() + 4 * LONG;
+    let mut objects = BTreeMap::new();
+    // several times what the third node holds, most of it garbage
+    for round in 0..16_u8 {
+        for number in 0..20 {
+            let body = random.body(BODY_BYTES);
+            // a group that it leads is handed over
+            while let Err(error) = region.try_put(BUCKET, &name(number), round + 1, body.clone()).await {
+                assert!(matches!(error, RegionError::Full { .. }), "{error}");
+                assert!(Instant::now() < deadline, "nobody else takes over");
+            }
+            objects.insert(number, body);
+            assert!(!replicas(third).iter().any(|replica| replica.stopped), "a replica stopped");
+        }
+    }
+    let applied = |node| replicas(node).iter().map(|replica| replica.applied_index).collect::<Vec<_>>();
+    while applied(third) != applied(NodeId(1)) {
+        assert!(Instant::now() < deadline, "{:?} of {:?}", applied(third), applied(NodeId(1)));
+        for node in NODES {
+            region.collect(node).await;
+        }
+    }
+    for (number, body) in &objects {
+        let found = region.get_from(third, BUCKET, &name(*number)).await.unwrap();
+        assert_eq!(found.as_ref(), Some(body), "object {number}");
+    }
+    assert!(!replicas(third).iter().any(|replica| replica.stopped));
 }

@@ -42,6 +42,11 @@ impl GroupLog {
         self.group.id
     }
 
+    /// See [`SegmentLog::request_bytes_max`].
+    pub fn request_bytes_max(&self) -> usize {
+        self.log.request_bytes_max()
+    }
+
     /// What the log holds.
     pub fn state(&self) -> GroupState {
         self.group.core().state()

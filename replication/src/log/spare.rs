@@ -127,7 +127,11 @@ impl Spares {
         let mut inner = self.inner();
         let mut told = false;
         loop {
-            if let Some(spare) = inner.ready.pop_front() {
+            // who can wait leaves the reserve alone until it is known that no more can be made
+            let may_use_reserve = inner.full || inner.stopping || !patient();
+            if (may_use_reserve || inner.ready.len() > self.reserve)
+                && let Some(spare) = inner.ready.pop_front()
+            {
                 inner.used += 1;
                 self.changed.notify_all();
                 return Ok(spare);

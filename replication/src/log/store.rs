@@ -262,6 +262,12 @@ impl SegmentLog {
         self.shared().queue.failure().map_or(DiskHealth::Working, DiskHealth::Failed)
     }
 
+    /// The most that one request of entries from a leader may bring, bytes: so little that it fits into what a follower
+    /// keeps free, however small its segments.
+    pub fn request_bytes_max(&self) -> usize {
+        payload_bytes_max(self.shared().options.segment_bytes)
+    }
+
     /// All segments, oldest first.
     pub fn segments(&self) -> Vec<SegmentSummary> {
         let (segments, active) = self.shared().segments.list();

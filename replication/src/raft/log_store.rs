@@ -99,7 +99,7 @@ impl RaftLogReader<Types> for LogStore {
 
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<Entry>> {
         let end = end.min(start.saturating_add(codec::APPEND_ENTRIES_MAX as u64));
-        self.read(start, end, APPEND_BYTES_MAX).await
+        self.read(start, end, APPEND_BYTES_MAX.min(self.log.request_bytes_max())).await
     }
 
     async fn read_vote(&mut self) -> io::Result<Option<Vote>> {

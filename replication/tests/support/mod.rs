@@ -67,11 +67,13 @@ pub(crate) struct TestRegion {
 pub(crate) struct Shape {
     pub(crate) segment_bytes: u64,
     pub(crate) total_bytes_max: Option<u64>,
+    /// Another limit for node 3.
+    pub(crate) third_bytes_max: Option<u64>,
 }
 
 impl Default for Shape {
     fn default() -> Self {
-        Self { segment_bytes: 4 << 20, total_bytes_max: None }
+        Self { segment_bytes: 4 << 20, total_bytes_max: None, third_bytes_max: None }
     }
 }
 
@@ -186,7 +188,10 @@ impl TestRegion {
             founders: (0..=GROUPS).map(|group| (GroupId(group), members.clone())).collect(),
             timings: RaftTimings::default(),
             segment_bytes: self.shape.segment_bytes,
-            total_bytes_max: self.shape.total_bytes_max,
+            total_bytes_max: match id {
+                NodeId(3) => self.shape.third_bytes_max.or(self.shape.total_bytes_max),
+                _ => self.shape.total_bytes_max,
+            },
             log_cache_bytes: 8 << 20,
             index_cache_bytes: 8 << 20,
         };
