@@ -5,9 +5,11 @@
 
 use crate::{DecodeError, Decoder, Encoder, Epoch, Sequence, UnixMillis, limits};
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 /// The part a group has in its pair. A region without a pair is a primary.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum PairRole {
     /// Takes writes.
     #[default]

@@ -104,6 +104,18 @@ impl<I: Index> Machine<I> {
         }
     }
 
+    /// The number of the entry at `index` of the own log, if the group was a primary then.
+    pub fn sequence_of(&self, index: u64) -> Sequence {
+        self.state.pair.sequence_of(index)
+    }
+
+    /// The entry of the own log that follows the pair's entry `after`; none if that lies before the present reign.
+    pub fn entry_after(&self, after: Sequence) -> Option<u64> {
+        let pair = &self.state.pair;
+        let ahead = pair.reigns.last().map_or(0, |reign| reign.ahead);
+        if after < pair.since { None } else { Some((after.0 + 1).saturating_sub(ahead)) }
+    }
+
     /// What an entry of the own log means, and its number: a shipped command counts as what it is.
     pub fn meaning(&self, operation: Operation, index: u64) -> Result<(Operation, Sequence), DecodeError> {
         match operation {
