@@ -170,7 +170,7 @@ pub fn planned(from: &Side, to: &Side) -> Result<FailoverReport, ClientError> {
     }
     let promoted = to.change(PairChange::Promote, epoch, |group| group.role == PairRole::Primary)?;
     let writes_paused_ms = Some(millis(sealing));
-    let since = promoted.groups.iter().map(|group| (group.group, group.since)).collect::<BTreeMap<_, _>>();
+    let since = promoted.groups.iter().map(|group| (group.group, group.since)).collect();
     from.change(PairChange::Follow { since }, epoch, |group| group.role == PairRole::Standby)?;
     Ok(FailoverReport {
         from: from.region.clone(),

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! twin-1/     the region that begins as the primary, as `twinkeep dev` makes one
-//! twin-2/     its standby, on ports 100 further
+//! twin-2/     its standby, on ports 40 further
 //! ```
 
 use super::{Credentials, DevFolder, DevOptions, DevReady, prepare};
@@ -16,8 +16,8 @@ use std::sync::mpsc;
 /// The regions' names, and those of their folders.
 pub const REGIONS: [&str; 2] = ["twin-1", "twin-2"];
 
-/// From the first port of one region to that of the other.
-const PORTS_APART: u16 = 100;
+/// From the first port of one region to that of the other: the largest region takes 36.
+const PORTS_APART: u16 = 40;
 
 /// The first port, unless another is asked for.
 const PORT_BASE_DEFAULT: u16 = 9000;

@@ -43,7 +43,8 @@ impl Admin {
                     PairChange::Promote => PairStep::Promote { epoch },
                     PairChange::Follow { since } => {
                         let missing = || invalid("a group is missing in `since`", "name every group");
-                        PairStep::Follow { epoch, since: Sequence(*since.get(&group.0).ok_or_else(missing)?) }
+                        let found = since.iter().find(|(number, _)| *number == group.0);
+                        PairStep::Follow { epoch, since: Sequence(found.ok_or_else(missing)?.1) }
                     }
                 };
                 Ok((group, step))

@@ -3,7 +3,6 @@
 use super::SecretText;
 use crate::{DeploymentId, GroupId, Incarnation, NodeId, PairRole, UnixMillis};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 /// A region at one instant, as the answering process sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -379,8 +378,8 @@ pub enum PairChange {
     Promote,
     /// The sealed primary becomes the standby of the new one.
     Follow {
-        /// Under which entry the new primary's reign began, by group.
-        since: BTreeMap<u32, u64>,
+        /// Groups, and under which entry the new primary's reign began in each.
+        since: Vec<(u32, u64)>,
     },
 }
 
