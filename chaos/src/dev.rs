@@ -45,6 +45,18 @@ pub struct Ready {
     pub nodes: Vec<Node>,
 }
 
+impl Ready {
+    /// A client with the region's first credentials.
+    pub fn client(&self) -> Outcome<S3> {
+        let credentials = Credentials {
+            access_key: self.access_key.clone(),
+            secret_key: self.secret_key.clone(),
+            region: self.region.clone(),
+        };
+        Ok(S3::new(address_of(&self.endpoint)?, credentials))
+    }
+}
+
 /// One storage node.
 #[derive(Debug, Clone)]
 pub struct Node {
@@ -58,8 +70,10 @@ pub struct Node {
 
 /// A running region.
 pub struct Dev {
-    /// What it said when it was ready.
+    /// What it said when it was ready; of a pair, what the region said that began as the primary.
     pub ready: Ready,
+    /// Of a pair: what its other region said.
+    pub other: Option<Ready>,
     data: PathBuf,
     child: Child,
     binaries: Binaries,
@@ -80,8 +94,21 @@ impl Dev {
         let environment: Vec<(String, String)> =
             environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let (data, log, ports) = (run.path("region"), run.path("dev.log"), PortBlock::take()?);
-        let (child, ready) = launch(&binaries, &data, &ports, &log, &environment)?;
-        Ok(Dev { ready, data, child, binaries, environment, ports, log })
+        let (child, mut regions) = launch(&binaries, &data, &ports, &log, &environment, false)?;
+        let ready = regions.remove(0);
+        Ok(Dev { ready, other: None, data, child, binaries, environment, ports, log })
+    }
+
+    /// Starts two regions that are a pair, the second following the first.
+    pub fn start_pair(run: &Run) -> Outcome<Self> {
+        let binaries = tools::binaries()?;
+        let (data, log, ports) = (run.path("pair"), run.path("dev.log"), PortBlock::take()?);
+        let (child, mut regions) = launch(&binaries, &data, &ports, &log, &[], true)?;
+        if regions.len() != 2 {
+            return Err(Trouble::new("`twinkeep dev --pair` did not say two regions"));
+        }
+        let (ready, other) = (regions.remove(0), Some(regions.remove(0)));
+        Ok(Dev { ready, other, data, child, binaries, environment: Vec::new(), ports, log })
     }
 
     /// Ends the whole region and starts it again on its data; `kill` ends every process by SIGKILL at once.
@@ -91,8 +118,11 @@ impl Dev {
         } else {
             self.end()?;
         }
-        let (child, ready) = launch(&self.binaries, &self.data, &self.ports, &self.log, &self.environment)?;
-        (self.child, self.ready) = (child, ready);
+        let pair = self.other.is_some();
+        let (child, mut regions) =
+            launch(&self.binaries, &self.data, &self.ports, &self.log, &self.environment, pair)?;
+        (self.child, self.ready) = (child, regions.remove(0));
+        self.other = regions.pop();
         Ok(())
     }
 
@@ -111,10 +141,19 @@ impl Dev {
         self.twinkeep(&["dev", "start", &node.id]).map(drop)
     }
 
-    /// Runs the command line against this region and returns what it printed.
+    /// Runs the command line against this region, or this pair, and returns what it printed.
     pub fn twinkeep(&self, arguments: &[&str]) -> Outcome<String> {
+        self.twinkeep_in(&self.data, arguments)
+    }
+
+    /// The same for one region of a pair.
+    pub fn twinkeep_of(&self, ready: &Ready, arguments: &[&str]) -> Outcome<String> {
+        self.twinkeep_in(&self.data.join(&ready.region), arguments)
+    }
+
+    fn twinkeep_in(&self, data: &Path, arguments: &[&str]) -> Outcome<String> {
         let mut command = Command::new(&self.binaries.twinkeep);
-        command.args(arguments).arg("--data").arg(&self.data);
+        command.args(arguments).arg("--data").arg(data);
         let output = tools::expect_success(&mut command, &format!("twinkeep {}", arguments.join(" ")))?;
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
@@ -128,7 +167,7 @@ impl Dev {
 
     /// A client with the region's first credentials.
     pub fn client(&self) -> Outcome<S3> {
-        Ok(S3::new(self.address()?, self.credentials()))
+        self.ready.client()
     }
 
     /// The region's first credentials.
@@ -264,11 +303,13 @@ fn launch(
     ports: &PortBlock,
     log: &Path,
     environment: &[(String, String)],
-) -> Outcome<(Child, Ready)> {
+    pair: bool,
+) -> Outcome<(Child, Vec<Ready>)> {
     let errors = File::options().create(true).append(true).open(log);
     let errors = errors.map_err(|error| Trouble::file("open", log, &error))?;
     let mut command = Command::new(&binaries.twinkeep);
     command.args(["dev", "--nodes", "3", "--json", "--port-base"]).arg(ports.base().to_string());
+    command.args(pair.then_some("--pair"));
     command.arg("--data").arg(data).envs(environment.iter().map(|(name, value)| (name, value)));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(errors);
     let mut child = command.spawn().map_err(|error| Trouble::file("start", &binaries.twinkeep, &error))?;
@@ -281,7 +322,7 @@ fn launch(
         }
     });
     let line = receiver.recv_timeout(READY_TIMEOUT);
-    let ready = line.map_err(|error| error.to_string()).and_then(|line| read_ready(&line));
+    let ready = line.map_err(|error| error.to_string()).and_then(|line| read_regions(&line));
     match ready {
         Ok(ready) => Ok((child, ready)),
         Err(reason) => {
@@ -297,8 +338,16 @@ fn launch(
     }
 }
 
-fn read_ready(line: &str) -> Result<Ready, String> {
+fn read_regions(line: &str) -> Result<Vec<Ready>, String> {
     let json: Value = serde_json::from_str(line).map_err(|error| format!("not JSON: {error}: {line}"))?;
+    match json["regions"].as_array() {
+        Some(regions) => regions.iter().map(read_ready).collect(),
+        None => Ok(vec![read_ready(&json)?]),
+    }
+}
+
+fn read_ready(json: &Value) -> Result<Ready, String> {
+    let line = json;
     let text = |name: &str| json[name].as_str().map(str::to_owned);
     let wanted = |name: &str| text(name).ok_or_else(|| format!("no `{name}` in {line}"));
     let mut nodes = Vec::new();

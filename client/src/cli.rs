@@ -11,6 +11,7 @@ mod init;
 mod jobs;
 mod node;
 mod output;
+mod pair;
 mod status;
 
 use crate::ClientError;
@@ -79,6 +80,10 @@ enum Command {
     Scrub(jobs::ScrubArguments),
     /// Free mostly-dead segments now
     Gc(jobs::GcArguments),
+    /// Show how far the standby of a pair is behind its primary
+    Lag,
+    /// Let the other region of a pair take the writes
+    Failover(pair::FailoverArguments),
     /// Print what S3 clients need, as shell exports or an AWS profile
     Env(env::EnvArguments),
     /// Print a completion script
@@ -125,6 +130,8 @@ fn dispatch(arguments: &Arguments, output: &Output) -> Result<(), ClientError> {
         Command::Node(command) => node::run(common, command, output),
         Command::Scrub(arguments) => jobs::scrub(common, arguments, output),
         Command::Gc(arguments) => jobs::gc(common, arguments, output),
+        Command::Lag => pair::lag(common, output),
+        Command::Failover(arguments) => pair::failover(common, arguments, output),
         Command::Env(arguments) => env::run(common, arguments, output),
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -157,6 +164,9 @@ mod tests {
             "status --watch --groups --admin h:1 --identity i",
             "scrub --node 1 --report --data d",
             "env --profile x --tls --data d",
+            "lag --data d --json",
+            "failover --planned --data d --json",
+            "failover --force --to twin-2 --data d",
         ] {
             let words = std::iter::once("twinkeep").chain(line.split(' '));
             assert!(Arguments::try_parse_from(words).is_ok(), "{line}");

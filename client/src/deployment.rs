@@ -56,6 +56,9 @@ impl Deployment {
     /// The region in a folder that `dev` or `init` made.
     pub fn find(data: &Path) -> Result<Self, ClientError> {
         let data = &std::path::absolute(data).map_err(ClientError::file("finding", data))?;
+        if dev::pair::is_pair(data) {
+            return Self::find(&data.join(dev::pair::REGIONS[0]));
+        }
         let dev = DevFolder::new(data);
         let is_dev = dev.settings().exists();
         let region = if is_dev { dev.region() } else { RegionFolder::new(data) };
@@ -99,6 +102,21 @@ impl Deployment {
                 "give --data DIR, or --admin HOST:PORT with --identity DIR",
             )),
         }
+    }
+
+    /// The other region of the pair, asked under the identity that it gave this one's operator.
+    pub fn pair(&self) -> Result<Self, ClientError> {
+        let folder = self.region.as_ref().map(RegionFolder::pair_operator).filter(|folder| folder.exists());
+        let Some(folder) = folder else {
+            let problem = format!("region {} has no pair", self.descriptor.region);
+            return Err(ClientError::state(
+                problem,
+                "make one with `twinkeep init --standby-of`, or try `twinkeep dev --pair`",
+            ));
+        };
+        let identity = IdentityFolder::new(&folder);
+        let descriptor = read_descriptor(&identity.descriptor())?;
+        Ok(Self { addresses: addresses(&descriptor), descriptor, identity, region: None, dev: None })
     }
 
     /// The settings of the development region, when it is one.

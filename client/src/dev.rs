@@ -17,6 +17,7 @@
 pub mod control;
 mod credentials;
 mod health;
+pub mod pair;
 mod ports;
 mod process;
 mod ready;
@@ -52,6 +53,10 @@ pub struct DevOptions {
     pub groups: Option<u32>,
     /// The server's binary; found beside this one when absent.
     pub store_node: Option<PathBuf>,
+    /// The region's name in a new folder, when it is not the usual one.
+    pub region: Option<&'static str>,
+    /// The development folder of the region as whose standby this one begins.
+    pub standby_of: Option<PathBuf>,
 }
 
 /// The paths inside a development folder.

@@ -10,6 +10,7 @@ pub mod cli;
 pub mod deployment;
 pub mod dev;
 mod error;
+pub mod failover;
 pub mod files;
 pub mod region;
 #[cfg(test)]

@@ -7,13 +7,16 @@
 //! tls/               the S3 endpoint's certificate and key
 //! root.key           the root key, sealed under the passphrase
 //! root-passphrase    only when the passphrase was generated: store it apart from root.key
+//! pair/              identities in the other region of the pair, when there is one
 //! tokens/            one join token per node and gateway, each as secret as what it admits
 //! ```
 
 mod authority;
+mod pair;
 mod plan;
 
 pub use authority::{Authority, IssuedCertificate};
+pub use pair::{introduce, standby_plan};
 pub use plan::{GatewayPlan, NodePlan, RegionPlan, RootPlan};
 
 use crate::{ClientError, files};
@@ -26,7 +29,7 @@ use wire::descriptor::{
     DESCRIPTOR_FORMAT, GatewayDescriptor, GatewayFiles, JoinToken, NodeDescriptor, PeerIdentity, PeerRole,
     REPLICATION_FACTOR, RegionDescriptor, TokenRole, default_groups,
 };
-use wire::{DeploymentId, Incarnation, RequestId};
+use wire::{DeploymentId, Incarnation, NodeId, RequestId};
 use zeroize::Zeroizing;
 
 /// The name of the operator that `init` makes.
@@ -87,6 +90,21 @@ impl RegionFolder {
     /// The passphrase of the root key, when it was generated.
     pub fn root_passphrase(&self) -> PathBuf {
         self.root.join("root-passphrase")
+    }
+
+    /// What makes up the pair: `node-N` for each storage node here, and `operator`, each an identity in the other region.
+    pub fn pair(&self) -> PathBuf {
+        self.root.join("pair")
+    }
+
+    /// The identity under which a storage node here reaches the other region.
+    pub fn pair_node(&self, node: NodeId) -> PathBuf {
+        self.pair().join(format!("node-{node}"))
+    }
+
+    /// The identity under which the command line asks the other region.
+    pub fn pair_operator(&self) -> PathBuf {
+        self.pair().join("operator")
     }
 
     /// The join token of a node or gateway.
@@ -165,10 +183,14 @@ fn describe(plan: &RegionPlan) -> Result<RegionDescriptor, ClientError> {
     let gateways = plan.gateways.iter();
     let descriptor = RegionDescriptor {
         format: DESCRIPTOR_FORMAT,
-        deployment: DeploymentId(files::random()?),
+        deployment: match &plan.standby_of {
+            Some(primary) => primary.deployment,
+            None => DeploymentId(files::random()?),
+        },
         environment: plan.environment.clone(),
         region: plan.region.clone(),
         groups: plan.groups.unwrap_or_else(|| default_groups(nodes.len())),
+        standby_of: plan.standby_of.as_ref().map(|primary| primary.key_region().to_owned()),
         replication: REPLICATION_FACTOR,
         initial_members: nodes.iter().map(|node| node.id).collect(),
         timings: plan.timings,
@@ -222,12 +244,7 @@ fn write_operator(
     now: SystemTime,
 ) -> Result<(), ClientError> {
     let role = PeerRole::Operator(FIRST_OPERATOR.to_owned());
-    let issued = authority.issue_member(&identity(descriptor, role), now)?;
-    let operator = folder.operator();
-    files::write(&operator.join("region.toml"), descriptor_text(descriptor)?.as_bytes())?;
-    files::write(&operator.join("ca.pem"), authority.certificate().as_bytes())?;
-    files::write(&operator.join("member.pem"), issued.certificate.as_bytes())?;
-    files::write(&operator.join("member.key"), issued.private_key.as_bytes())
+    pair::write_identity(&folder.operator(), descriptor, authority, role, now)
 }
 
 fn write_root_key(folder: &RegionFolder, plan: &RootPlan) -> Result<(), ClientError> {
@@ -235,6 +252,12 @@ fn write_root_key(folder: &RegionFolder, plan: &RootPlan) -> Result<(), ClientEr
         |what| move |error: envelope::EnvelopeError| ClientError::Crypto { what, problem: error.to_string() };
     let (passphrase, cost) = match plan {
         RootPlan::Hardware => return Ok(()),
+        RootPlan::Copied { sealed, passphrase } => {
+            if let Some(passphrase) = passphrase {
+                files::write(&folder.root_passphrase(), passphrase.as_bytes())?;
+            }
+            return files::write(&folder.root_key(), sealed);
+        }
         RootPlan::Passphrase(passphrase) => (passphrase.clone(), PassphraseCost::STANDARD),
         RootPlan::GeneratedPassphrase => {
             let passphrase = generate_passphrase()?;

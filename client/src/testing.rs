@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicU16, Ordering};
 pub(crate) fn dev_options(data: &Path) -> DevOptions {
     static NEXT: AtomicU16 = AtomicU16::new(20_000);
     DevOptions {
+        region: None,
+        standby_of: None,
         data: data.to_owned(),
         port_base: Some(NEXT.fetch_add(64, Ordering::Relaxed)),
         nodes: None,

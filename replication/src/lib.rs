@@ -21,6 +21,7 @@ pub mod message;
 pub mod node;
 pub mod options;
 mod pace;
+pub mod pair;
 pub mod peer;
 mod pulse;
 mod raft;

@@ -15,6 +15,7 @@ mod buckets;
 mod key;
 mod listing;
 mod objects;
+mod pair;
 mod place;
 mod query;
 mod row;
@@ -34,12 +35,13 @@ pub use space::{LiveBody, Move};
 
 use crate::index::{Batch, Index, IndexError, RowBytes};
 use bytes::Bytes;
+use pair::Pair;
 use snapshot::OpenSnapshot;
 use std::collections::BTreeMap;
 use thiserror::Error;
 use transaction::Changes;
 use window::Window;
-use wire::{Command, DecodeError, Decoder, Encoder, Epoch, GroupId, ReplicaId, Revision};
+use wire::{Command, DecodeError, Decoder, Encoder, Epoch, GroupId, PairRole, ReplicaId, Revision};
 
 /// The row that every index with a whole state has: magic and version.
 const FORMAT_VALUE: [u8; 8] = *b"TKINDEX\x01";
@@ -147,6 +149,8 @@ pub struct Machine<I> {
     snapshot: Option<OpenSnapshot>,
     snapshots_begun: u64,
     installing: bool,
+    /// The part of a group whose part never changed.
+    initial: PairRole,
 }
 
 /// What is kept in memory of the rows.
@@ -156,6 +160,7 @@ struct State {
     membership: Option<StoredMembership>,
     epoch: Epoch,
     revision: Revision,
+    pair: Pair,
     liveness: BTreeMap<u32, u64>,
     window: Window,
 }
@@ -163,6 +168,11 @@ struct State {
 impl<I: Index> Machine<I> {
     /// Takes up the state that `index` holds of `group`, or begins an empty one. What an interrupted copy left is removed.
     pub fn open(group: GroupId, index: I) -> Result<Self, MachineError> {
+        Self::open_as(PairRole::Primary, group, index)
+    }
+
+    /// The same; a group whose part in a pair never changed is `initial`.
+    pub fn open_as(initial: PairRole, group: GroupId, index: I) -> Result<Self, MachineError> {
         match index.get(&key::FORMAT)? {
             Some(value) if *value == FORMAT_VALUE => {}
             Some(_) => return Err(MachineError::Format),
@@ -171,8 +181,8 @@ impl<I: Index> Machine<I> {
                 write_format(&index)?;
             }
         }
-        let state = State::open(&index)?;
-        Ok(Self { group, index, state, snapshot: None, snapshots_begun: 0, installing: false })
+        let state = State::open(&index, initial)?;
+        Ok(Self { group, index, state, snapshot: None, snapshots_begun: 0, installing: false, initial })
     }
 
     /// The group.
@@ -233,7 +243,7 @@ impl<I: Index> Machine<I> {
 }
 
 impl State {
-    fn open(index: &impl Index) -> Result<Self, MachineError> {
+    fn open(index: &impl Index, initial: PairRole) -> Result<Self, MachineError> {
         let applied = match index.get(&key::APPLIED)? {
             Some(value) => Some(row::read("applied row", value, Position::decode)?),
             None => None,
@@ -253,6 +263,7 @@ impl State {
             membership,
             epoch: Epoch(number(index, &key::EPOCH)?),
             revision: Revision(number(index, &key::REVISION)?),
+            pair: Pair::open(index, initial)?,
             liveness,
             window: Window::open(index)?,
         })

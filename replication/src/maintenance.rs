@@ -64,6 +64,8 @@ pub(crate) struct Purges {
 struct Known {
     /// Every replica has the entries up to here, says the leader.
     held: u64,
+    /// Of a group whose region has a pair: the other region has the entries up to here.
+    shipped: Option<u64>,
     /// What the others were told last.
     told: u64,
     /// What was applied at some time.
@@ -83,6 +85,11 @@ impl Purges {
             known.held = known.held.max(held);
         }
         Ok(Reply::default())
+    }
+
+    /// The other region has a group's entries up to `upto`.
+    pub(crate) fn shipped(&self, group: GroupId, upto: u64) {
+        self.groups().entry(group).or_default().shipped = Some(upto);
     }
 
     /// Forgets a group that is no longer here.
@@ -144,6 +151,7 @@ async fn tell(service: &Service, replicas: &[Arc<Replica>]) {
         let held = progress.values().map(|matched| matched.map_or(0, |id| id.index)).min().unwrap_or(0);
         let mut groups = service.purges().groups();
         let known = groups.entry(group).or_default();
+        let held = if service.has_pair() { held.min(known.shipped.unwrap_or(0)) } else { held };
         known.held = known.held.max(held);
         if held > known.told {
             known.told = held;

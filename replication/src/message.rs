@@ -30,6 +30,10 @@ pub mod kind {
     pub const REPLICA: u16 = 14;
     /// A new node asks whether the region is formed and whether it may take part (bulk).
     pub const HELLO: u16 = 15;
+    /// What follows in a group's log, for the other region's group (bulk).
+    pub const SHIP: u16 = 16;
+    /// How far the groups led here are behind the other region's (bulk).
+    pub const PAIR_REPORT: u16 = 17;
     /// A record whose copy here is rotten, for a replica that repairs it (bulk).
     pub const RECORD: u16 = 20;
     /// A leader tells how far all replicas of its groups are (bulk).

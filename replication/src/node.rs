@@ -35,7 +35,7 @@ use std::{
 use thiserror::Error;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
-use wire::{DeploymentId, GroupId, Incarnation, NodeId, ReplicaId, RequestId, UnixMillis};
+use wire::{DeploymentId, GroupId, Incarnation, NodeId, PairRole, ReplicaId, RequestId, UnixMillis};
 
 /// Replicas opened at once at start-up. 8: opening is disk work, and elections shall not come all at once.
 const OPENING_MAX: usize = 8;
@@ -54,6 +54,8 @@ pub struct NodeOptions {
     pub incarnation: Incarnation,
     /// Where everything is kept.
     pub data: PathBuf,
+    /// The part of the groups in a pair of regions, until it changes for the first time.
+    pub begins_as: PairRole,
     /// First members of every group, for groups that have never run.
     pub founders: BTreeMap<GroupId, Vec<ReplicaId>>,
     /// Raft's clocks.
@@ -157,6 +159,7 @@ impl Node {
             peers,
             heartbeats,
             timings: options.timings,
+            begins_as: options.begins_as,
             leaderboard: Arc::clone(&leaderboard),
             tracker,
             stop,

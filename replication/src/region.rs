@@ -42,6 +42,12 @@ pub enum RegionError {
         /// The group.
         group: GroupId,
     },
+    /// The region does not take writes: the other region of its pair does.
+    #[error("group {group} takes no writes here: the other region does")]
+    NotPrimary {
+        /// The group.
+        group: GroupId,
+    },
     /// A defect or a damaged answer.
     #[error("group {group} answered in a way that makes no sense")]
     Protocol {

@@ -138,8 +138,10 @@ impl Repairer {
         let entry = match self.fetch(state, &Wanted::Entry(id), &place).await {
             Err(error @ (RepairError::NoGoodCopy | RepairError::Unreachable)) => {
                 // others may have purged it and still have what it brought
-                let row_key =
-                    head_of(state, place).await.and_then(|command| body_row(&command.operation, index));
+                let row_key = head_of(state, place).await.and_then(|command| {
+                    let (operation, sequence) = state.machine().meaning(command.operation, index).ok()?;
+                    body_row(&operation, sequence)
+                });
                 match row_key {
                     Some(row_key) => self.fetch(state, &Wanted::Row(row_key.into()), &place).await?,
                     None => return Err(error),
@@ -246,12 +248,9 @@ impl Repairer {
         let to = state.segments.rewrite_entry(state.group, entry.clone()).await?;
         if entry.kind == EntryKind::Normal {
             let command = Command::decode(entry.head.clone(), Bytes::new()).map_err(MachineError::from)?;
-            let moved = Move {
-                operation: &command.operation,
-                index: entry.id.index,
-                from: from.into(),
-                to: to.into(),
-            };
+            let (operation, sequence) =
+                state.machine().meaning(command.operation, entry.id.index).map_err(MachineError::from)?;
+            let moved = Move { operation: &operation, sequence, from: from.into(), to: to.into() };
             state.machine_mut().relocate(&[moved])?;
         }
         Ok(())

@@ -19,7 +19,7 @@ use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 use thiserror::Error;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
-use wire::{GroupId, ReplicaId};
+use wire::{GroupId, PairRole, ReplicaId};
 
 pub(crate) use crate::raft::GroupState;
 
@@ -74,6 +74,8 @@ pub(crate) struct Shared {
     pub(crate) peers: Peers,
     pub(crate) heartbeats: Heartbeats,
     pub(crate) timings: RaftTimings,
+    /// The part of a group in a pair until it changes for the first time.
+    pub(crate) begins_as: PairRole,
     pub(crate) leaderboard: Arc<Leaderboard>,
     pub(crate) tracker: TaskTracker,
     pub(crate) stop: CancellationToken,
@@ -86,8 +88,8 @@ impl Shared {
             return Ok(state);
         }
         let index = self.store.group(group).map_err(|source| ReplicaError::Store { group, source })?;
-        let mut machine =
-            Machine::open(group, index).map_err(|source| ReplicaError::Index { group, source })?;
+        let mut machine = Machine::open_as(self.begins_as, group, index)
+            .map_err(|source| ReplicaError::Index { group, source })?;
         let log = self.segments.group(group);
         // what is fetched is written before rows that count point to it
         let _pin = self.holdings.pin();

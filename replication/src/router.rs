@@ -25,7 +25,10 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::debug;
-use wire::{Answer, Command, Decoder, Encoder, Epoch, GroupId, NodeId, Outcome, Query, ReplicaId};
+use wire::{
+    Answer, Command, Decoder, Encoder, Epoch, GroupId, NodeId, Operation, Outcome, PairRole, Query, Refusal,
+    ReplicaId,
+};
 
 /// How long a node may think over a leaders poll, ms. 1 s: the answer doubles as a sign of life.
 pub(crate) const LEADERS_POLL_MS: u64 = 1_000;
@@ -41,6 +44,9 @@ const FULL_WAIT: Duration = Duration::from_secs(4);
 
 /// Pause between two tries at a full leader, ms.
 const FULL_RETRY_MS: u64 = 200;
+
+/// Pause before a sealed group is asked again, ms: a planned switch takes it to the other region before long.
+const SEALED_RETRY_MS: u64 = 50;
 
 /// Commands and queries in flight through one router: beyond it callers are refused. 8,192 is far past what two
 /// cores serve in the time a client waits.
@@ -256,6 +262,17 @@ impl Router {
         }
     }
 
+    /// Asks the leader of a group what is not a command or query of a client.
+    pub(crate) async fn ask(
+        &self,
+        group: GroupId,
+        kind: u16,
+        head: Bytes,
+        deadline: Instant,
+    ) -> Result<crate::peer::Reply, RegionError> {
+        self.call_leader(group, kind, head, Bytes::new(), deadline).await
+    }
+
     fn admit(&self) -> Result<InFlight<'_>, RegionError> {
         if self.in_flight.fetch_add(1, Ordering::Relaxed) >= REQUESTS_MAX {
             self.in_flight.fetch_sub(1, Ordering::Relaxed);
@@ -302,12 +319,34 @@ impl Region for Router {
         deadline: Instant,
     ) -> Result<Outcome, RegionError> {
         let _in_flight = self.admit()?;
-        let mut e = Encoder::with_capacity(512);
-        e.u32(group.0);
-        e.fixed(&command.encode_head());
-        let reply = self.call_leader(group, kind::PROPOSE, e.finish(), command.body, deadline).await?;
-        let mut d = Decoder::new("outcome", reply.head);
-        Outcome::decode(&mut d).map_err(|_| RegionError::Protocol { group })
+        let mut command = command;
+        loop {
+            let mut e = Encoder::with_capacity(512);
+            e.u32(group.0);
+            e.fixed(&command.encode_head());
+            let body = command.body.clone();
+            let reply = self.call_leader(group, kind::PROPOSE, e.finish(), body, deadline).await?;
+            let mut d = Decoder::new("outcome", reply.head);
+            let outcome = Outcome::decode(&mut d).map_err(|_| RegionError::Protocol { group })?;
+            if matches!(command.operation, Operation::PairStep(_)) {
+                return Ok(outcome);
+            }
+            match outcome {
+                // writing came to this region: what the group knows is newer than what was known here
+                Outcome::Refused(Refusal::StaleEpoch { current }) if current > command.meta.epoch => {
+                    self.epoch.fetch_max(current.0, Ordering::Relaxed);
+                    command.meta.epoch = current;
+                }
+                Outcome::Refused(Refusal::PairRole { role: PairRole::Sealed, .. }) => {
+                    if Instant::now() >= deadline {
+                        return Err(RegionError::Unavailable { group });
+                    }
+                    sleep(Duration::from_millis(SEALED_RETRY_MS)).await;
+                }
+                Outcome::Refused(Refusal::PairRole { .. }) => return Err(RegionError::NotPrimary { group }),
+                outcome => return Ok(outcome),
+            }
+        }
     }
 
     async fn query(

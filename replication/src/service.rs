@@ -4,12 +4,15 @@
 mod appends;
 mod queries;
 
+pub(crate) use queries::ensure_linearizable;
+
 use crate::{
     admission::RegionAge,
     gc::Collector,
     log::Priority,
     maintenance::{self, Purges},
     message::{ReplicaAddress, kind, refusal},
+    pair::{self, GroupLag, Standby},
     peer::{Identity, IncomingStream, PeerClass, PeerRole, Peers, Reply},
     raft::{self, AppendResult, Proposal, Raft, Types},
     replica::{Replica, ReplicaError, Shared},
@@ -26,7 +29,7 @@ use openraft::{
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc, OnceLock, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -73,6 +76,8 @@ pub struct Service {
     writable: AtomicBool,
     /// The same for commands that free room.
     reclaimable: AtomicBool,
+    /// The other region of the pair, if there is one.
+    standby: OnceLock<Arc<Standby>>,
 }
 
 impl Service {
@@ -91,7 +96,28 @@ impl Service {
             running: AtomicBool::new(false),
             writable: AtomicBool::new(true),
             reclaimable: AtomicBool::new(true),
+            standby: OnceLock::new(),
         }
+    }
+
+    /// The region has a pair; a second one changes nothing.
+    pub fn set_pair(&self, standby: Arc<Standby>) {
+        let _second = self.standby.set(standby).is_err();
+    }
+
+    /// How far the groups led here are behind the other region; nothing without a pair.
+    pub fn pair_lags(&self) -> Vec<GroupLag> {
+        self.standby.get().map_or_else(Vec::new, |standby| standby.lags())
+    }
+
+    /// Whether the region has a pair.
+    pub(crate) fn has_pair(&self) -> bool {
+        self.standby.get().is_some()
+    }
+
+    /// The standby of a group asks for the entry at `first` of its log: it has what comes before.
+    pub(crate) fn note_shipped(&self, group: GroupId, first: Option<u64>) {
+        self.purges.shipped(group, first.map_or(0, |first| first.saturating_sub(1)));
     }
 
     /// Whether every replica that this node holds was started.
@@ -267,6 +293,11 @@ impl Service {
             kind::STATE => self.transfers.serve(self, head).await,
             kind::INSTALL => self.install(from, head).await,
             kind::RECORD => self.shared.repairer.serve(head).await,
+            kind::SHIP => pair::serve(self, head).await,
+            kind::PAIR_REPORT => Ok(self
+                .standby
+                .get()
+                .map_or_else(|| Reply::head(pair::no_lags()), |standby| standby.report())),
             kind::HELD => self.purges.learn(head),
             kind::GC => self.collect().await,
             kind::SCRUB => self.scrub(head),
@@ -446,6 +477,12 @@ impl Service {
         }
     }
 
+    /// Whether ordinary commands of so many bytes fit now.
+    pub(crate) fn has_room_for(&self, bytes: usize) -> bool {
+        self.writable.load(Ordering::Relaxed)
+            && self.shared.segments.has_room(Priority::Ordinary, bytes as u64)
+    }
+
     /// Refuses a command that the disk may have no room for, counting those under way as if none were written yet.
     fn check_room(&self, reclaims: bool, weight: u32) -> Result<(), CallRefusal> {
         let (open, priority) = if reclaims {
@@ -467,14 +504,18 @@ impl Service {
 fn check_allowed(from: &Identity, class: PeerClass, kind: u16) -> Result<(), CallRefusal> {
     let node = matches!(from.role, PeerRole::Node(_));
     let gateway = matches!(from.role, PeerRole::Gateway(_));
+    let pair = matches!(from.role, PeerRole::Pair(_));
     let allowed = match kind {
         kind::APPEND => node && class == PeerClass::Append,
         kind::HEARTBEATS | kind::VOTE | kind::PRE_VOTE | kind::TRANSFER => {
             node && class == PeerClass::Liveness
         }
+        kind::LEADERS if pair => class == PeerClass::Bulk,
         kind::PROPOSE | kind::QUERY | kind::LEADERS | kind::NODE_STATUS | kind::GC | kind::SCRUB => {
             (node || gateway) && class == PeerClass::Bulk
         }
+        kind::PAIR_REPORT => (node || gateway) && class == PeerClass::Bulk,
+        kind::SHIP => pair && class == PeerClass::Bulk,
         kind::STATE | kind::INSTALL | kind::REPLICA | kind::HELLO | kind::RECORD | kind::HELD => {
             node && class == PeerClass::Bulk
         }
@@ -483,7 +524,7 @@ fn check_allowed(from: &Identity, class: PeerClass, kind: u16) -> Result<(), Cal
     if allowed { Ok(()) } else { Err(refuse(refusal::DENIED, "not for this peer in this class")) }
 }
 
-fn refuse(code: u16, message: &str) -> CallRefusal {
+pub(crate) fn refuse(code: u16, message: &str) -> CallRefusal {
     CallRefusal { code, message: message.to_owned() }
 }
 
@@ -491,7 +532,7 @@ fn malformed(message: &str) -> CallRefusal {
     refuse(refusal::MALFORMED, message)
 }
 
-fn not_understood(error: DecodeError) -> CallRefusal {
+pub(crate) fn not_understood(error: DecodeError) -> CallRefusal {
     refuse(refusal::MALFORMED, &error.to_string())
 }
 

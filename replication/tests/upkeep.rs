@@ -20,7 +20,12 @@ const BODY_BYTES: usize = 60 << 10;
 const NODES: [NodeId; 3] = [NodeId(1), NodeId(2), NodeId(3)];
 
 /// Small segments, so that a few megabytes fill several.
-const SMALL: Shape = Shape { segment_bytes: 1 << 20, total_bytes_max: None, third_bytes_max: None };
+const SMALL: Shape = Shape {
+    segment_bytes: 1 << 20,
+    total_bytes_max: None,
+    third_bytes_max: None,
+    begins_as: PairRole::Primary,
+};
 
 /// SplitMix64, from a seed that is printed.
 struct Random(u64);

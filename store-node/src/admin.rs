@@ -2,6 +2,7 @@
 //! the region on an operator's behalf.
 
 mod nodes;
+mod pair;
 mod region;
 mod upkeep;
 mod users;
@@ -92,6 +93,8 @@ impl Admin {
             AdminRequest::ScrubStart { node } => self.scrub(node, true).await,
             AdminRequest::ScrubReport { node } => self.scrub(node, false).await,
             AdminRequest::Gc { node } => self.gc(node).await,
+            AdminRequest::PairReport => self.pair_report().await,
+            AdminRequest::PairStep { step, epoch } => self.pair_step(step, epoch).await,
         }
     }
 
@@ -156,6 +159,8 @@ fn name(request: &AdminRequest) -> &'static str {
         AdminRequest::ScrubStart { .. } => "scrub-start",
         AdminRequest::ScrubReport { .. } => "scrub-report",
         AdminRequest::Gc { .. } => "gc",
+        AdminRequest::PairReport => "pair-report",
+        AdminRequest::PairStep { .. } => "pair-step",
     }
 }
 

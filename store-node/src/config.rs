@@ -42,6 +42,8 @@ pub struct Config {
     pub peer: PeerConfig,
     /// Metrics and health.
     pub health: HealthConfig,
+    /// The folder with this process's identity in the paired region.
+    pub pair: Option<PathBuf>,
     /// Present with the storage role.
     pub storage: Option<StorageConfig>,
     /// Present with the gateway role.

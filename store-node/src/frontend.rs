@@ -10,18 +10,24 @@ use crate::{
     },
     root_key::{self, RootKeyError},
 };
-use envelope::RegionName;
-use replication::{region::Region, router::Router};
+use envelope::{RegionName, RootWrap};
+use replication::{
+    region::{Region, RegionError},
+    router::Router,
+};
 use rustls::{
     ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
-use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::error;
+use tracing::{error, info};
 use wire::TenantId;
+
+/// Pause before a standby looks for its primary's keys again.
+const KEYS_PAUSE: Duration = Duration::from_millis(100);
 
 /// Why a gateway did not start.
 #[derive(Debug, Error)]
@@ -87,10 +93,10 @@ impl Frontend {
         let region: Arc<dyn Region> = router;
         let options = KeyringOptions {
             deployment: identity.descriptor.deployment,
-            region: RegionName::parse(&identity.descriptor.region).ok_or(FrontendError::RegionName)?,
+            region: RegionName::parse(identity.descriptor.key_region()).ok_or(FrontendError::RegionName)?,
             tenant: TenantId(1),
         };
-        let keyring = Arc::new(Keyring::open(region.clone(), &*root, options).await?);
+        let keyring = Arc::new(open_keyring(&region, &*root, options).await?);
         let directory = Arc::new(Directory::open(region.clone(), keyring.clone()).await?);
         let mut options = GatewayOptions::new(identity.descriptor.region.clone());
         options.domain = config.domain.clone();
@@ -114,6 +120,26 @@ impl Frontend {
             });
         }
         Ok(Arc::new(Self { gateway }))
+    }
+}
+
+/// Opens the region's keys; a standby waits until its primary's have come.
+async fn open_keyring(
+    region: &Arc<dyn Region>,
+    root: &dyn RootWrap,
+    options: KeyringOptions,
+) -> Result<Keyring, KeyringError> {
+    let mut told = false;
+    loop {
+        match Keyring::open(region.clone(), root, options.clone()).await {
+            Err(KeyringError::Region { source: RegionError::NotPrimary { .. }, .. }) => {
+                if !std::mem::replace(&mut told, true) {
+                    info!("waits for the keys of the other region");
+                }
+                tokio::time::sleep(KEYS_PAUSE).await;
+            }
+            opened => return opened,
+        }
     }
 }
 

@@ -12,6 +12,7 @@ pub mod gateway;
 mod handler;
 pub mod health;
 mod metrics;
+mod pair;
 pub mod probe;
 mod random;
 pub mod root_key;

@@ -8,7 +8,7 @@ use crate::{
     config::{Config, ConfigError, join},
     frontend::{Frontend, FrontendError},
     handler::ProcessHandler,
-    health, random,
+    health, pair, random,
     state::ProcessState,
 };
 use replication::{
@@ -32,7 +32,7 @@ use tokio::{net::TcpListener, signal::unix};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
 use wire::{
-    GroupId, Incarnation, NodeId, ReplicaId, RequestId, UnixMillis,
+    GroupId, Incarnation, NodeId, PairRole, ReplicaId, RequestId, UnixMillis,
     descriptor::{RegionDescriptor, TokenRole},
 };
 
@@ -155,6 +155,10 @@ impl Process {
             (Some(storage), TokenRole::Node { id, incarnation }) => {
                 let options = node_options(&config, storage.segment_bytes, &descriptor, id, incarnation);
                 let node = Arc::new(Node::open(options, peers.clone()).await?);
+                if let Some(folder) = &config.pair {
+                    let standby = pair::follow(folder, node.service(), &tracker, background.clone()).await?;
+                    node.service().set_pair(standby);
+                }
                 peers.set_local(handler.clone());
                 // the only setter: this runs once in a process
                 handler.engine.begin(node.service().clone());
@@ -240,6 +244,7 @@ fn node_options(
         deployment: descriptor.deployment,
         node,
         incarnation,
+        begins_as: if descriptor.standby_of.is_some() { PairRole::Standby } else { PairRole::Primary },
         data: config.data.clone(),
         founders: founders(descriptor),
         timings: RaftTimings {
@@ -293,7 +298,9 @@ fn applicant(descriptor: &RegionDescriptor, node: NodeId, incarnation: Incarnati
     }
 }
 
-async fn resolve_nodes(descriptor: &RegionDescriptor) -> Result<BTreeMap<NodeId, SocketAddr>, ServeError> {
+pub(crate) async fn resolve_nodes(
+    descriptor: &RegionDescriptor,
+) -> Result<BTreeMap<NodeId, SocketAddr>, ServeError> {
     let mut addresses = BTreeMap::new();
     for node in &descriptor.nodes {
         let unresolved = || ServeError::Resolve { node: node.id, address: node.peer_address.clone() };

@@ -61,6 +61,11 @@ impl ProcessState {
         self.frontend.get()
     }
 
+    /// The region's name.
+    pub(crate) fn region(&self) -> String {
+        self.descriptor.region.clone()
+    }
+
     /// `node/3`, `gateway/1`.
     pub(crate) fn name(&self) -> String {
         self.peers.identity().role.to_string()

@@ -9,6 +9,8 @@ use wire::{Incarnation, NodeId};
 fn every_process_of_a_development_region_finds_its_configuration_and_joins() {
     let base = tempfile::tempdir().expect("a folder");
     let options = DevOptions {
+        region: None,
+        standby_of: None,
         data: base.path().to_owned(),
         port_base: Some(26_000),
         nodes: None,

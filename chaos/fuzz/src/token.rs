@@ -77,6 +77,7 @@ fn region() -> RegionDescriptor {
         environment: "test".into(),
         region: "twin-1".into(),
         groups: 64,
+        standby_of: None,
         replication: 3,
         initial_members: vec![NodeId(1), NodeId(2), NodeId(3)],
         timings: RaftTimings::default(),

@@ -23,6 +23,9 @@ pub(super) struct DevArguments {
     /// Data groups, a power of two [default: 8]
     #[arg(long, value_name = "COUNT")]
     groups: Option<u32>,
+    /// Two regions that are a pair: the second follows the first
+    #[arg(long)]
+    pair: bool,
     /// The server's binary [default: store-node beside this program]
     #[arg(long, value_name = "FILE", env = "TWINKEEP_STORE_NODE")]
     store_node: Option<PathBuf>,
@@ -85,7 +88,12 @@ fn serve(
         nodes: arguments.nodes,
         groups: arguments.groups,
         store_node: arguments.store_node.clone(),
+        region: None,
+        standby_of: None,
     };
+    if arguments.pair {
+        return dev::pair::run(&options, |ready| output.either(ready, || ready.page()));
+    }
     dev::run(&options, |ready| {
         let said = output.either(ready, || ready.page(common.data.is_none()));
         match said {

@@ -22,8 +22,17 @@ pub(super) struct InitArguments {
     #[arg(long, value_name = "NAME", default_value = "twin-1")]
     region: String,
     /// The environment: production, test and the like
-    #[arg(long, value_name = "NAME")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        required_unless_present = "standby_of",
+        default_value = "",
+        hide_default_value = true
+    )]
     environment: String,
+    /// The folder of the region that this one begins as the standby of; both folders get each other's identities
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["environment", "passphrase_file", "pkcs11"])]
+    standby_of: Option<PathBuf>,
     /// A storage node; repeat for each, at least three
     #[arg(long, value_name = "ID=HOST:PORT[,zone=Z]", required = true, value_parser = NodePlan::parse)]
     node: Vec<NodePlan>,
@@ -64,6 +73,7 @@ struct InitReport {
     ca_file: PathBuf,
     root_key: Option<PathBuf>,
     generated_passphrase: Option<PathBuf>,
+    pair: Option<PathBuf>,
 }
 
 #[derive(Serialize)]
@@ -89,9 +99,19 @@ pub(super) fn run(arguments: &InitArguments, output: &Output) -> Result<(), Clie
             election_max_ms: arguments.election_max_ms,
         },
         root: root_plan(arguments)?,
+        standby_of: None,
     };
-    let descriptor = region::init(&folder, &plan, SystemTime::now())?;
     let made = RegionFolder::new(&folder);
+    let now = SystemTime::now();
+    let descriptor = match &arguments.standby_of {
+        None => region::init(&folder, &plan, now)?,
+        Some(primary) => {
+            let primary = RegionFolder::new(primary);
+            let descriptor = region::init(&folder, &region::standby_plan(&primary, plan)?, now)?;
+            region::introduce(&made, &primary, now)?;
+            descriptor
+        }
+    };
     let nodes = descriptor.nodes.iter().map(|node| {
         (TokenRole::Node { id: node.id, incarnation: node.incarnation }, node.peer_address.clone())
     });
@@ -111,6 +131,7 @@ pub(super) fn run(arguments: &InitArguments, output: &Output) -> Result<(), Clie
         ca_file: made.authority_certificate(),
         root_key: Some(made.root_key()).filter(|path| path.exists()),
         generated_passphrase: Some(made.root_passphrase()).filter(|path| path.exists()),
+        pair: Some(made.pair()).filter(|path| path.exists()),
         folder,
     };
     output.either(&report, || page(&report))
@@ -159,6 +180,11 @@ fn page(report: &InitReport) -> String {
     }
     if report.root_key.is_some() {
         text.push_str("  root.key   back it up: without it and its passphrase nothing can ever be read\n");
+    }
+    if report.pair.is_some() {
+        text.push_str(
+            "  pair/      one folder per node, also in the primary's folder: its pair.folder on its host\n",
+        );
     }
     let _ = write!(
         text,

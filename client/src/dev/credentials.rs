@@ -32,6 +32,14 @@ impl Credentials {
         parsed.map(Some).map_err(|error| ClientError::Content { path, problem: error.to_string() })
     }
 
+    /// Those of another region of the same pair: its principals come here with everything else.
+    pub(super) fn copy(from: &DevFolder, to: &DevFolder) -> Result<(), ClientError> {
+        if !to.credentials().exists() {
+            files::write(&to.credentials(), files::read(&from.credentials())?.as_bytes())?;
+        }
+        Ok(())
+    }
+
     /// Those of a folder; asks the region for the first ones when there are none.
     pub(super) fn ensure(folder: &DevFolder, client: &AdminClient) -> Result<Self, ClientError> {
         if let Some(credentials) = Self::read(folder)? {

@@ -93,7 +93,7 @@ pub fn prepare(options: &DevOptions) -> Result<(DevFolder, DevSettings), ClientE
         files::write(&folder.settings(), text.as_bytes())?;
     }
     if !folder.region().descriptor().exists() {
-        region::init(folder.region().root(), &plan(&settings, ports), SystemTime::now())?;
+        make_region(&folder, plan(&settings, ports, options.region), options.standby_of.as_deref())?;
     }
     for (member, incarnation) in members(&folder)? {
         prepare_member(&folder, ports, member, incarnation)?;
@@ -119,14 +119,25 @@ pub(super) fn prepare_member(
     files::write(&folder.config(member), config_text(folder, ports, member, incarnation).as_bytes())
 }
 
-fn plan(settings: &DevSettings, ports: Ports) -> RegionPlan {
+/// A region of its own, or the standby of another.
+fn make_region(folder: &DevFolder, plan: RegionPlan, standby_of: Option<&Path>) -> Result<(), ClientError> {
+    let (own, now) = (folder.region(), SystemTime::now());
+    let Some(primary) = standby_of else {
+        return region::init(own.root(), &plan, now).map(drop);
+    };
+    let primary = DevFolder::new(primary).region();
+    region::init(own.root(), &region::standby_plan(&primary, plan)?, now)?;
+    region::introduce(&own, &primary, now)
+}
+
+fn plan(settings: &DevSettings, ports: Ports, region: Option<&str>) -> RegionPlan {
     let node = |id: u16| NodePlan {
         id: NodeId(id),
         peer_address: ports.peer(Member::Node(id)).to_string(),
         zone: format!("zone-{id}"),
     };
     RegionPlan {
-        region: REGION_NAME.to_owned(),
+        region: region.unwrap_or(REGION_NAME).to_owned(),
         environment: ENVIRONMENT.to_owned(),
         groups: Some(settings.groups),
         nodes: (1..=settings.nodes).map(node).collect(),
@@ -134,6 +145,7 @@ fn plan(settings: &DevSettings, ports: Ports) -> RegionPlan {
         s3_names: Vec::new(),
         timings: RaftTimings::default(),
         root: RootPlan::GeneratedPassphrase,
+        standby_of: None,
     }
 }
 
@@ -168,6 +180,12 @@ fn config_text(folder: &DevFolder, ports: Ports, member: Member, incarnation: In
     // four processes on one machine: half of what one that has a host to itself takes
     config.insert("limits".into(), table(vec![("cache_bytes", Value::String("64 MiB".into()))]));
     config.insert("peer".into(), table(vec![("listen", listen(ports.peer(member)))]));
+    if let Member::Node(id) = member
+        && folder.region().pair_node(NodeId(id)).exists()
+    {
+        let identity = above(&folder.region().pair_node(NodeId(id)));
+        config.insert("pair".into(), table(vec![("folder", identity)]));
+    }
     config.insert("health".into(), table(vec![("listen", listen(ports.health(member)))]));
     if member == Member::Gateway {
         let s3 = vec![("listen_plain", listen(ports.s3_plain())), ("listen_tls", listen(ports.s3_tls()))];

@@ -1,7 +1,7 @@
 //! What is asked of `init`, before anything is made.
 
 use wire::NodeId;
-use wire::descriptor::RaftTimings;
+use wire::descriptor::{RaftTimings, RegionDescriptor};
 use zeroize::Zeroizing;
 
 /// The region to make.
@@ -22,6 +22,8 @@ pub struct RegionPlan {
     pub timings: RaftTimings,
     /// What becomes of the root key.
     pub root: RootPlan,
+    /// The region as whose standby this one begins.
+    pub standby_of: Option<RegionDescriptor>,
 }
 
 /// A node to be.
@@ -50,6 +52,13 @@ pub enum RootPlan {
     Passphrase(Zeroizing<String>),
     /// Sealed under a passphrase that is generated and left in a file beside it.
     GeneratedPassphrase,
+    /// The one of another region, and its passphrase if that lies beside it.
+    Copied {
+        /// The sealed key.
+        sealed: Vec<u8>,
+        /// The passphrase.
+        passphrase: Option<Zeroizing<String>>,
+    },
     /// None is made: it lives in a PKCS#11 token.
     Hardware,
 }

@@ -24,6 +24,7 @@ fn plan(gateways: Vec<GatewayPlan>) -> RegionPlan {
         s3_names: vec!["s3.example.org".into(), "192.0.2.7".into()],
         timings: RaftTimings::default(),
         root: RootPlan::GeneratedPassphrase,
+        standby_of: None,
     }
 }
 

@@ -140,6 +140,15 @@ pub enum AdminRequest {
         #[serde(default)]
         node: Option<NodeId>,
     },
+    /// How far this region and its pair are: [`AdminResponse::Pair`].
+    PairReport,
+    /// Changes the part of every group in the pair: [`AdminResponse::Pair`].
+    PairStep {
+        /// The change.
+        step: PairChange,
+        /// Under which epoch.
+        epoch: u64,
+    },
     /// Frees mostly-dead segments now: [`AdminResponse::Gc`].
     Gc {
         /// Only this node.
@@ -196,6 +205,8 @@ pub enum AdminResponse {
     Scrub(ScrubReport),
     /// To [`AdminRequest::Gc`].
     Gc(GcReport),
+    /// To [`AdminRequest::PairReport`] and [`AdminRequest::PairStep`].
+    Pair(PairReport),
     /// To requests that have nothing to tell.
     Done,
     /// To any request that failed.

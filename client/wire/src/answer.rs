@@ -1,7 +1,8 @@
 //! Answers: what a group says to a query. Bulk bytes travel beside the answer, not in it.
 
 use crate::{
-    DecodeError, Decoder, Encoder, PrincipalId, Revision, SystemRecord, UnixMillis, VersionRef, limits,
+    DecodeError, Decoder, Encoder, PairState, PrincipalId, Revision, SystemRecord, UnixMillis, VersionRef,
+    limits,
     query::ListAfter,
     record::{ObjectContent, PartRecord, UploadRecord, VersionRecord, decode_version, encode_version},
 };
@@ -40,6 +41,8 @@ pub enum Answer {
     SystemScan(Vec<SystemRecord>, bool),
     /// The revision of the last change.
     SystemRevision(Revision),
+    /// The group's part in its pair.
+    PairState(PairState),
 }
 
 /// Where a chunk stands in a version.
@@ -161,6 +164,10 @@ impl Answer {
                 e.u8(10);
                 e.u64(revision.0);
             }
+            Self::PairState(state) => {
+                e.u8(11);
+                state.encode(&mut e);
+            }
         }
         e.finish()
     }
@@ -192,6 +199,7 @@ impl Answer {
             8 => Self::SystemGet(d.option(SystemRecord::decode)?),
             9 => Self::SystemScan(d.list(limits::LIST_ROWS_MAX, SystemRecord::decode)?, d.flag()?),
             10 => Self::SystemRevision(Revision(d.u64()?)),
+            11 => Self::PairState(PairState::decode(&mut d)?),
             found => return Err(d.unknown(u64::from(found))),
         };
         d.finish()?;

@@ -7,6 +7,7 @@
 use crate::{
     BucketId, DecodeError, Decoder, Encoder, Epoch, PrincipalId, RequestId, StreamId, UnixMillis, VersionId,
     VersionRef, limits,
+    pair::{PairStep, ShippedCommand},
     record::{ObjectContent, ObjectKey, PartContent},
     system::SystemChange,
 };
@@ -109,6 +110,10 @@ pub enum Operation {
     },
     /// Changes records of the system group: all of them or none.
     System(Vec<SystemChange>),
+    /// Changes the group's part in its pair.
+    PairStep(PairStep),
+    /// Applies a command of the pair's primary.
+    Shipped(ShippedCommand),
 }
 
 /// A bucket's versioning at the moment of the request.
@@ -270,6 +275,8 @@ impl Operation {
             Self::ThawBucket { .. } => "thaw-bucket",
             Self::ForgetBucket { .. } => "forget-bucket",
             Self::System(_) => "system",
+            Self::PairStep(_) => "pair-step",
+            Self::Shipped(_) => "shipped",
         }
     }
 
@@ -397,6 +404,14 @@ impl Operation {
                 e.u8(14);
                 e.list(changes, |e, change| change.encode(e));
             }
+            Self::PairStep(step) => {
+                e.u8(15);
+                step.encode(e);
+            }
+            Self::Shipped(shipped) => {
+                e.u8(16);
+                shipped.encode(e);
+            }
         }
     }
 
@@ -452,6 +467,8 @@ impl Operation {
             12 => Self::ThawBucket { bucket: BucketId(d.u64()?) },
             13 => Self::ForgetBucket { bucket: BucketId(d.u64()?) },
             14 => Self::System(d.list(limits::SYSTEM_CHANGES_MAX, SystemChange::decode)?),
+            15 => Self::PairStep(PairStep::decode(d)?),
+            16 => Self::Shipped(ShippedCommand::decode(d)?),
             found => return Err(d.unknown(u64::from(found))),
         })
     }

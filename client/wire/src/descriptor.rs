@@ -47,6 +47,9 @@ pub struct RegionDescriptor {
     pub region: String,
     /// Data groups, a power of two; fixed at creation.
     pub groups: u32,
+    /// The region as whose standby this one began; it uses the keys made under that name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standby_of: Option<String>,
     /// Copies inside the region, [`REPLICATION_FACTOR`].
     pub replication: u8,
     /// The nodes that formed the region at its first start, in their first incarnation. History: they stay here when
@@ -174,6 +177,10 @@ impl RegionDescriptor {
         }
         check_name("environment", &self.environment)?;
         check_name("region", &self.region)?;
+        if let Some(primary) = &self.standby_of {
+            check_name("standby_of", primary)?;
+            check_unique("region", primary, *primary != self.region)?;
+        }
         if !self.groups.is_power_of_two() || self.groups > GROUPS_MAX {
             return Err(DescriptorError::Groups { found: self.groups });
         }
@@ -186,6 +193,11 @@ impl RegionDescriptor {
         check_count("gateways", self.gateways.len(), 0, GATEWAYS_MAX)?;
         self.check_ids_and_addresses()?;
         self.timings.validate()
+    }
+
+    /// The region under whose name the keys were made.
+    pub fn key_region(&self) -> &str {
+        self.standby_of.as_deref().unwrap_or(&self.region)
     }
 
     /// The node of that number.

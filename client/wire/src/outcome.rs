@@ -1,7 +1,7 @@
 //! Outcomes: what applying a command gave. A refusal is an outcome too: every replica comes to the same one.
 
 use crate::{
-    DecodeError, Decoder, Encoder, Epoch, Revision, VersionRef,
+    DecodeError, Decoder, Encoder, Epoch, PairRole, PairState, Revision, Sequence, VersionRef,
     record::{decode_version, encode_version},
 };
 
@@ -21,6 +21,8 @@ pub enum Outcome {
     },
     /// The system group changed at this revision.
     Changed(Revision),
+    /// The group's part in its pair is this now.
+    Pair(PairState),
     /// It was not done, and why.
     Refused(Refusal),
 }
@@ -68,6 +70,18 @@ pub enum Refusal {
     },
     /// The operation does not belong to this kind of group.
     WrongGroup,
+    /// The group's part in its pair does not allow it.
+    PairRole {
+        /// Its part.
+        role: PairRole,
+        /// The reign it knows.
+        epoch: Epoch,
+    },
+    /// A shipped command does not follow the last one applied.
+    OutOfOrder {
+        /// The last one applied.
+        applied: Sequence,
+    },
 }
 
 impl Outcome {
@@ -93,6 +107,10 @@ impl Outcome {
                 e.u8(4);
                 e.u64(revision.0);
             }
+            Self::Pair(state) => {
+                e.u8(6);
+                state.encode(e);
+            }
             Self::Refused(refusal) => {
                 e.u8(5);
                 refusal.encode(e);
@@ -113,6 +131,7 @@ impl Outcome {
             3 => Self::Frozen { empty: d.flag()? },
             4 => Self::Changed(Revision(d.u64()?)),
             5 => Self::Refused(Refusal::decode(d)?),
+            6 => Self::Pair(PairState::decode(d)?),
             found => return Err(d.unknown(u64::from(found))),
         })
     }
@@ -140,6 +159,15 @@ impl Refusal {
                 e.u32(*change);
             }
             Self::WrongGroup => e.u8(9),
+            Self::PairRole { role, epoch } => {
+                e.u8(10);
+                role.encode(e);
+                e.u64(epoch.0);
+            }
+            Self::OutOfOrder { applied } => {
+                e.u8(11);
+                e.u64(applied.0);
+            }
         }
     }
 
@@ -155,6 +183,8 @@ impl Refusal {
             7 => Self::StaleEpoch { current: Epoch(d.u64()?) },
             8 => Self::Conflict { change: d.u32()? },
             9 => Self::WrongGroup,
+            10 => Self::PairRole { role: PairRole::decode(d)?, epoch: Epoch(d.u64()?) },
+            11 => Self::OutOfOrder { applied: Sequence(d.u64()?) },
             found => return Err(d.unknown(u64::from(found))),
         })
     }

@@ -89,6 +89,8 @@ pub enum Query {
     },
     /// The revision of the system group's last change.
     SystemRevision,
+    /// The group's part in its pair.
+    PairState,
 }
 
 /// Which version of an object.
@@ -161,6 +163,7 @@ impl Query {
             Self::SystemGet { .. } => "system-get",
             Self::SystemScan { .. } => "system-scan",
             Self::SystemRevision => "system-revision",
+            Self::PairState => "pair-state",
         }
     }
 
@@ -226,6 +229,7 @@ impl Query {
                 e.u32(*limit);
             }
             Self::SystemRevision => e.u8(10),
+            Self::PairState => e.u8(11),
         }
         e.finish()
     }
@@ -272,6 +276,7 @@ impl Query {
                 limit: d.u32()?,
             },
             10 => Self::SystemRevision,
+            11 => Self::PairState,
             found => return Err(d.unknown(u64::from(found))),
         };
         d.finish()?;

@@ -15,7 +15,7 @@ use crate::{
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 use std::{collections::BTreeMap, sync::Arc};
-use wire::{Command, GroupId, Operation};
+use wire::{Command, GroupId, Operation, Sequence};
 
 /// One batch, bytes of heads and bodies. 4 MiB: what the disk writes at once.
 const BATCH_BYTES_MAX: u64 = 4 << 20;
@@ -43,7 +43,7 @@ struct Live {
     state: Arc<GroupState>,
     place: Place,
     operation: Operation,
-    index: u64,
+    sequence: Sequence,
 }
 
 /// Moves what is live in `segment`, unless that would take more than `packed_bytes_max`. Tells `moved` of each batch.
@@ -97,9 +97,11 @@ fn scan_live(holdings: &Holdings, segment: SegmentId) -> Result<Vec<Live>, GcErr
         let Some(state) = states.get(&group) else { continue };
         // blank entries and memberships have heads that are no commands; they hold no bodies
         let Ok(command) = Command::decode(head, Bytes::new()) else { continue };
-        let (operation, index) = (command.operation, id.index);
-        if state.machine().is_live(&operation, index, &place.into())? {
-            live.push(Live { state: Arc::clone(state), place, operation, index });
+        let Ok((operation, sequence)) = state.machine().meaning(command.operation, id.index) else {
+            continue;
+        };
+        if state.machine().is_live(&operation, sequence, &place.into())? {
+            live.push(Live { state: Arc::clone(state), place, operation, sequence });
         }
     }
     Ok(live)
@@ -129,7 +131,7 @@ async fn move_batch(holdings: &Holdings, repairer: &Repairer, batch: &[Live]) ->
     for (live, to) in written.into_iter().flatten() {
         let moves = &mut by_group.entry(live.state.group).or_insert_with(|| (&live.state, Vec::new())).1;
         let (from, to) = (live.place.into(), to.into());
-        moves.push(Move { operation: &live.operation, index: live.index, from, to });
+        moves.push(Move { operation: &live.operation, sequence: live.sequence, from, to });
     }
     for (state, moves) in by_group.values() {
         state.machine_mut().relocate(moves)?;
@@ -139,7 +141,7 @@ async fn move_batch(holdings: &Holdings, repairer: &Repairer, batch: &[Live]) ->
 
 /// A rotten record moves by being repaired.
 async fn repair(repairer: &Repairer, live: &Live) -> bool {
-    let Some(row_key) = body_row(&live.operation, live.index) else { return true };
+    let Some(row_key) = body_row(&live.operation, live.sequence) else { return true };
     match repairer.row(&live.state, &row_key.into()).await {
         Ok(repaired) => repaired.kept,
         Err(error) => {

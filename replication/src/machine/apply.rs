@@ -1,13 +1,18 @@
 //! Applying entries: one transaction per call, one outcome per entry.
 
 use super::{
-    AppliedEntry, Machine, MachineError, Payload, Place, Position, StoredMembership, key, row,
+    AppliedEntry, Machine, MachineError, Payload, Place, Position, StoredMembership, key,
+    pair::Pair,
+    row,
     streams::FREED_ROWS_MAX,
     transaction::Transaction,
-    window::{CommandIdentity, NewOutcomes},
+    window::{CommandIdentity, NewOutcomes, Window},
 };
 use crate::index::{Index, IndexError};
-use wire::{Command, CommandMeta, DecodeError, Epoch, GroupId, Operation, Outcome, Refusal, Revision};
+use wire::{
+    Command, CommandMeta, DecodeError, Epoch, GroupId, Operation, Outcome, PairRole, Refusal, Revision,
+    Sequence,
+};
 
 /// Why a command ends early: it is refused (and has changed nothing), or the machine failed.
 pub(super) enum Halt {
@@ -25,15 +30,19 @@ pub(super) struct Applying<'a, I> {
     /// Chunk rows that the present entry may still remove.
     pub(super) freed_rows_left: usize,
     group: GroupId,
-    epoch: Epoch,
+    /// Where the present entry stands in this group's own log.
+    pub(super) index: u64,
+    pub(super) epoch: Epoch,
     pub(super) revision: Revision,
+    pub(super) pair: Pair,
     new: NewOutcomes,
 }
 
 /// What an operation knows of its entry.
 #[derive(Clone, Copy)]
 pub(super) struct EntryContext {
-    pub(super) index: u64,
+    /// Its number in the pair.
+    pub(super) sequence: Sequence,
     pub(super) meta: CommandMeta,
     pub(super) place: Place,
 }
@@ -48,11 +57,13 @@ impl<I: Index> Machine<I> {
         let Some(last) = entries.last() else { return Ok(Vec::new()) };
         let mut applying = Applying {
             transaction: Transaction::new(&self.index),
-            entry: EntryContext { index: 0, meta: CommandMeta::default(), place: NOWHERE },
+            entry: EntryContext { sequence: Sequence(0), meta: CommandMeta::default(), place: NOWHERE },
             freed_rows_left: 0,
             group: self.group,
+            index: 0,
             epoch: self.state.epoch,
             revision: self.state.revision,
+            pair: self.state.pair.clone(),
             new: NewOutcomes::default(),
         };
         let mut membership = None;
@@ -68,14 +79,16 @@ impl<I: Index> Machine<I> {
                     Outcome::Done
                 }
                 Payload::Command { command, place } => {
-                    applying.entry =
-                        EntryContext { index: entry.position.index, meta: command.meta, place: *place };
-                    applying.once(&self.state.window, command)?
+                    applying.index = entry.position.index;
+                    let sequence = applying.pair.sequence_of(applying.index);
+                    applying.entry = EntryContext { sequence, meta: command.meta, place: *place };
+                    applying.command(&self.state.window, command)?
                 }
             });
         }
-        let Applying { mut transaction, epoch, revision, new, .. } = applying;
-        let window = self.state.window.write(&mut transaction, new, last.position.index)?;
+        let Applying { mut transaction, epoch, revision, pair, new, .. } = applying;
+        let reached = pair.reached(last.position.index);
+        let window = self.state.window.write(&mut transaction, new, reached.0)?;
         transaction.put(&key::APPLIED, row::value(|e| last.position.encode(e)));
         if let Some(membership) = &membership {
             transaction.put(&key::MEMBERSHIP, row::value(|e| membership.encode(e)));
@@ -86,11 +99,14 @@ impl<I: Index> Machine<I> {
         if revision != self.state.revision {
             transaction.put(&key::REVISION, &revision.0.to_le_bytes());
         }
+        if pair != self.state.pair {
+            pair.put(&mut transaction);
+        }
         self.write(transaction.into_changes())?;
         self.state.window.absorb(window);
         self.state.applied = Some(last.position);
         self.state.membership = membership.or(self.state.membership.take());
-        (self.state.epoch, self.state.revision) = (epoch, revision);
+        (self.state.epoch, self.state.revision, self.state.pair) = (epoch, revision, pair);
         Ok(outcomes)
     }
 }
@@ -108,30 +124,56 @@ fn in_order(applied: &mut Option<u64>, position: &Position) -> Result<(), Machin
 }
 
 impl<I: Index> Applying<'_, I> {
+    fn command(&mut self, window: &Window, command: &Command) -> Result<Outcome, MachineError> {
+        let judged = match &command.operation {
+            Operation::Shipped(shipped) => self.shipped(window, shipped),
+            _ => self.once(window, command, self.pair.role).map_err(Halt::Failed),
+        };
+        match judged {
+            Ok(outcome) => Ok(outcome),
+            Err(Halt::Refused(refusal)) => Ok(Outcome::Refused(refusal)),
+            Err(Halt::Failed(error)) => Err(error),
+        }
+    }
+
     /// Applies a command unless it was applied before.
-    fn once(&mut self, window: &super::Window, command: &Command) -> Result<Outcome, MachineError> {
+    pub(super) fn once(
+        &mut self,
+        window: &Window,
+        command: &Command,
+        role: PairRole,
+    ) -> Result<Outcome, MachineError> {
         let identity = CommandIdentity::of(command);
         if let Some(identity) = &identity
-            && let Some(outcome) = window.find(&self.transaction, &self.new, identity, self.entry.index)?
+            && let Some(outcome) =
+                window.find(&self.transaction, &self.new, identity, self.entry.sequence.0)?
         {
             return Ok(outcome);
         }
         self.freed_rows_left = FREED_ROWS_MAX;
-        let outcome = match self.judge(command) {
+        let outcome = match self.judge(command, role) {
             Ok(outcome) => outcome,
             Err(Halt::Refused(refusal)) => Outcome::Refused(refusal),
             Err(Halt::Failed(error)) => return Err(error),
         };
-        if let Some(identity) = identity {
-            self.new.push(self.entry.index, identity, outcome.clone());
+        let passing =
+            matches!(outcome, Outcome::Refused(Refusal::StaleEpoch { .. } | Refusal::PairRole { .. }));
+        if let Some(identity) = identity
+            && !passing
+        {
+            self.new.push(self.entry.sequence.0, identity, outcome.clone());
         }
         Ok(outcome)
     }
 
-    fn judge(&mut self, command: &Command) -> Judged {
+    fn judge(&mut self, command: &Command, role: PairRole) -> Judged {
+        if let Operation::PairStep(step) = &command.operation {
+            return self.pair_step(*step);
+        }
         if command.meta.epoch < self.epoch {
             return Err(Refusal::StaleEpoch { current: self.epoch }.into());
         }
+        self.check_role(&command.operation, role)?;
         let for_system = matches!(command.operation, Operation::System(_));
         if for_system != (self.group == GroupId::SYSTEM) {
             return Err(Refusal::WrongGroup.into());
@@ -154,6 +196,8 @@ impl<I: Index> Applying<'_, I> {
             Operation::ThawBucket { bucket } => self.freeze_bucket(*bucket, false),
             Operation::ForgetBucket { bucket } => self.forget_bucket(*bucket),
             Operation::System(changes) => self.change_system(changes),
+            // above, and in `command`; never one within another
+            Operation::PairStep(_) | Operation::Shipped(_) => Err(Refusal::WrongGroup.into()),
         }
     }
 }

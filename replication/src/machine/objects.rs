@@ -113,7 +113,7 @@ impl<I: Index> Applying<'_, I> {
         content: Option<ObjectContent>,
     ) -> VersionRow {
         let record = VersionRecord {
-            version: VersionRef { sequence: Sequence(self.entry.index), version },
+            version: VersionRef { sequence: self.entry.sequence, version },
             null: mode != VersioningMode::Enabled,
             modified: self.entry.meta.time,
             owner: self.entry.meta.principal,

@@ -56,6 +56,7 @@ impl<I: Index> Machine<I> {
                 Answer::SystemScan(records, more)
             }
             Query::SystemRevision => Answer::SystemRevision(self.state.revision),
+            Query::PairState => Answer::PairState(self.pair()),
         };
         Ok((answer, Vec::new()))
     }

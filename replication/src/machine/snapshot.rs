@@ -179,7 +179,7 @@ impl<I: Index> Machine<I> {
         self.index.flush()?;
         write_format(&self.index)?;
         self.index.flush()?;
-        self.state = State::open(&self.index)?;
+        self.state = State::open(&self.index, self.initial)?;
         self.installing = false;
         Ok(())
     }

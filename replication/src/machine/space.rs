@@ -17,8 +17,8 @@ pub type LiveBody = (Bytes, Place);
 pub struct Move<'a> {
     /// The command in it.
     pub operation: &'a Operation,
-    /// Its entry's log index.
-    pub index: u64,
+    /// Its number in the pair.
+    pub sequence: Sequence,
     /// Where it lay.
     pub from: Place,
     /// Where its copy lies.
@@ -32,8 +32,13 @@ impl<I: Index> Machine<I> {
     }
 
     /// Whether a row points to the body of this command, at this place.
-    pub fn is_live(&self, operation: &Operation, index: u64, place: &Place) -> Result<bool, MachineError> {
-        let Some(row_key) = body_row(operation, index) else { return Ok(false) };
+    pub fn is_live(
+        &self,
+        operation: &Operation,
+        sequence: Sequence,
+        place: &Place,
+    ) -> Result<bool, MachineError> {
+        let Some(row_key) = body_row(operation, sequence) else { return Ok(false) };
         Ok(self.body_place(&row_key)? == Some(*place))
     }
 
@@ -80,8 +85,8 @@ impl<I: Index> Machine<I> {
     pub fn relocate(&mut self, moves: &[Move<'_>]) -> Result<usize, MachineError> {
         let mut transaction = Transaction::new(&self.index);
         let mut moved = 0;
-        for Move { operation, index, from, to } in moves {
-            let Some(row_key) = body_row(operation, *index) else { continue };
+        for Move { operation, sequence, from, to } in moves {
+            let Some(row_key) = body_row(operation, *sequence) else { continue };
             let Some(value) = transaction.get(&row_key)? else { continue };
             if place_in(&row_key, value.clone())? != Some(*from) {
                 continue;
@@ -98,12 +103,12 @@ impl<I: Index> Machine<I> {
 }
 
 /// The row that points to the command's body, if any does.
-pub(crate) fn body_row(operation: &Operation, index: u64) -> Option<Vec<u8>> {
+pub(crate) fn body_row(operation: &Operation, sequence: Sequence) -> Option<Vec<u8>> {
     match operation {
         Operation::PutChunk { stream, index } => Some(key::chunk(*stream, *index)),
         Operation::PutPart(put) if put.part.inline => Some(key::chunk(put.part.stream, 0)),
         Operation::CommitVersion(commit) if commit.content.parts.iter().any(|part| part.inline) => {
-            Some(key::version(commit.bucket, commit.key.as_bytes(), Sequence(index)))
+            Some(key::version(commit.bucket, commit.key.as_bytes(), sequence))
         }
         _ => None,
     }

@@ -10,7 +10,7 @@ use wire::{Outcome, Refusal, Revision, SystemChange, SystemExpect, SystemRecord}
 impl<I: Index> Applying<'_, I> {
     /// Expectations are judged against the records as they were before the command.
     pub(super) fn change_system(&mut self, changes: &[SystemChange]) -> Judged {
-        let revision = Revision(self.entry.index);
+        let revision = Revision(self.entry.sequence.0);
         let mut before = Vec::with_capacity(changes.len());
         for (number, change) in changes.iter().enumerate() {
             let present = match self.transaction.get(&key::system(change.table, &change.key))? {
@@ -41,7 +41,8 @@ impl<I: Index> Applying<'_, I> {
                 None => self.transaction.delete(row_key),
             }
         }
-        self.revision = revision;
+        // what watches it must see a change, also where numbers of two regions meet
+        self.revision = Revision(revision.0.max(self.revision.0 + 1));
         Ok(Outcome::Changed(revision))
     }
 }

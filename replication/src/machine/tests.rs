@@ -2,6 +2,7 @@
 
 mod format;
 mod model;
+mod pair;
 mod repeats;
 mod speed;
 mod system;
@@ -440,17 +441,18 @@ fn a_relocated_body_is_live_at_its_new_place_only() {
     let mut moves = Vec::new();
     for entry in &entries {
         let Payload::Command { command, place } = &entry.payload else { continue };
-        if machine.is_live(&command.operation, entry.position.index, place).unwrap() {
+        let sequence = Sequence(entry.position.index);
+        if machine.is_live(&command.operation, sequence, place).unwrap() {
             let to = Place { segment: 999, ..*place };
-            moves.push(Move { operation: &command.operation, index: entry.position.index, from: *place, to });
+            moves.push(Move { operation: &command.operation, sequence, from: *place, to });
         }
     }
     assert!(!moves.is_empty());
     assert_eq!(machine.relocate(&moves).unwrap(), moves.len());
     assert_eq!(machine.segment_liveness().collect::<Vec<_>>(), [(999, live_before)]);
-    for Move { operation, index, from, to } in &moves {
-        assert!(!machine.is_live(operation, *index, from).unwrap());
-        assert!(machine.is_live(operation, *index, to).unwrap());
+    for Move { operation, sequence, from, to } in &moves {
+        assert!(!machine.is_live(operation, *sequence, from).unwrap());
+        assert!(machine.is_live(operation, *sequence, to).unwrap());
     }
     assert_eq!(machine.relocate(&moves).unwrap(), 0);
     let live: Vec<_> = open(machine.into_index()).segment_liveness().collect();

@@ -49,7 +49,9 @@ impl CommandIdentity {
         match command.operation {
             Operation::PutChunk { .. }
             | Operation::AbandonStream { .. }
-            | Operation::ExpireStreams { .. } => None,
+            | Operation::ExpireStreams { .. }
+            | Operation::PairStep(_)
+            | Operation::Shipped(_) => None,
             _ => {
                 let mut e = Encoder::with_capacity(256);
                 command.operation.encode(&mut e);

@@ -104,7 +104,7 @@ fn answer_with(answer: Answer, places: &[Place]) -> Answer {
     }
 }
 
-async fn ensure_linearizable(raft: &Raft, group: GroupId) -> Result<(), CallRefusal> {
+pub(crate) async fn ensure_linearizable(raft: &Raft, group: GroupId) -> Result<(), CallRefusal> {
     let leased = raft.ensure_linearizable(ReadPolicy::LeaseRead).await;
     let result = match leased {
         // the lease is stale: ask a majority

@@ -14,6 +14,7 @@ use replication::{
     message::kind,
     node::{Arrival, Node, NodeOptions, StartError},
     options::RaftTimings,
+    pair::{GroupLag, Standby},
     peer::{Identity, PeerClass, PeerOptions, PeerRole, PeerServer, PeerTls, Peers},
     region::{Consistency, Region, RegionError},
     roster::Roster,
@@ -69,11 +70,18 @@ pub(crate) struct Shape {
     pub(crate) total_bytes_max: Option<u64>,
     /// Another limit for node 3.
     pub(crate) third_bytes_max: Option<u64>,
+    /// The groups' part in a pair.
+    pub(crate) begins_as: PairRole,
 }
 
 impl Default for Shape {
     fn default() -> Self {
-        Self { segment_bytes: 4 << 20, total_bytes_max: None, third_bytes_max: None }
+        Self {
+            segment_bytes: 4 << 20,
+            total_bytes_max: None,
+            third_bytes_max: None,
+            begins_as: PairRole::Primary,
+        }
     }
 }
 
@@ -122,10 +130,37 @@ impl TestRegion {
         self.folder.path().join(format!("node-{node}"))
     }
 
+    /// Lets this region's standbys follow `other`.
+    pub(crate) fn follow(&self, other: &Self) {
+        for (id, running) in &self.nodes {
+            let peers = Peers::new(tls(&other.issuer, PeerRole::Pair(id.0)), PeerOptions::default());
+            for (node, address) in &other.addresses {
+                peers.set_address(*node, *address);
+            }
+            let nodes = other.addresses.keys().copied();
+            let router = Router::start(peers, GROUPS, nodes, running.tracker.clone(), running.stop.clone());
+            let service = running.node.service();
+            let standby = Standby::start(service, router, &running.tracker, running.stop.clone());
+            service.set_pair(standby);
+        }
+    }
+
+    /// How far every group is behind the other region.
+    pub(crate) fn lags(&self) -> BTreeMap<GroupId, GroupLag> {
+        let lags = self.nodes.values().flat_map(|running| running.node.service().pair_lags());
+        lags.map(|lag| (lag.group, lag)).collect()
+    }
+
     /// Starts a stopped node again.
     pub(crate) async fn restart(&mut self, node: NodeId) {
         let running = self.boot(node).await;
         self.nodes.insert(node, running);
+    }
+
+    /// Starts stopped nodes again, together: one alone waits for the others.
+    pub(crate) async fn restart_all(&mut self, nodes: &[NodeId]) {
+        let started = futures_util::future::join_all(nodes.iter().map(|id| self.boot(*id))).await;
+        self.nodes.extend(nodes.iter().copied().zip(started));
     }
 
     /// Stops a node cleanly.
@@ -185,6 +220,7 @@ impl TestRegion {
             node: id,
             incarnation,
             data: self.data(id),
+            begins_as: self.shape.begins_as,
             founders: (0..=GROUPS).map(|group| (GroupId(group), members.clone())).collect(),
             timings: RaftTimings::default(),
             segment_bytes: self.shape.segment_bytes,

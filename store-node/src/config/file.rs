@@ -38,6 +38,7 @@ pub(super) struct ConfigFile {
     exit_on_stdin_eof: Option<bool>,
     worker_threads: Option<usize>,
     peer: Option<PeerTable>,
+    pair: Option<PairTable>,
     s3: Option<S3Table>,
     health: Option<HealthTable>,
     root_key: Option<RootKeyTable>,
@@ -57,6 +58,12 @@ enum RoleName {
 #[serde(deny_unknown_fields)]
 struct PeerTable {
     listen: Option<SocketAddr>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PairTable {
+    folder: PathBuf,
 }
 
 #[derive(Default, Deserialize)]
@@ -152,6 +159,7 @@ pub(super) fn resolve(path: &Path, text: &str) -> Result<Config, ConfigError> {
         health: HealthConfig {
             listen: health.listen.unwrap_or(SocketAddr::new(loopback, HEALTH_PORT_DEFAULT)),
         },
+        pair: context.pair(roles, file.pair)?,
         storage,
         gateway,
         limits: context.limits(file.limits.unwrap_or_default())?,
@@ -186,6 +194,17 @@ impl Context<'_> {
             return Err(self.error("roles", "the list is empty", "name storage, gateway or both"));
         }
         Ok(Roles { storage: names.contains(&RoleName::Storage), gateway: names.contains(&RoleName::Gateway) })
+    }
+
+    fn pair(&self, roles: Roles, table: Option<PairTable>) -> Result<Option<PathBuf>, ConfigError> {
+        match table {
+            Some(_) if !roles.storage => Err(self.error(
+                "pair",
+                "this process has no storage role",
+                "remove the table: storage nodes ship",
+            )),
+            table => Ok(table.map(|table| self.absolute(&table.folder))),
+        }
     }
 
     fn storage(

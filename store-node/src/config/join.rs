@@ -232,7 +232,7 @@ fn check_roles(config: &Config, role: TokenRole, gateway_files: bool) -> Result<
     Err(JoinError::Role { role, advice })
 }
 
-fn parse_descriptor(what: &str, text: &str) -> Result<RegionDescriptor, JoinError> {
+pub(crate) fn parse_descriptor(what: &str, text: &str) -> Result<RegionDescriptor, JoinError> {
     let refused = |problem: String| JoinError::Descriptor { what: what.to_owned(), problem };
     let descriptor: RegionDescriptor =
         toml::from_str(text).map_err(|error| refused(error.message().to_owned()))?;

@@ -198,6 +198,13 @@ pub const KEYS: &[KeyDoc] = &[
         "The systemd credential that holds the user PIN.",
     ),
     key(
+        "pair.folder",
+        "a path",
+        "none",
+        "\"/etc/twinkeep/pair\"",
+        "The folder with this node's identity in the paired region, made by `twinkeep init --standby-of`: region.toml, ca.pem, member.pem and member.key. With it, groups led here follow the other region's while they are its standbys, and keep log entries for it while they are primaries.",
+    ),
+    key(
         "storage.segment_bytes",
         "a size",
         "\"64 MiB\"",

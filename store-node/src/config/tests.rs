@@ -226,6 +226,7 @@ mod joining {
             environment: "test".into(),
             region: "twin-1".into(),
             groups: 8,
+            standby_of: None,
             replication: 3,
             initial_members: vec![NodeId(1), NodeId(2), NodeId(3)],
             timings: RaftTimings::default(),

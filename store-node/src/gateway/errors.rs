@@ -21,6 +21,7 @@ pub(crate) fn region(error: RegionError) -> S3Error {
         RegionError::Unavailable { .. } => {
             slow_down("The part of the region that holds this is changing its leader. Please try again.")
         }
+        RegionError::NotPrimary { .. } => not_primary(),
         RegionError::Full { .. } => {
             let mut error = s3(
                 S3ErrorCode::Custom("StorageFull".into()),
@@ -58,11 +59,19 @@ pub(crate) fn refusal(refusal: &Refusal) -> S3Error {
         Refusal::Conflict { .. } => {
             s3(S3ErrorCode::OperationAborted, "A conflicting operation is in progress. Please try again.")
         }
-        Refusal::WrongGroup => {
-            tracing::error!("a command went to a group of the wrong kind");
+        Refusal::PairRole { .. } => not_primary(),
+        Refusal::WrongGroup | Refusal::OutOfOrder { .. } => {
+            tracing::error!("a command went where it does not belong");
             internal()
         }
     }
+}
+
+fn not_primary() -> S3Error {
+    s3(
+        S3ErrorCode::ServiceUnavailable,
+        "This region is the standby of its pair and takes no writes: write to the other region.",
+    )
 }
 
 /// An outcome or answer of the wrong kind.

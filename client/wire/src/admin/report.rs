@@ -1,7 +1,7 @@
 //! The bodies of admin answers: states and reports, made to be printed.
 
 use super::SecretText;
-use crate::{DeploymentId, GroupId, Incarnation, NodeId, UnixMillis};
+use crate::{DeploymentId, GroupId, Incarnation, NodeId, PairRole, UnixMillis};
 use serde::{Deserialize, Serialize};
 
 /// A region at one instant, as the answering process sees it.
@@ -364,4 +364,64 @@ pub struct NodeGc {
     pub bytes_freed: u64,
     /// Live bytes that had to move.
     pub bytes_moved: u64,
+}
+
+/// A change of every group's part in the pair.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "change", rename_all = "snake_case")]
+pub enum PairChange {
+    /// The primary takes no more writes.
+    Seal,
+    /// The sealed primary goes on.
+    Unseal,
+    /// The standby becomes the primary.
+    Promote,
+    /// The sealed primary becomes the standby of the new one.
+    Follow {
+        /// Groups, and under which entry the new primary's reign began in each.
+        since: Vec<(u32, u64)>,
+    },
+}
+
+/// Where a region stands in its pair.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PairReport {
+    /// The region.
+    pub region: String,
+    /// Its clock.
+    pub now: UnixMillis,
+    /// Every group that answered, by number.
+    pub groups: Vec<PairGroup>,
+    /// How many groups there are.
+    pub groups_total: u32,
+}
+
+/// Where one group stands in its pair.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PairGroup {
+    /// Its number; 0 is the system group.
+    pub group: u32,
+    /// Its part.
+    pub role: PairRole,
+    /// The reign it knows.
+    pub epoch: u64,
+    /// The last entry of the pair applied here.
+    pub sequence: u64,
+    /// Under which entry the present reign began.
+    pub since: u64,
+    /// The last entry that the other region's group had, when it was heard of last.
+    #[serde(default)]
+    pub other_sequence: Option<u64>,
+    /// The reign that it knew then.
+    #[serde(default)]
+    pub other_epoch: Option<u64>,
+    /// Of a standby: everything acknowledged in the other region by this time, by the clock there, is here.
+    #[serde(default)]
+    pub synced: Option<UnixMillis>,
+    /// How long ago the other region was heard of, ms.
+    #[serde(default)]
+    pub heard_ms: Option<u64>,
+    /// The other region's log no longer reaches back to where this group is.
+    #[serde(default)]
+    pub gone: bool,
 }

@@ -12,6 +12,10 @@ fn requests_keep_their_json() {
             r#"{"type":"user_add","name":"mara","admin":true}"#,
         ),
         (AdminRequest::NodeDrain { node: NodeId(3) }, r#"{"type":"node_drain","node":3}"#),
+        (
+            AdminRequest::PairStep { step: PairChange::Follow { since: vec![(0, 7)] }, epoch: 2 },
+            r#"{"type":"pair_step","step":{"change":"follow","since":[[0,7]]},"epoch":2}"#,
+        ),
     ];
     for (request, json) in cases {
         assert_eq!(serde_json::to_string(&request).unwrap(), json);

@@ -31,6 +31,8 @@ pub enum PeerRole {
     Node(NodeId),
     /// A gateway that stores nothing, by its number: bulk and admin.
     Gateway(u16),
+    /// A node or gateway of the paired region, by its number there: it reads what happens here (bulk).
+    Pair(u16),
     /// A person or script that runs the `twinkeep` command line, by name: admin only.
     Operator(String),
 }
@@ -78,6 +80,7 @@ impl fmt::Display for PeerRole {
         match self {
             Self::Node(id) => write!(f, "node/{id}"),
             Self::Gateway(id) => write!(f, "gateway/{id}"),
+            Self::Pair(id) => write!(f, "pair/{id}"),
             Self::Operator(name) => write!(f, "operator/{name}"),
         }
     }
@@ -99,6 +102,7 @@ impl PeerIdentity {
         let role = match kind {
             "node" => PeerRole::Node(NodeId(number(name).ok_or(wrong("node's number"))?)),
             "gateway" => PeerRole::Gateway(number(name).ok_or(wrong("gateway's number"))?),
+            "pair" => PeerRole::Pair(number(name).ok_or(wrong("pair's number"))?),
             "operator" => PeerRole::Operator(named("operator's name", name)?),
             _ => return Err(wrong("role")),
         };
@@ -131,6 +135,7 @@ impl PeerIdentity {
         match self.role {
             PeerRole::Node(_) => true,
             PeerRole::Gateway(_) => matches!(class, PeerClass::Bulk | PeerClass::Admin),
+            PeerRole::Pair(_) => class == PeerClass::Bulk,
             PeerRole::Operator(_) => class == PeerClass::Admin,
         }
     }

@@ -140,7 +140,9 @@ impl Model {
                     parts.values().for_each(|part| drop(self.adopted.remove(&part.part.stream)));
                 }
             }
-            Operation::System(_) => return Err(Refusal::WrongGroup),
+            Operation::System(_) | Operation::PairStep(_) | Operation::Shipped(_) => {
+                return Err(Refusal::WrongGroup);
+            }
         }
         Ok(Outcome::Done)
     }

@@ -1,0 +1,163 @@
+//! Two regions of real processes as a pair: nothing acknowledged is lost by a planned switch, and what a forced one may lose
+//! is bounded by the recovery point that it names.
+
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use chaos::dev::{Dev, Ready};
+use chaos::ledger::{Ledger, content};
+use chaos::run::Run;
+use serde_json::Value;
+
+/// Longer than anything here takes; only a failing test waits for it.
+const LONG: Duration = Duration::from_secs(60);
+
+const BUCKET: &str = "pair";
+
+fn lag(dev: &Dev) -> Value {
+    serde_json::from_str(&dev.twinkeep(&["lag", "--json"]).unwrap()).unwrap()
+}
+
+fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + LONG;
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what} takes too long");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Until the standby has everything that was acknowledged before now.
+fn wait_synced(dev: &Dev) {
+    let now = unix_millis();
+    wait_for("the standby", || lag(dev)["last_sync_time"].as_u64().is_some_and(|synced| synced >= now));
+}
+
+fn unix_millis() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64
+}
+
+/// Reads every key of the ledger in one region and holds it against what was acknowledged.
+fn check(ledger: &Ledger, region: &Ready) {
+    let mut client = region.client().unwrap();
+    for key in ledger.keys() {
+        let seen = client.get(BUCKET, key).unwrap();
+        ledger.check_current(key, seen.as_deref()).unwrap_or_else(|violation| panic!("{key}: {violation:?}"));
+    }
+}
+
+#[test]
+fn a_planned_switch_under_load_loses_nothing_and_reads_never_fail() {
+    let run = Run::new("pair-planned").unwrap();
+    let mut dev = Dev::start_pair(&run).unwrap();
+    let mut regions = [dev.ready.clone(), dev.other.clone().unwrap()];
+    regions[0].client().unwrap().create_bucket(BUCKET).unwrap();
+    let mut ledger = Ledger::new();
+    let (serial, body) = ledger.begin_write("fixed", 1000);
+    let written = regions[0].client().unwrap().put(BUCKET, "fixed", &body);
+    ledger.end("fixed", serial, &written);
+    wait_synced(&dev);
+    for switch in 0..3 {
+        let ended = AtomicBool::new(false);
+        let [primary, standby] = &regions;
+        let mut paused = 0;
+        std::thread::scope(|scope| {
+            let ended = &ended;
+            for region in [primary, standby] {
+                let fixed = body.clone();
+                scope.spawn(move || {
+                    let mut client = region.client().unwrap();
+                    while !ended.load(Ordering::Relaxed) {
+                        let seen = client.get(BUCKET, "fixed").expect("a read fails during a planned switch");
+                        assert_eq!(seen.as_ref(), Some(&fixed), "a read in {}", region.region);
+                    }
+                });
+            }
+            let ledger = &mut ledger;
+            let writer = scope.spawn(move || {
+                let mut client = primary.client().unwrap();
+                for number in 0.. {
+                    let key = format!("{switch}/{number}");
+                    let (serial, body) = ledger.begin_write(&key, 100 + number % 5000);
+                    let written = client.put(BUCKET, &key, &body);
+                    let refused = written.is_err();
+                    ledger.end(&key, serial, &written);
+                    // the region takes no more writes
+                    if refused || ended.load(Ordering::Relaxed) {
+                        return;
+                    }
+                }
+            });
+            std::thread::sleep(Duration::from_millis(500));
+            let said = dev.twinkeep(&["failover", "--planned", "--json"]);
+            ended.store(true, Ordering::Relaxed);
+            writer.join().unwrap();
+            let report: Value = serde_json::from_str(&said.unwrap()).unwrap();
+            assert_eq!(report["to"].as_str(), Some(standby.region.as_str()), "{report}");
+            paused = report["writes_paused_ms"].as_u64().unwrap();
+        });
+        println!("switch {switch}: writes paused for {paused} ms");
+        check(&ledger, standby);
+        let (serial, body) = ledger.begin_write("after", 200);
+        let written = standby.client().unwrap().put(BUCKET, "after", &body);
+        assert!(written.is_ok(), "the new primary takes writes: {written:?}");
+        ledger.end("after", serial, &written);
+        wait_synced(&dev);
+        check(&ledger, primary);
+        regions.swap(0, 1);
+    }
+    dev.end().unwrap();
+}
+
+#[test]
+fn a_forced_switch_keeps_everything_up_to_its_recovery_point_and_the_old_primary_is_fenced() {
+    let run = Run::new("pair-forced").unwrap();
+    let mut dev = Dev::start_pair(&run).unwrap();
+    let (old, new) = (dev.ready.clone(), dev.other.clone().unwrap());
+    let mut client = old.client().unwrap();
+    client.create_bucket(BUCKET).unwrap();
+    wait_synced(&dev);
+    let mut acknowledged = BTreeMap::new();
+    for number in 0..200 {
+        let (key, bytes) = (format!("{number}"), content("forced", 1, 100 + number));
+        client.put(BUCKET, &key, &bytes).unwrap();
+        acknowledged.insert(key, (unix_millis(), bytes));
+    }
+    for node in &old.nodes {
+        dev.twinkeep_of(&old, &["dev", "kill", &node.id]).unwrap();
+    }
+    dev.twinkeep_of(&old, &["dev", "kill", "gateway"]).unwrap();
+    let said = dev.twinkeep(&["failover", "--force", "--to", &new.region, "--json"]).unwrap();
+    let report: Value = serde_json::from_str(&said).unwrap();
+    let point = report["recovery_point"].as_u64().expect("it was in step before");
+    println!("took {} ms", report["took_ms"]);
+    let mut client = new.client().unwrap();
+    let mut lost = 0;
+    for (key, (at, bytes)) in &acknowledged {
+        match client.get(BUCKET, key).unwrap() {
+            Some(seen) => assert_eq!(&seen, bytes, "{key}"),
+            None => {
+                assert!(*at > point, "{key} was acknowledged at {at}, before the recovery point {point}");
+                lost += 1;
+            }
+        }
+    }
+    println!("{lost} of {} acknowledged after the recovery point are not there", acknowledged.len());
+    client.put(BUCKET, "after", b"the new primary takes writes").unwrap();
+    for node in &old.nodes {
+        dev.twinkeep_of(&old, &["dev", "start", &node.id]).unwrap();
+    }
+    dev.twinkeep_of(&old, &["dev", "start", "gateway"]).unwrap();
+    let is_fenced = || {
+        let regions = lag(&dev)["regions"].clone();
+        let region =
+            regions.as_array().unwrap().iter().find(|region| region["region"] == old.region).cloned();
+        let groups = region.and_then(|region| region["groups"].as_array().cloned()).unwrap_or_default();
+        !groups.is_empty() && groups.iter().all(|group| group["role"] != "primary")
+    };
+    wait_for("fencing", is_fenced);
+    assert!(client.get(BUCKET, "after").unwrap().is_some());
+    dev.end().unwrap();
+}

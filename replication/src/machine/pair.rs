@@ -1,0 +1,229 @@
+//! The group's part in a pair of regions: who may change the state, and under which number an entry counts.
+//!
+//! A primary numbers its entries by their place in its own log, moved on so far that no number comes twice. A standby
+//! counts what it applies as the primary did; all that depends on a number (versions, revisions, remembered outcomes)
+//! comes out the same in both regions.
+
+use super::{
+    Machine, MachineError,
+    apply::{Applying, Halt, Judged},
+    key, row,
+    transaction::Transaction,
+    window::Window,
+};
+use crate::index::Index;
+use bytes::Bytes;
+use wire::{
+    Command, DecodeError, Decoder, Encoder, Operation, Outcome, PairRole, PairState, PairStep, Refusal,
+    Sequence, ShippedCommand, SystemTable, UnixMillis,
+};
+
+/// Reigns that a group remembers. 4,096: a switch a day for eleven years.
+const REIGNS_MAX: usize = 4_096;
+
+/// What a group knows of its pair.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Pair {
+    pub(super) role: PairRole,
+    /// Of a standby: the last entry of the primary that was applied.
+    applied: Sequence,
+    /// Of a standby: the time in it.
+    time: UnixMillis,
+    /// The entry under which the present reign began.
+    since: Sequence,
+    /// Of a standby: whether the primary was sealed at the last entry applied.
+    primary_sealed: bool,
+    reigns: Vec<Reign>,
+}
+
+/// From the entry at `from` of the own log on, an entry's number is its index and `ahead`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Reign {
+    from: u64,
+    ahead: u64,
+}
+
+impl Pair {
+    /// Reads what the index has of it; a group whose part never changed has `initial`.
+    pub(super) fn open(index: &impl Index, initial: PairRole) -> Result<Self, MachineError> {
+        match index.get(&key::PAIR)? {
+            Some(value) => Ok(row::read("pair row", value, Self::decode)?),
+            None => Ok(Self { role: initial, ..Self::default() }),
+        }
+    }
+
+    /// The number of the entry at `index` of the own log, if it is the group's own.
+    pub(super) fn sequence_of(&self, index: u64) -> Sequence {
+        let reign = self.reigns.iter().rev().find(|reign| reign.from <= index);
+        Sequence(index + reign.map_or(0, |reign| reign.ahead))
+    }
+
+    /// The last number of the pair once the entry at `index` of the own log is applied.
+    pub(super) fn reached(&self, index: u64) -> Sequence {
+        if self.role == PairRole::Standby { self.applied } else { self.sequence_of(index) }
+    }
+
+    pub(super) fn put<I: Index>(&self, transaction: &mut Transaction<'_, I>) {
+        transaction.put(&key::PAIR, row::value(|e| self.encode(e)));
+    }
+
+    fn encode(&self, e: &mut Encoder) {
+        self.role.encode(e);
+        e.u64(self.applied.0);
+        e.u64(self.time.0);
+        e.u64(self.since.0);
+        e.flag(self.primary_sealed);
+        e.list(&self.reigns, |e, reign| {
+            e.u64(reign.from);
+            e.u64(reign.ahead);
+        });
+    }
+
+    fn decode(d: &mut Decoder) -> Result<Self, DecodeError> {
+        Ok(Self {
+            role: PairRole::decode(d)?,
+            applied: Sequence(d.u64()?),
+            time: UnixMillis(d.u64()?),
+            since: Sequence(d.u64()?),
+            primary_sealed: d.flag()?,
+            reigns: d.list(REIGNS_MAX, |d| Ok(Reign { from: d.u64()?, ahead: d.u64()? }))?,
+        })
+    }
+}
+
+impl<I: Index> Machine<I> {
+    /// The group's part in its pair.
+    pub fn pair(&self) -> PairState {
+        let (pair, index) = (&self.state.pair, self.state.applied.map_or(0, |applied| applied.index));
+        PairState {
+            role: pair.role,
+            epoch: self.state.epoch,
+            sequence: pair.reached(index),
+            time: pair.time,
+            since: pair.since,
+        }
+    }
+
+    /// The number of the entry at `index` of the own log, if the group was a primary then.
+    pub fn sequence_of(&self, index: u64) -> Sequence {
+        self.state.pair.sequence_of(index)
+    }
+
+    /// The entry of the own log that follows the pair's entry `after`; none if that lies before the present reign.
+    pub fn entry_after(&self, after: Sequence) -> Option<u64> {
+        let pair = &self.state.pair;
+        let ahead = pair.reigns.last().map_or(0, |reign| reign.ahead);
+        if after < pair.since { None } else { Some((after.0 + 1).saturating_sub(ahead)) }
+    }
+
+    /// What an entry of the own log means, and its number: a shipped command counts as what it is.
+    pub fn meaning(&self, operation: Operation, index: u64) -> Result<(Operation, Sequence), DecodeError> {
+        match operation {
+            Operation::Shipped(shipped) => {
+                let inner = Command::decode(shipped.head, Bytes::new())?;
+                Ok((inner.operation, shipped.sequence))
+            }
+            other => Ok((other, self.state.pair.sequence_of(index))),
+        }
+    }
+}
+
+impl<I: Index> Applying<'_, I> {
+    /// Whether `role` allows a command of this group's own clients or controllers.
+    pub(super) fn check_role(&self, operation: &Operation, role: PairRole) -> Result<(), Halt> {
+        let allowed = match operation {
+            Operation::System(_) if is_local(operation) => true,
+            _ => role == PairRole::Primary,
+        };
+        if allowed { Ok(()) } else { Err(self.not_in(role)) }
+    }
+
+    fn not_in(&self, role: PairRole) -> Halt {
+        Refusal::PairRole { role, epoch: self.epoch }.into()
+    }
+
+    /// Changes the group's part.
+    pub(super) fn pair_step(&mut self, step: PairStep) -> Judged {
+        let role = self.pair.role;
+        match step {
+            PairStep::Seal { epoch } | PairStep::Unseal { epoch } => {
+                self.check_epoch(epoch)?;
+                if role == PairRole::Standby {
+                    return Err(self.not_in(role));
+                }
+                let seals = matches!(step, PairStep::Seal { .. });
+                self.pair.role = if seals { PairRole::Sealed } else { PairRole::Primary };
+            }
+            PairStep::Promote { epoch } if role == PairRole::Primary && epoch == self.epoch => {}
+            PairStep::Promote { epoch } => {
+                if epoch <= self.epoch {
+                    return Err(Refusal::StaleEpoch { current: self.epoch }.into());
+                }
+                if role != PairRole::Standby || self.pair.reigns.len() == REIGNS_MAX {
+                    return Err(self.not_in(role));
+                }
+                let ahead = (self.pair.applied.0 + 1).saturating_sub(self.index);
+                self.pair.reigns.push(Reign { from: self.index, ahead });
+                self.pair.role = PairRole::Primary;
+                self.pair.since = self.pair.sequence_of(self.index);
+                self.epoch = epoch;
+            }
+            PairStep::Follow { epoch, .. } if role == PairRole::Standby && epoch == self.epoch => {}
+            PairStep::Follow { epoch, since } => {
+                if epoch <= self.epoch {
+                    return Err(Refusal::StaleEpoch { current: self.epoch }.into());
+                }
+                if role != PairRole::Sealed {
+                    return Err(self.not_in(role));
+                }
+                self.pair.role = PairRole::Standby;
+                (self.pair.applied, self.pair.since, self.pair.primary_sealed) = (since, since, false);
+                self.epoch = epoch;
+            }
+        }
+        let sequence = self.pair.reached(self.index);
+        let (role, time, since) = (self.pair.role, self.pair.time, self.pair.since);
+        Ok(Outcome::Pair(PairState { role, epoch: self.epoch, sequence, time, since }))
+    }
+
+    /// Applies a command of the primary as the primary did.
+    pub(super) fn shipped(&mut self, window: &Window, shipped: &ShippedCommand) -> Judged {
+        if self.pair.role != PairRole::Standby {
+            return Err(self.not_in(self.pair.role));
+        }
+        self.check_epoch(shipped.epoch)?;
+        if shipped.after != self.pair.applied || shipped.sequence <= shipped.after {
+            return Err(Refusal::OutOfOrder { applied: self.pair.applied }.into());
+        }
+        self.epoch = shipped.epoch;
+        let command = Command::decode(shipped.head.clone(), Bytes::new())?;
+        (self.entry.sequence, self.entry.meta) = (shipped.sequence, command.meta);
+        match command.operation {
+            Operation::PairStep(PairStep::Seal { .. }) => self.pair.primary_sealed = true,
+            Operation::PairStep(PairStep::Unseal { .. }) => self.pair.primary_sealed = false,
+            Operation::PairStep(_) | Operation::Shipped(_) => {}
+            // which nodes the other region has is its own affair
+            _ if is_local(&command.operation) => {}
+            _ => {
+                let sealed = self.pair.primary_sealed;
+                let role = if sealed { PairRole::Sealed } else { PairRole::Primary };
+                self.once(window, &command, role)?;
+            }
+        }
+        (self.pair.applied, self.pair.time) = (shipped.sequence, command.meta.time);
+        Ok(Outcome::Done)
+    }
+
+    fn check_epoch(&self, epoch: wire::Epoch) -> Result<(), Halt> {
+        if epoch < self.epoch { Err(Refusal::StaleEpoch { current: self.epoch }.into()) } else { Ok(()) }
+    }
+}
+
+/// Whether a command changes nothing but what each region keeps for itself.
+fn is_local(operation: &Operation) -> bool {
+    let local = |table| matches!(table, SystemTable::Node | SystemTable::Placement | SystemTable::Job);
+    match operation {
+        Operation::System(changes) => !changes.is_empty() && changes.iter().all(|change| local(change.table)),
+        _ => false,
+    }
+}

@@ -1,0 +1,15 @@
+//! A pair of regions: each group of the standby reads the primary group's log in order and proposes it to its own.
+//!
+//! The standby asks, the primary answers: where the standby is stands in its own state, so there is no queue of things to
+//! send and no list of things that failed. What comes twice or out of order is refused when it is applied. Nothing here
+//! is on a write's path in the primary; a standby that is away costs it log entries, up to a limit.
+
+mod message;
+mod primary;
+mod standby;
+
+pub use message::GroupLag;
+pub use message::decode_lags;
+pub(crate) use message::no_lags;
+pub(crate) use primary::serve;
+pub use standby::Standby;

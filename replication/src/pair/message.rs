@@ -1,0 +1,192 @@
+//! What the two regions say to each other about a group, and what a node says of its own groups.
+
+use bytes::Bytes;
+use wire::{DecodeError, Decoder, Encoder, GroupId, PairState, Sequence, UnixMillis, limits};
+
+/// Commands in one answer. 1,024: their heads fit a frame.
+pub(super) const COMMANDS_MAX: usize = 1_024;
+
+/// Groups in one report: all that a node may hold.
+const GROUPS_MAX: usize = 8_192;
+
+/// A standby asks for what follows `after`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ShipRequest {
+    pub(crate) group: GroupId,
+    pub(crate) after: Sequence,
+    /// How long an answer without commands may wait, ms.
+    pub(crate) wait_ms: u32,
+}
+
+/// What the other region's group answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Shipment {
+    /// The group's part there.
+    pub(crate) state: PairState,
+    /// The clock there, before the log was looked at.
+    pub(crate) now: UnixMillis,
+    /// Whether everything acknowledged by `now` is in this answer or was in earlier ones.
+    pub(crate) complete: bool,
+    /// Whether the log there no longer reaches back to what was asked for.
+    pub(crate) gone: bool,
+    /// In order; bodies come one after another beside this.
+    pub(crate) commands: Vec<ShippedHead>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ShippedHead {
+    pub(crate) sequence: Sequence,
+    pub(crate) head: Bytes,
+    pub(crate) body_bytes: u32,
+}
+
+/// How far a standby group is behind its primary, as the node that leads it knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GroupLag {
+    /// The group.
+    pub group: GroupId,
+    /// Its part here.
+    pub own: PairState,
+    /// The other region's group, when it was heard of last.
+    pub other: Option<PairState>,
+    /// Everything acknowledged there by this time, by the clock there, is here; none while that is not known.
+    pub synced: Option<UnixMillis>,
+    /// How long ago the other region answered last, ms.
+    pub heard_ms: Option<u64>,
+    /// The other region's log no longer reaches back to where this group is.
+    pub gone: bool,
+}
+
+impl ShipRequest {
+    pub(crate) fn encode(self) -> Bytes {
+        let mut e = Encoder::with_capacity(16);
+        e.u32(self.group.0);
+        e.u64(self.after.0);
+        e.u32(self.wait_ms);
+        e.finish()
+    }
+
+    pub(crate) fn decode(head: Bytes) -> Result<Self, DecodeError> {
+        let mut d = Decoder::new("ship request", head);
+        let request = Self { group: GroupId(d.u32()?), after: Sequence(d.u64()?), wait_ms: d.u32()? };
+        d.finish()?;
+        Ok(request)
+    }
+}
+
+impl Shipment {
+    pub(crate) fn encode(&self) -> Bytes {
+        let heads: usize = self.commands.iter().map(|command| command.head.len() + 16).sum();
+        let mut e = Encoder::with_capacity(64 + heads);
+        self.state.encode(&mut e);
+        e.u64(self.now.0);
+        e.flag(self.complete);
+        e.flag(self.gone);
+        e.list(&self.commands, |e, command| {
+            e.u64(command.sequence.0);
+            e.bytes(&command.head);
+            e.u32(command.body_bytes);
+        });
+        e.finish()
+    }
+
+    pub(crate) fn decode(head: Bytes) -> Result<Self, DecodeError> {
+        let mut d = Decoder::new("shipment", head);
+        let shipment = Self {
+            state: PairState::decode(&mut d)?,
+            now: UnixMillis(d.u64()?),
+            complete: d.flag()?,
+            gone: d.flag()?,
+            commands: d.list(COMMANDS_MAX, |d| {
+                let sequence = Sequence(d.u64()?);
+                let head = d.bytes(limits::COMMAND_HEAD_BYTES_MAX)?;
+                Ok(ShippedHead { sequence, head, body_bytes: d.u32()? })
+            })?,
+        };
+        d.finish()?;
+        Ok(shipment)
+    }
+}
+
+impl GroupLag {
+    pub(super) fn encode(&self, e: &mut Encoder) {
+        e.u32(self.group.0);
+        self.own.encode(e);
+        e.option(self.other.as_ref(), |e, other| other.encode(e));
+        e.option(self.synced.as_ref(), |e, synced| e.u64(synced.0));
+        e.option(self.heard_ms.as_ref(), |e, heard| e.u64(*heard));
+        e.flag(self.gone);
+    }
+
+    fn decode(d: &mut Decoder) -> Result<Self, DecodeError> {
+        Ok(Self {
+            group: GroupId(d.u32()?),
+            own: PairState::decode(d)?,
+            other: d.option(PairState::decode)?,
+            synced: d.option(Decoder::u64)?.map(UnixMillis),
+            heard_ms: d.option(Decoder::u64)?,
+            gone: d.flag()?,
+        })
+    }
+}
+
+/// The report of a node without a pair.
+pub(crate) fn no_lags() -> Bytes {
+    encode_lags(&[])
+}
+
+pub(super) fn encode_lags(lags: &[GroupLag]) -> Bytes {
+    let mut e = Encoder::with_capacity(8 + 96 * lags.len());
+    e.list(lags, |e, lag| lag.encode(e));
+    e.finish()
+}
+
+/// Reads a node's report of its groups.
+pub fn decode_lags(head: Bytes) -> Result<Vec<GroupLag>, DecodeError> {
+    let mut d = Decoder::new("pair report", head);
+    let lags = d.list(GROUPS_MAX, GroupLag::decode)?;
+    d.finish()?;
+    Ok(lags)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wire::{Epoch, PairRole};
+
+    #[test]
+    fn messages_of_a_pair_come_back_as_sent_and_every_cut_is_an_error() {
+        let state = PairState {
+            role: PairRole::Sealed,
+            epoch: Epoch(3),
+            sequence: Sequence(40),
+            time: UnixMillis(5),
+            since: Sequence(2),
+        };
+        let request = ShipRequest { group: GroupId(1), after: Sequence(2), wait_ms: 3 };
+        let command =
+            ShippedHead { sequence: Sequence(41), head: Bytes::from_static(b"head"), body_bytes: 9 };
+        let commands = vec![command.clone(), command];
+        let shipment = Shipment { state, now: UnixMillis(6), complete: true, gone: false, commands };
+        let lag = GroupLag {
+            group: GroupId(1),
+            own: state,
+            other: Some(state),
+            synced: Some(UnixMillis(4)),
+            heard_ms: None,
+            gone: true,
+        };
+        assert_eq!(ShipRequest::decode(request.encode()), Ok(request));
+        assert_eq!(Shipment::decode(shipment.encode()), Ok(shipment.clone()));
+        assert_eq!(decode_lags(encode_lags(&[lag, lag])), Ok(vec![lag, lag]));
+        for cut in 0..request.encode().len() {
+            assert!(ShipRequest::decode(request.encode().slice(..cut)).is_err(), "cut at {cut}");
+        }
+        for cut in 0..shipment.encode().len() {
+            assert!(Shipment::decode(shipment.encode().slice(..cut)).is_err(), "cut at {cut}");
+        }
+        for cut in 0..encode_lags(&[lag]).len() {
+            assert!(decode_lags(encode_lags(&[lag]).slice(..cut)).is_err(), "cut at {cut}");
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! The standby's side: one task per group that is led here reads the primary's log and proposes it.
+
+use super::message::{GroupLag, ShipRequest, Shipment, encode_lags};
+use crate::{message::kind, peer::Reply, raft::Proposal, replica::Replica, router::Router, service::Service};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
+};
+use thiserror::Error;
+use tokio::{task::JoinHandle, time::Instant};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{debug, info, warn};
+use wire::{
+    Command, CommandMeta, Epoch, GroupId, Operation, Outcome, PairRole, PairStep, Refusal, Sequence,
+    ShippedCommand, UnixMillis,
+};
+
+/// How often it is looked whether groups are led here.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// How long the primary may wait with an answer that has nothing in it, ms: so often the lag is known anew.
+const WAIT_MS: u32 = 500;
+
+/// How long a question may take, the way to a primary that is being elected included.
+const ASK_WAIT: Duration = Duration::from_secs(10);
+
+/// Pause after a question that failed.
+const RETRY: Duration = Duration::from_millis(200);
+
+/// Why shipping stopped for a moment.
+#[derive(Debug, Error)]
+enum ShipError {
+    #[error("the other region does not answer")]
+    Ask(#[from] crate::region::RegionError),
+    #[error("the other region's answer makes no sense")]
+    Answer(#[from] wire::DecodeError),
+    #[error("this region's disks are full")]
+    Full,
+    #[error("this group does not take it: {reason}")]
+    Propose { reason: String },
+}
+
+/// What a node knows of its groups' primaries.
+pub struct Standby {
+    /// Weak: the service holds this.
+    service: Weak<Service>,
+    other: Arc<Router>,
+    known: Mutex<BTreeMap<GroupId, Known>>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Known {
+    other: Option<wire::PairState>,
+    synced: Option<UnixMillis>,
+    heard: Option<Instant>,
+    gone: bool,
+}
+
+impl Standby {
+    /// Follows the groups of `other`, for those of `service` that are standbys, until `stop`.
+    pub fn start(
+        service: &Arc<Service>,
+        other: Arc<Router>,
+        tracker: &TaskTracker,
+        stop: CancellationToken,
+    ) -> Arc<Self> {
+        let standby = Arc::new(Self { service: Arc::downgrade(service), other, known: Mutex::default() });
+        tracker.spawn(Arc::clone(&standby).run(stop));
+        standby
+    }
+
+    /// How far the groups led here are behind.
+    pub fn lags(&self) -> Vec<GroupLag> {
+        let Some(service) = self.service.upgrade() else { return Vec::new() };
+        let led = service.replicas().into_iter().filter(|replica| replica.leads());
+        let known = self.known();
+        let lags = led.map(|replica| {
+            let group = replica.address.group;
+            let known = known.get(&group).copied().unwrap_or_default();
+            let heard_ms = known.heard.map(|at| u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX));
+            let own = replica.state.machine().pair();
+            GroupLag { group, own, other: known.other, synced: known.synced, heard_ms, gone: known.gone }
+        });
+        lags.collect()
+    }
+
+    pub(crate) fn report(&self) -> Reply {
+        Reply::head(encode_lags(&self.lags()))
+    }
+
+    fn known(&self) -> MutexGuard<'_, BTreeMap<GroupId, Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let mut tasks: BTreeMap<GroupId, JoinHandle<()>> = BTreeMap::new();
+        loop {
+            tasks.retain(|_, task| !task.is_finished());
+            let replicas = self.service.upgrade().map_or_else(Vec::new, |service| service.replicas());
+            for replica in replicas {
+                let group = replica.address.group;
+                if replica.leads() && !tasks.contains_key(&group) {
+                    let (standby, stop) = (Arc::clone(&self), stop.clone());
+                    let follow = async move {
+                        tokio::select! {
+                            () = stop.cancelled() => {}
+                            () = standby.follow(&replica) => {}
+                        }
+                    };
+                    tasks.insert(group, tokio::spawn(follow));
+                }
+            }
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = tokio::time::sleep(LOOK) => {}
+            }
+        }
+        for task in tasks.into_values() {
+            task.abort();
+        }
+    }
+
+    /// Until the replica no longer leads.
+    async fn follow(&self, replica: &Replica) {
+        let group = replica.address.group;
+        let mut told = false;
+        while replica.leads() {
+            match self.fetch(replica).await {
+                Ok(()) => {
+                    if std::mem::take(&mut told) {
+                        info!(%group, "the pair is heard of again");
+                    }
+                }
+                Err(error) => {
+                    not_followed(group, &error, std::mem::replace(&mut told, true));
+                    tokio::time::sleep(RETRY).await;
+                }
+            }
+        }
+    }
+
+    /// Asks once, and applies what comes if this is the standby.
+    async fn fetch(&self, replica: &Replica) -> Result<(), ShipError> {
+        let group = replica.address.group;
+        let own = replica.state.machine().pair();
+        let request = ShipRequest { group, after: own.sequence, wait_ms: WAIT_MS };
+        let deadline = Instant::now() + ASK_WAIT;
+        let reply = self.other.ask(group, kind::SHIP, request.encode(), deadline).await?;
+        let shipment = Shipment::decode(reply.head)?;
+        if own.role == PairRole::Primary
+            && shipment.state.role == PairRole::Primary
+            && shipment.state.epoch > own.epoch
+        {
+            return self.fence(replica, own.epoch).await;
+        }
+        let follows = own.role == PairRole::Standby && shipment.state.role != PairRole::Standby;
+        if !follows {
+            // two standbys, or two primaries: nothing is shipped
+            self.note(group, |known| {
+                *known = Known { other: Some(shipment.state), heard: Some(Instant::now()), ..*known };
+            });
+            tokio::time::sleep(RETRY).await;
+            return Ok(());
+        }
+        let (state, now, complete, gone) = (shipment.state, shipment.now, shipment.complete, shipment.gone);
+        let applied =
+            if gone { Ok(()) } else { self.propose(replica, own.sequence, shipment, reply.body).await };
+        let whole = applied.is_ok() && complete && !gone;
+        self.note(group, |known| {
+            known.other = Some(state);
+            known.heard = Some(Instant::now());
+            known.gone = gone;
+            if whole {
+                known.synced = Some(now);
+            }
+        });
+        if gone {
+            warn!(%group, after = own.sequence.0, "the primary's log no longer reaches back to this standby");
+            tokio::time::sleep(ASK_WAIT).await;
+        }
+        applied
+    }
+
+    /// The other region was promoted while this one was away: it takes no more writes.
+    async fn fence(&self, replica: &Replica, epoch: Epoch) -> Result<(), ShipError> {
+        let group = replica.address.group;
+        warn!(%group, %epoch, "the other region reigns under a newer epoch: this one takes no more writes");
+        let operation = Operation::PairStep(PairStep::Seal { epoch });
+        let head = Command { meta: CommandMeta::default(), operation, body: Bytes::new() }.encode_head();
+        let written = replica.raft.client_write(Proposal { head, body: Bytes::new() }).await;
+        match written.map_err(|error| ShipError::Propose { reason: error.to_string() })?.data {
+            Outcome::Pair(_) => Ok(()),
+            other => Err(ShipError::Propose { reason: format!("{other:?}") }),
+        }
+    }
+
+    fn note(&self, group: GroupId, change: impl FnOnce(&mut Known)) {
+        change(self.known().entry(group).or_default());
+    }
+
+    async fn propose(
+        &self,
+        replica: &Replica,
+        mut after: Sequence,
+        shipment: Shipment,
+        mut bodies: Bytes,
+    ) -> Result<(), ShipError> {
+        if shipment.commands.is_empty() {
+            return Ok(());
+        }
+        let mut proposals = Vec::with_capacity(shipment.commands.len());
+        for shipped in shipment.commands {
+            let length = shipped.body_bytes as usize;
+            if length > bodies.len() {
+                return Err(wire::DecodeError::Short {
+                    what: "shipped bodies",
+                    missing: length - bodies.len(),
+                }
+                .into());
+            }
+            let body = bodies.split_to(length);
+            // what cannot be decoded must not enter the log: every replica would stop at it
+            let meta = Command::decode(shipped.head.clone(), Bytes::new())?.meta;
+            let (epoch, sequence, head) = (shipment.state.epoch, shipped.sequence, shipped.head);
+            let operation = Operation::Shipped(ShippedCommand { epoch, after, sequence, head });
+            after = sequence;
+            let meta = CommandMeta { epoch, ..meta };
+            let head = Command { meta, operation, body: Bytes::new() }.encode_head();
+            proposals.push(Proposal { head, body });
+        }
+        let bytes = proposals.iter().map(|proposal| proposal.head.len() + proposal.body.len()).sum();
+        if !self.service.upgrade().is_some_and(|service| service.has_room_for(bytes)) {
+            return Err(ShipError::Full);
+        }
+        let refused = |reason: &dyn std::fmt::Display| ShipError::Propose { reason: reason.to_string() };
+        let written = replica.raft.client_write_many(proposals).await;
+        let mut written = written.map_err(|error| refused(&error))?;
+        while let Some(outcome) = written.next().await {
+            let outcome = outcome.map_err(|error| refused(&error))?.map_err(|error| refused(&error))?;
+            match outcome.response {
+                // it was proposed by the leader before this one
+                Outcome::Done | Outcome::Refused(Refusal::OutOfOrder { .. }) => {}
+                other => return Err(refused(&format_args!("{other:?}"))),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn not_followed(group: GroupId, error: &ShipError, again: bool) {
+    let error = error as &dyn std::error::Error;
+    if again {
+        debug!(%group, error, "the pair is still not followed");
+    } else {
+        warn!(%group, error, "the pair is not followed now");
+    }
+}

@@ -1,0 +1,134 @@
+//! Two regions of real nodes as a pair: what is acknowledged in one comes to the other, and writing changes sides.
+
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+mod support;
+
+use bytes::Bytes;
+use replication::region::RegionError;
+use std::collections::BTreeMap;
+use support::{GROUPS, LONG, Shape, TestRegion};
+use tokio::time::Instant;
+use wire::*;
+
+const BUCKET: BucketId = BucketId(7);
+
+/// Two regions, the second following the first and the other way round.
+async fn pair() -> (TestRegion, TestRegion) {
+    let one = TestRegion::start().await;
+    let two = TestRegion::start_shaped(Shape { begins_as: PairRole::Standby, ..Shape::default() }).await;
+    one.follow(&two);
+    two.follow(&one);
+    (one, two)
+}
+
+fn body(name: &str, length: usize) -> Bytes {
+    name.bytes().cycle().take(length).collect()
+}
+
+/// Until every group of `standby` has what its primary acknowledged so far.
+async fn wait_synced(standby: &TestRegion, primary: &TestRegion) {
+    let mut wanted = BTreeMap::new();
+    for group in (0..=GROUPS).map(GroupId) {
+        wanted.insert(group, state(primary, group).await.sequence);
+    }
+    let deadline = Instant::now() + LONG;
+    loop {
+        let mut behind = Vec::new();
+        for (group, sequence) in &wanted {
+            let lag = standby.lags().get(group).copied();
+            let own = state(standby, *group).await.sequence;
+            // entries of the other region that are no commands have numbers too
+            let whole = lag.is_some_and(|lag| {
+                lag.synced.is_some() && lag.other.is_some_and(|other| other.sequence >= *sequence)
+            });
+            if own < *sequence && !whole {
+                behind.push((*group, own, *sequence));
+            }
+        }
+        if behind.is_empty() {
+            return;
+        }
+        assert!(Instant::now() < deadline, "still behind: {behind:?}, {:?}", standby.lags());
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn state(region: &TestRegion, group: GroupId) -> PairState {
+    match region.query(group, Query::PairState).await {
+        (Answer::PairState(state), _) => state,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn step(region: &TestRegion, group: GroupId, step: PairStep) -> PairState {
+    match region.propose(group, Operation::PairStep(step), Bytes::new()).await {
+        Outcome::Pair(state) => state,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Writing moves from `from` to `to`, group by group, without loss.
+async fn switch(from: &TestRegion, to: &TestRegion) {
+    for group in (0..=GROUPS).map(GroupId) {
+        let epoch = state(from, group).await.epoch;
+        let sealed = step(from, group, PairStep::Seal { epoch }).await;
+        let deadline = Instant::now() + LONG;
+        while state(to, group).await.sequence < sealed.sequence {
+            assert!(Instant::now() < deadline, "{group} is not drained");
+            tokio::task::yield_now().await;
+        }
+        let epoch = Epoch(epoch.0 + 1);
+        let promoted = step(to, group, PairStep::Promote { epoch }).await;
+        step(from, group, PairStep::Follow { epoch, since: promoted.since }).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_acknowledged_comes_to_the_other_region_and_writing_changes_sides_without_loss() {
+    let (one, two) = pair().await;
+    let mut written = BTreeMap::new();
+    let (mut primary, mut standby) = (&one, &two);
+    for round in 0..4_u8 {
+        for number in 0..20 {
+            let name = format!("{round}/{number}");
+            let bytes = body(&name, if number % 7 == 0 { 60 << 10 } else { 100 });
+            let version = primary.put(BUCKET, &name, round * 20 + number + 1, bytes.clone()).await;
+            written.insert(name, (version, bytes));
+        }
+        let gone = format!("{round}/3");
+        primary.delete(BUCKET, &gone).await;
+        written.remove(&gone);
+        wait_synced(standby, primary).await;
+        for (name, (version, bytes)) in &written {
+            let found = standby.get(BUCKET, name).await;
+            assert_eq!(found, Some((version.version, bytes.clone())), "{name} in the standby");
+        }
+        assert_eq!(standby.get(BUCKET, &gone).await, None, "a delete is a write like others");
+        let refused = standby.try_put(BUCKET, "here", 250, body("here", 20)).await;
+        assert!(matches!(refused, Err(RegionError::NotPrimary { .. })), "{refused:?}");
+        switch(primary, standby).await;
+        std::mem::swap(&mut primary, &mut standby);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standby_that_was_away_goes_on_where_it_was() {
+    let (one, mut two) = pair().await;
+    one.put(BUCKET, "before", 1, body("before", 100)).await;
+    wait_synced(&two, &one).await;
+    for node in [1, 2, 3].map(NodeId) {
+        two.stop(node).await;
+    }
+    for number in 0..50 {
+        one.put(BUCKET, &format!("meanwhile/{number}"), number + 2, body("meanwhile", 500)).await;
+    }
+    let restarts = [1, 2, 3].map(NodeId);
+    two.restart_all(&restarts).await;
+    two.follow(&one);
+    wait_synced(&two, &one).await;
+    for number in 0..50 {
+        let found = two.get(BUCKET, &format!("meanwhile/{number}")).await;
+        assert_eq!(found.map(|(_, bytes)| bytes), Some(body("meanwhile", 500)), "{number}");
+    }
+}

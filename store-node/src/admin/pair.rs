@@ -1,0 +1,126 @@
+//! The pair on an operator's behalf: where every group stands, and changing the part of all of them together.
+
+use super::{Admin, Answer, invalid};
+use crate::{random, server};
+use bytes::Bytes;
+use futures_util::future::join_all;
+use replication::{
+    message::kind,
+    pair::{GroupLag, decode_lags},
+    peer::PeerClass,
+    region::{Consistency, Region},
+};
+use std::{collections::BTreeMap, time::Duration};
+use tokio::time::Instant;
+use wire::{
+    Command, CommandMeta, Epoch, GroupId, Operation, Outcome, PairState, PairStep, PrincipalId, Query,
+    RequestId, Sequence,
+    admin::{AdminError, AdminResponse, PairChange, PairGroup, PairReport},
+};
+
+/// How long a node may take to say what it knows.
+const REPORT_WAIT: Duration = Duration::from_secs(3);
+
+/// How long a group may take to say where it stands or to change it: an election and then some.
+const GROUP_WAIT: Duration = Duration::from_secs(5);
+
+impl Admin {
+    /// Where every group stands.
+    pub(super) async fn pair_report(&self) -> Answer {
+        let states = join_all(self.groups().map(|group| self.pair_state(group))).await;
+        self.answer_with(states.into_iter().flatten().collect()).await
+    }
+
+    /// Changes every group's part, all at once; says where those stand that answered.
+    pub(super) async fn pair_step(&self, change: PairChange, epoch: u64) -> Answer {
+        let epoch = Epoch(epoch);
+        let steps: Result<Vec<_>, AdminError> = self
+            .groups()
+            .map(|group| {
+                let step = match &change {
+                    PairChange::Seal => PairStep::Seal { epoch },
+                    PairChange::Unseal => PairStep::Unseal { epoch },
+                    PairChange::Promote => PairStep::Promote { epoch },
+                    PairChange::Follow { since } => {
+                        let missing = || invalid("a group is missing in `since`", "name every group");
+                        let found = since.iter().find(|(number, _)| *number == group.0);
+                        PairStep::Follow { epoch, since: Sequence(found.ok_or_else(missing)?.1) }
+                    }
+                };
+                Ok((group, step))
+            })
+            .collect();
+        let changed = join_all(steps?.into_iter().map(|(group, step)| self.change_part(group, step))).await;
+        self.answer_with(changed.into_iter().flatten().collect()).await
+    }
+
+    fn groups(&self) -> impl Iterator<Item = GroupId> + use<> {
+        (0..=self.router.groups()).map(GroupId)
+    }
+
+    async fn answer_with(&self, states: BTreeMap<GroupId, PairState>) -> Answer {
+        let lags = self.lags().await;
+        let groups = states.into_iter().map(|(group, state)| {
+            let lag = lags.get(&group);
+            PairGroup {
+                group: group.0,
+                role: state.role,
+                epoch: state.epoch.0,
+                sequence: state.sequence.0,
+                since: state.since.0,
+                other_sequence: lag.and_then(|lag| lag.other).map(|other| other.sequence.0),
+                other_epoch: lag.and_then(|lag| lag.other).map(|other| other.epoch.0),
+                synced: lag.and_then(|lag| lag.synced),
+                heard_ms: lag.and_then(|lag| lag.heard_ms),
+                gone: lag.is_some_and(|lag| lag.gone),
+            }
+        });
+        Ok(AdminResponse::Pair(PairReport {
+            region: self.state.region(),
+            now: server::now(),
+            groups: groups.collect(),
+            groups_total: self.router.groups() + 1,
+        }))
+    }
+
+    async fn pair_state(&self, group: GroupId) -> Option<(GroupId, PairState)> {
+        let deadline = Instant::now() + GROUP_WAIT;
+        let asked = self.router.query(group, Query::PairState, Consistency::Linearizable, deadline).await;
+        match asked.ok()?.0 {
+            wire::Answer::PairState(state) => Some((group, state)),
+            _ => None,
+        }
+    }
+
+    /// Where the group stands then, whether it took the change or not; nothing when it did not answer in time.
+    async fn change_part(&self, group: GroupId, step: PairStep) -> Option<(GroupId, PairState)> {
+        let meta = CommandMeta {
+            epoch: self.router.epoch(),
+            time: server::now(),
+            principal: PrincipalId(0),
+            request: RequestId(random::id()),
+        };
+        let command = Command { meta, operation: Operation::PairStep(step), body: Bytes::new() };
+        let outcome = self.router.propose(group, command, Instant::now() + GROUP_WAIT).await.ok()?;
+        match outcome {
+            Outcome::Pair(state) => Some((group, state)),
+            _ => self.pair_state(group).await,
+        }
+    }
+
+    /// What the groups' leaders know of the other region.
+    async fn lags(&self) -> BTreeMap<GroupId, GroupLag> {
+        let reports = join_all(self.nodes().into_keys().map(|node| async move {
+            let called = self.state.peers.call(
+                node,
+                PeerClass::Bulk,
+                kind::PAIR_REPORT,
+                Bytes::new(),
+                Vec::new(),
+                REPORT_WAIT,
+            );
+            decode_lags(called.await.ok()?.head).ok()
+        }));
+        reports.await.into_iter().flatten().flatten().map(|lag| (lag.group, lag)).collect()
+    }
+}

@@ -1,0 +1,44 @@
+//! The paired region as a storage node reaches it: under an identity that the other region's authority issued.
+
+use crate::{
+    config::join,
+    server::{self, ServeError},
+};
+use replication::{
+    pair::Standby,
+    peer::{PeerOptions, PeerTls, Peers},
+    router::Router,
+    service::Service,
+};
+use std::{path::Path, sync::Arc};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::info;
+
+/// Follows the region whose descriptor and certificates lie in `folder`.
+pub(crate) async fn follow(
+    folder: &Path,
+    service: &Arc<Service>,
+    tracker: &TaskTracker,
+    stop: CancellationToken,
+) -> Result<Arc<Standby>, ServeError> {
+    let read = |name: &str| {
+        let path = folder.join(name);
+        std::fs::read(&path).map_err(|source| ServeError::File { path, source })
+    };
+    let text = String::from_utf8_lossy(&read(join::DESCRIPTOR)?).into_owned();
+    let descriptor = join::parse_descriptor("the paired region", &text)?;
+    let certificate = read(join::CERTIFICATE)?;
+    let key = zeroize::Zeroizing::new(read(join::PRIVATE_KEY)?);
+    let authority = read(join::AUTHORITY_CERTIFICATE)?;
+    let tls = PeerTls::from_pem(&certificate, &key, &authority)
+        .map_err(|source| ServeError::Tls { folder: folder.to_owned(), source })?;
+    let peers = Peers::new(tls, PeerOptions::default());
+    let addresses = server::resolve_nodes(&descriptor).await?;
+    for (node, address) in &addresses {
+        peers.set_address(*node, *address);
+    }
+    info!(region = descriptor.region, nodes = addresses.len(), "paired with another region");
+    let nodes = addresses.into_keys();
+    let router = Router::start(peers, descriptor.groups, nodes, tracker.clone(), stop.clone());
+    Ok(Standby::start(service, router, tracker, stop))
+}
