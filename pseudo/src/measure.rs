@@ -1,0 +1,217 @@
+//! Measuring a table: records in, figures out.
+//!
+//! Every record is named by the fingerprint of its quasi-identifiers and counted once per sensitive attribute. Values of
+//! quasi-identifiers are not kept; those of sensitive attributes are, each once.
+
+use crate::PseudoError;
+use crate::table::{Cell, Table};
+use crate::tally::{Sorted, Tally};
+use risk::{
+    AttributeFigures, AttributeMeter, ClassSizes, Distribution, Fingerprinter, Hierarchy, IdentityFigures,
+    KEY_BYTES, ValueCount,
+};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+/// A quasi-identifier, and how coarse it is to be.
+#[derive(Clone)]
+pub(crate) struct Quasi {
+    pub(crate) name: String,
+    pub(crate) level: usize,
+    pub(crate) hierarchy: Option<Rc<Hierarchy>>,
+}
+
+/// What to measure, and with how much.
+#[derive(Clone)]
+pub(crate) struct Plan {
+    pub(crate) table: Table,
+    pub(crate) quasi: Vec<Quasi>,
+    pub(crate) sensitive: Vec<String>,
+    /// Classes smaller than this are left out; 1 keeps all.
+    pub(crate) class_records_min: u64,
+    pub(crate) memory_bytes: usize,
+    /// Where temporary files go.
+    pub(crate) temporary: PathBuf,
+}
+
+/// What was found.
+#[derive(Clone, Debug)]
+pub(crate) struct Measured {
+    pub(crate) identity: IdentityFigures,
+    pub(crate) attributes: Vec<(String, AttributeFigures)>,
+    /// Values of the columns that were read which are not UTF-8 text.
+    pub(crate) values_not_utf8: u64,
+    /// Whether a temporary file was needed.
+    pub(crate) on_disk: bool,
+}
+
+/// One part in this many of the memory is for the different values of sensitive attributes, the rest for counting.
+const DICTIONARY_SHARE: usize = 4;
+/// What a kept value costs beside its bytes: its place in the table of hashes, its code, its allocation.
+const DICTIONARY_VALUE_BYTES: usize = 96;
+
+/// Measures a table.
+pub(crate) fn measure(plan: &Plan) -> Result<Measured, PseudoError> {
+    let mut key = [0; KEY_BYTES];
+    getrandom::fill(&mut key).map_err(|error| {
+        let source = std::io::Error::other(error.to_string());
+        PseudoError::file("asking for random bytes", "the operating system".as_ref())(source)
+    })?;
+    let mut counting = Counting::new(plan, key);
+    let wanted: Vec<String> =
+        plan.quasi.iter().map(|quasi| &quasi.name).chain(&plan.sensitive).cloned().collect();
+    plan.table.read(&wanted, &mut |number, cells| counting.record(number, cells))?;
+    counting.finish()
+}
+
+/// The different values of a sensitive attribute.
+#[derive(Default)]
+struct Dictionary {
+    codes: HashMap<Box<[u8]>, u32>,
+    null: Option<u32>,
+    bytes: usize,
+}
+
+impl Dictionary {
+    /// The code of a value; `None` when it is new and there is no room for it.
+    fn code(&mut self, cell: Cell<'_>, bytes_max: usize) -> Option<u32> {
+        let known = cell.map_or(self.null, |value| self.codes.get(value).copied());
+        if known.is_some() {
+            return known;
+        }
+        let bytes = self.bytes + DICTIONARY_VALUE_BYTES + cell.map_or(0, <[u8]>::len);
+        let code = u32::try_from(self.codes.len() + usize::from(self.null.is_some())).ok();
+        let code = code.filter(|_| bytes <= bytes_max)?;
+        self.bytes = bytes;
+        match cell {
+            Some(value) => drop(self.codes.insert(value.into(), code)),
+            None => self.null = Some(code),
+        }
+        Some(code)
+    }
+
+    /// The values as numbers, by code; not a number where a value is none.
+    fn numbers(&self) -> Vec<f64> {
+        let mut numbers = vec![f64::NAN; self.codes.len() + usize::from(self.null.is_some())];
+        for (value, code) in &self.codes {
+            let number = std::str::from_utf8(value).ok().and_then(|text| text.trim().parse().ok());
+            numbers[*code as usize] = number.unwrap_or(f64::NAN);
+        }
+        numbers
+    }
+}
+
+struct Counting<'a> {
+    plan: &'a Plan,
+    fingerprinter: Fingerprinter,
+    /// One per sensitive attribute, or one for the classes alone.
+    tallies: Vec<Tally>,
+    dictionaries: Vec<Dictionary>,
+    values_not_utf8: u64,
+}
+
+impl<'a> Counting<'a> {
+    fn new(plan: &'a Plan, key: [u8; KEY_BYTES]) -> Self {
+        let tallies = plan.sensitive.len().max(1);
+        let share = (plan.memory_bytes - plan.memory_bytes / DICTIONARY_SHARE) / tallies;
+        Self {
+            plan,
+            fingerprinter: Fingerprinter::new(&key),
+            tallies: (0..tallies).map(|_| Tally::new(share, &plan.temporary)).collect(),
+            dictionaries: plan.sensitive.iter().map(|_| Dictionary::default()).collect(),
+            values_not_utf8: 0,
+        }
+    }
+
+    fn record(&mut self, number: u64, cells: &[Cell<'_>]) -> Result<(), PseudoError> {
+        let (quasi, sensitive) = cells.split_at(self.plan.quasi.len());
+        for (quasi, cell) in self.plan.quasi.iter().zip(quasi) {
+            match (&quasi.hierarchy, cell) {
+                (Some(hierarchy), cell) if quasi.level > 0 => {
+                    // a hierarchy has no null: there it is the empty value
+                    let row = hierarchy.find(cell.unwrap_or_default());
+                    let row = row.ok_or_else(|| missing(&self.plan.table, &quasi.name, number))?;
+                    self.fingerprinter.level(hierarchy.code(quasi.level, row));
+                }
+                (_, Some(value)) => self.fingerprinter.value(value),
+                (_, None) => self.fingerprinter.null(),
+            }
+        }
+        self.values_not_utf8 +=
+            cells.iter().flatten().filter(|value| std::str::from_utf8(value).is_err()).count() as u64;
+        let class = self.fingerprinter.finish();
+        if sensitive.is_empty() {
+            return self.tallies[0].push(class, 0, 1);
+        }
+        for (index, cell) in sensitive.iter().enumerate() {
+            let code = self.code(index, *cell)?;
+            self.tallies[index].push(class, code, 1)?;
+        }
+        Ok(())
+    }
+
+    fn code(&mut self, index: usize, cell: Cell<'_>) -> Result<u32, PseudoError> {
+        let bytes_max = self.plan.memory_bytes / DICTIONARY_SHARE / self.dictionaries.len();
+        self.dictionaries[index].code(cell, bytes_max).ok_or_else(|| {
+            let name = &self.plan.sensitive[index];
+            let problem = format!("sensitive column {name:?} has more different values than fit the memory");
+            PseudoError::Memory { problem }
+        })
+    }
+
+    fn finish(self) -> Result<Measured, PseudoError> {
+        let sorted: Vec<Sorted> = self.tallies.into_iter().map(Tally::finish).collect::<Result<_, _>>()?;
+        let (class_records_min, mut sizes) = (self.plan.class_records_min, ClassSizes::default());
+        let mut attributes = Vec::new();
+        for (index, (name, dictionary)) in self.plan.sensitive.iter().zip(&self.dictionaries).enumerate() {
+            let numbers = dictionary.numbers();
+            let mut counts = vec![0; numbers.len()];
+            for_each_kept(&sorted[index], class_records_min, |values, _| {
+                values.iter().for_each(|value| counts[value.value as usize] += value.count);
+            })?;
+            let whole = Distribution::new(counts).ordered_by(&numbers);
+            let mut meter = AttributeMeter::new(&whole);
+            for_each_kept(&sorted[index], class_records_min, |values, _| meter.class(values))?;
+            attributes.extend(meter.figures().map(|figures| (name.clone(), figures)));
+        }
+        let suppressed = for_each_kept(&sorted[0], class_records_min, |_, records| sizes.add(records))?;
+        sizes.suppress(suppressed);
+        let identity = sizes.figures().ok_or_else(|| {
+            let none = if suppressed == 0 {
+                "there are no records below the header"
+            } else {
+                "no class is large enough"
+            };
+            PseudoError::table(&self.plan.table.path, none)
+        })?;
+        let on_disk = sorted.iter().any(Sorted::is_on_disk);
+        Ok(Measured { identity, attributes, values_not_utf8: self.values_not_utf8, on_disk })
+    }
+}
+
+/// Calls `visit` with every class that is large enough and its number of records; how many records the others have.
+fn for_each_kept(
+    sorted: &Sorted,
+    class_records_min: u64,
+    mut visit: impl FnMut(&[ValueCount], u64),
+) -> Result<u64, PseudoError> {
+    let mut suppressed = 0;
+    sorted.classes(|_, values| {
+        let records = values.iter().map(|value| value.count).sum();
+        if records < class_records_min {
+            suppressed += records
+        } else {
+            visit(values, records)
+        }
+        Ok(())
+    })?;
+    Ok(suppressed)
+}
+
+/// A value that its hierarchy does not have, by column and record.
+pub(crate) fn missing(table: &Table, column: &str, number: u64) -> PseudoError {
+    let problem =
+        format!("the value of column {column:?} in record {number} is not in the column's hierarchy");
+    PseudoError::table(&table.path, problem)
+}
