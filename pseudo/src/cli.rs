@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 /// Twinkeep's pseudonymisation service.
 #[derive(Debug, Parser)]
-#[command(name = "twinkeep pseudo", version, max_term_width = 100, after_help = EXIT_CODES)]
+#[command(name = "pseudo", bin_name = "twinkeep pseudo", version, max_term_width = 100, after_help = EXIT_CODES)]
 struct Arguments {
     /// Print one JSON object
     #[arg(long, global = true)]

@@ -14,8 +14,8 @@ const FILE_BYTES_MAX: u64 = 64 << 20;
 /// Between the fields of a hierarchy file.
 const DELIMITER: u8 = b';';
 
-/// Reads the hierarchy of an attribute; `None` when the folder has none.
-pub(crate) fn read(folder: &Path, attribute: &str) -> Result<Option<Hierarchy>, PseudoError> {
+/// Reads the hierarchy of an attribute and says where it is; `None` when the folder has none.
+pub(crate) fn read(folder: &Path, attribute: &str) -> Result<Option<(PathBuf, Hierarchy)>, PseudoError> {
     let Some(path) = find(folder, attribute)? else { return Ok(None) };
     let file = File::open(&path).map_err(PseudoError::file("opening", &path))?;
     let size = file.metadata().map_err(PseudoError::file("reading", &path))?.len();
@@ -33,8 +33,10 @@ pub(crate) fn read(folder: &Path, attribute: &str) -> Result<Option<Hierarchy>, 
         *first = rest.into();
     }
     drop(records);
-    let built = Hierarchy::new(rows);
-    built.map(Some).map_err(|source| PseudoError::Hierarchy { path, source })
+    match Hierarchy::new(rows) {
+        Ok(hierarchy) => Ok(Some((path, hierarchy))),
+        Err(source) => Err(PseudoError::Hierarchy { path, source }),
+    }
 }
 
 fn find(folder: &Path, attribute: &str) -> Result<Option<PathBuf>, PseudoError> {

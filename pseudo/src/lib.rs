@@ -5,10 +5,13 @@
 //! names a value.
 
 pub mod cli;
+mod dictionary;
 mod error;
 mod hierarchies;
+mod limits;
 mod measure;
 mod report;
+mod search;
 mod table;
 mod tally;
 

@@ -4,13 +4,14 @@
 //! quasi-identifiers are not kept; those of sensitive attributes are, each once.
 
 use crate::PseudoError;
+use crate::dictionary::Dictionary;
+use crate::limits::{Limits, failing};
 use crate::table::{Cell, Table};
 use crate::tally::{Sorted, Tally};
 use risk::{
     AttributeFigures, AttributeMeter, ClassSizes, Distribution, Fingerprinter, Hierarchy, IdentityFigures,
-    KEY_BYTES, ValueCount,
+    KEY_BYTES, PopulationUniqueness, ValueCount,
 };
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -28,8 +29,10 @@ pub(crate) struct Plan {
     pub(crate) table: Table,
     pub(crate) quasi: Vec<Quasi>,
     pub(crate) sensitive: Vec<String>,
-    /// Classes smaller than this are left out; 1 keeps all.
-    pub(crate) class_records_min: u64,
+    /// What a class must be to stay in the table; the records of others are left out.
+    pub(crate) limits: Limits,
+    /// People in the population that the table is a random sample of.
+    pub(crate) population: Option<u64>,
     pub(crate) memory_bytes: usize,
     /// Where temporary files go.
     pub(crate) temporary: PathBuf,
@@ -39,6 +42,8 @@ pub(crate) struct Plan {
 #[derive(Clone, Debug)]
 pub(crate) struct Measured {
     pub(crate) identity: IdentityFigures,
+    /// How unique people are in the population that the table was drawn from, when its size was given.
+    pub(crate) population: Option<PopulationUniqueness>,
     pub(crate) attributes: Vec<(String, AttributeFigures)>,
     /// Values of the columns that were read which are not UTF-8 text.
     pub(crate) values_not_utf8: u64,
@@ -47,59 +52,15 @@ pub(crate) struct Measured {
 }
 
 /// One part in this many of the memory is for the different values of sensitive attributes, the rest for counting.
-const DICTIONARY_SHARE: usize = 4;
-/// What a kept value costs beside its bytes: its place in the table of hashes, its code, its allocation.
-const DICTIONARY_VALUE_BYTES: usize = 96;
-
+pub(crate) const DICTIONARY_SHARE: usize = 4;
 /// Measures a table.
 pub(crate) fn measure(plan: &Plan) -> Result<Measured, PseudoError> {
-    let mut key = [0; KEY_BYTES];
-    getrandom::fill(&mut key).map_err(|error| {
-        let source = std::io::Error::other(error.to_string());
-        PseudoError::file("asking for random bytes", "the operating system".as_ref())(source)
-    })?;
+    let key = fresh_key()?;
     let mut counting = Counting::new(plan, key);
     let wanted: Vec<String> =
         plan.quasi.iter().map(|quasi| &quasi.name).chain(&plan.sensitive).cloned().collect();
     plan.table.read(&wanted, &mut |number, cells| counting.record(number, cells))?;
     counting.finish()
-}
-
-/// The different values of a sensitive attribute.
-#[derive(Default)]
-struct Dictionary {
-    codes: HashMap<Box<[u8]>, u32>,
-    null: Option<u32>,
-    bytes: usize,
-}
-
-impl Dictionary {
-    /// The code of a value; `None` when it is new and there is no room for it.
-    fn code(&mut self, cell: Cell<'_>, bytes_max: usize) -> Option<u32> {
-        let known = cell.map_or(self.null, |value| self.codes.get(value).copied());
-        if known.is_some() {
-            return known;
-        }
-        let bytes = self.bytes + DICTIONARY_VALUE_BYTES + cell.map_or(0, <[u8]>::len);
-        let code = u32::try_from(self.codes.len() + usize::from(self.null.is_some())).ok();
-        let code = code.filter(|_| bytes <= bytes_max)?;
-        self.bytes = bytes;
-        match cell {
-            Some(value) => drop(self.codes.insert(value.into(), code)),
-            None => self.null = Some(code),
-        }
-        Some(code)
-    }
-
-    /// The values as numbers, by code; not a number where a value is none.
-    fn numbers(&self) -> Vec<f64> {
-        let mut numbers = vec![f64::NAN; self.codes.len() + usize::from(self.null.is_some())];
-        for (value, code) in &self.codes {
-            let number = std::str::from_utf8(value).ok().and_then(|text| text.trim().parse().ok());
-            numbers[*code as usize] = number.unwrap_or(f64::NAN);
-        }
-        numbers
-    }
 }
 
 struct Counting<'a> {
@@ -153,60 +114,85 @@ impl<'a> Counting<'a> {
 
     fn code(&mut self, index: usize, cell: Cell<'_>) -> Result<u32, PseudoError> {
         let bytes_max = self.plan.memory_bytes / DICTIONARY_SHARE / self.dictionaries.len();
-        self.dictionaries[index].code(cell, bytes_max).ok_or_else(|| {
-            let name = &self.plan.sensitive[index];
-            let problem = format!("sensitive column {name:?} has more different values than fit the memory");
-            PseudoError::Memory { problem }
-        })
+        self.dictionaries[index]
+            .code(cell, bytes_max)
+            .ok_or_else(|| Dictionary::full(&self.plan.sensitive[index]))
     }
 
     fn finish(self) -> Result<Measured, PseudoError> {
         let sorted: Vec<Sorted> = self.tallies.into_iter().map(Tally::finish).collect::<Result<_, _>>()?;
-        let (class_records_min, mut sizes) = (self.plan.class_records_min, ClassSizes::default());
+        let left_out = failing(&sorted, &self.plan.limits, &[])?;
+        let left_out = left_out.as_slice();
         let mut attributes = Vec::new();
         for (index, (name, dictionary)) in self.plan.sensitive.iter().zip(&self.dictionaries).enumerate() {
             let numbers = dictionary.numbers();
             let mut counts = vec![0; numbers.len()];
-            for_each_kept(&sorted[index], class_records_min, |values, _| {
+            for_each_kept(&sorted[index], left_out, |values, _| {
                 values.iter().for_each(|value| counts[value.value as usize] += value.count);
             })?;
             let whole = Distribution::new(counts).ordered_by(&numbers);
             let mut meter = AttributeMeter::new(&whole);
-            for_each_kept(&sorted[index], class_records_min, |values, _| meter.class(values))?;
+            for_each_kept(&sorted[index], left_out, |values, _| meter.class(values))?;
             attributes.extend(meter.figures().map(|figures| (name.clone(), figures)));
         }
-        let suppressed = for_each_kept(&sorted[0], class_records_min, |_, records| sizes.add(records))?;
+        let mut sizes = ClassSizes::default();
+        let suppressed = for_each_kept(&sorted[0], left_out, |_, records| sizes.add(records))?;
         sizes.suppress(suppressed);
         let identity = sizes.figures().ok_or_else(|| {
             let none = if suppressed == 0 {
                 "there are no records below the header"
             } else {
-                "no class is large enough"
+                "every record would have to be left out"
             };
             PseudoError::table(&self.plan.table.path, none)
         })?;
+        let population =
+            self.plan.population.map(|people| uniqueness(&sizes, people, &identity)).transpose()?;
         let on_disk = sorted.iter().any(Sorted::is_on_disk);
-        Ok(Measured { identity, attributes, values_not_utf8: self.values_not_utf8, on_disk })
+        Ok(Measured { identity, population, attributes, values_not_utf8: self.values_not_utf8, on_disk })
     }
 }
 
-/// Calls `visit` with every class that is large enough and its number of records; how many records the others have.
+fn uniqueness(
+    sizes: &ClassSizes,
+    people: u64,
+    identity: &IdentityFigures,
+) -> Result<PopulationUniqueness, PseudoError> {
+    risk::population::uniqueness(sizes, people).ok_or_else(|| {
+        let problem =
+            format!("a population of {people} cannot have a sample of {} records", identity.records);
+        PseudoError::usage(problem, "give the number of people that the table was drawn from")
+    })
+}
+
+/// Calls `visit` with every class that stays and its number of records; how many records the others have.
 fn for_each_kept(
     sorted: &Sorted,
-    class_records_min: u64,
+    left_out: &[bool],
     mut visit: impl FnMut(&[ValueCount], u64),
 ) -> Result<u64, PseudoError> {
-    let mut suppressed = 0;
+    let (mut suppressed, mut class) = (0, 0);
     sorted.classes(|_, values| {
         let records = values.iter().map(|value| value.count).sum();
-        if records < class_records_min {
+        if left_out.get(class).copied().unwrap_or(false) {
             suppressed += records
         } else {
             visit(values, records)
         }
+        class += 1;
         Ok(())
     })?;
     Ok(suppressed)
+}
+
+/// A key for fingerprints that nobody else has: it is never written down.
+pub(crate) fn fresh_key() -> Result<[u8; KEY_BYTES], PseudoError> {
+    let mut key = [0; KEY_BYTES];
+    getrandom::fill(&mut key).map_err(|error| {
+        let source = std::io::Error::other(error.to_string());
+        PseudoError::file("asking for random bytes", "the operating system".as_ref())(source)
+    })?;
+    Ok(key)
 }
 
 /// A value that its hierarchy does not have, by column and record.

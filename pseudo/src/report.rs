@@ -1,7 +1,10 @@
 //! What is printed: one JSON object, or a table for people.
 
 use crate::measure::Measured;
+use crate::search::{Found, Node, Question};
+use clap::ValueEnum as _;
 use risk::AttributeFigures;
+use risk::population::Model;
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
 
@@ -21,6 +24,11 @@ pub(crate) fn object(measured: &Measured) -> Map<String, Value> {
     put("unique_share", identity.unique_share.into());
     put("average_risk", identity.average_risk.into());
     put("highest_risk", identity.highest_risk.into());
+    put("prosecutor_risk", identity.highest_risk.into());
+    put("journalist_risk_max", identity.highest_risk.into());
+    put("marketer_risk", identity.average_risk.into());
+    put("population_uniqueness", json!(measured.population.map(|found| found.share)));
+    put("population_model", json!(measured.population.map(|found| model(found.model))));
     put("discernibility", whole(identity.discernibility));
     put("suppressed", identity.suppressed.into());
     put("temporary_file", measured.on_disk.into());
@@ -30,9 +38,74 @@ pub(crate) fn object(measured: &Measured) -> Map<String, Value> {
     object
 }
 
+/// Minimal nodes that are printed, at most: the best of them, in order.
+const MINIMAL_PRINTED_MAX: usize = 1000;
+
+/// Adds what a search found to the object of the table as the best levels make it.
+pub(crate) fn add_search(object: &mut Map<String, Value>, question: &Question, found: &Found) {
+    let node = |node: &Node| {
+        json!({
+            "levels": levels(question, node),
+            "k": node.figures.k,
+            "classes": node.figures.classes,
+            "suppressed": node.figures.suppressed,
+            "entropy_loss_bits": node.entropy,
+            "precision": node.precision,
+            "discernibility": whole(node.figures.discernibility),
+        })
+    };
+    let minimal: Vec<Value> = found.minimal.iter().take(MINIMAL_PRINTED_MAX).map(node).collect();
+    object.insert("levels".to_owned(), levels(question, &found.best));
+    let search = json!({
+        "metric": question.metric.to_possible_value().map(|value| value.get_name().to_owned()),
+        "best": node(&found.best),
+        "minimal": minimal,
+        "minimal_count": found.minimal.len(),
+        "nodes": found.nodes,
+        "judged": found.judged,
+        "suppressed_max": found.suppressed_max,
+    });
+    object.insert("search".to_owned(), search);
+}
+
+fn levels(question: &Question, node: &Node) -> Value {
+    let names = question.plan.quasi.iter().map(|quasi| quasi.name.clone());
+    Value::Object(names.zip(node.levels.iter().map(|level| Value::from(*level))).collect())
+}
+
+/// What a search found, for people.
+pub(crate) fn search_text(question: &Question, found: &Found) -> String {
+    let mut text = String::new();
+    let names = question.plan.quasi.iter().zip(&question.hierarchies).zip(&found.best.levels);
+    let lines: Vec<(&str, String, &str)> = names
+        .map(|((quasi, hierarchy), level)| {
+            let height = hierarchy.as_ref().map_or(0, |hierarchy| hierarchy.height());
+            (quasi.name.as_str(), format!("{level} of {height}"), "")
+        })
+        .collect();
+    let _ = writeln!(text, "best levels\n{}", aligned(&lines));
+    let best = &found.best;
+    let lines = [
+        ("entropy loss", format!("{:.1}", best.entropy), "bits lost in all cells"),
+        ("precision", decimal(best.precision), "1 is untouched, 0 is the top of every hierarchy"),
+        ("minimal", found.minimal.len().to_string(), "combinations with none finer that will do"),
+        ("judged", found.judged.to_string(), "combinations counted"),
+        ("combinations", found.nodes.to_string(), "of levels"),
+    ];
+    text + &aligned(&lines)
+}
+
 /// A whole number, or the nearest floating-point number when JSON readers could not take it as one.
 fn whole(number: u128) -> Value {
     u64::try_from(number).map_or_else(|_| Value::from(number as f64), Value::from)
+}
+
+fn model(model: Model) -> &'static str {
+    match model {
+        Model::Counted => "counted",
+        Model::Zayatz => "zayatz",
+        Model::Pitman => "pitman",
+    }
 }
 
 fn attribute(figures: &AttributeFigures) -> Value {
@@ -81,6 +154,9 @@ pub(crate) fn text(measured: &Measured) -> String {
         ("highest risk", share(identity.highest_risk), "1 / k"),
         ("discernibility", identity.discernibility.to_string(), "sum of squares of class sizes"),
     ];
+    if let Some(found) = &measured.population {
+        lines.push(("population", share(found.share), "people alone in their class, estimated"));
+    }
     if identity.suppressed > 0 {
         lines.push(("suppressed", identity.suppressed.to_string(), "records left out"));
     }

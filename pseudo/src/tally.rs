@@ -126,6 +126,16 @@ impl Sorted {
         self.runs.is_some()
     }
 
+    /// How many entries there are, at most: equal ones of different runs are counted each.
+    pub(crate) fn entries_max(&self) -> u64 {
+        self.runs.as_ref().map_or(self.entries.len() as u64, |runs| runs.lengths.iter().sum())
+    }
+
+    /// Gives back what room was kept for more entries.
+    pub(crate) fn shrink(&mut self) {
+        self.entries.shrink_to_fit();
+    }
+
     /// Calls `visit` with every entry in order. Equal entries of different runs come one after another.
     pub(crate) fn entries(
         &self,

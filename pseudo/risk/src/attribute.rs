@@ -85,6 +85,14 @@ impl Distribution {
         self
     }
 
+    /// Variational distance of a class from the whole table: t with equal ground distance of this class.
+    pub fn equal_distance(&self, values: &[ValueCount]) -> f64 {
+        let size = values.iter().map(|value| value.count).sum::<u64>() as f64;
+        // the parts above and below cancel out, so half the absolute sum is the sum of the parts above
+        let above = |value: &ValueCount| (value.count as f64 / size - self.share(value.value)).max(0.0);
+        values.iter().map(above).sum()
+    }
+
     fn share(&self, code: u32) -> f64 {
         self.counts[code as usize] as f64 / self.total as f64
     }
@@ -151,20 +159,18 @@ impl<'a> AttributeMeter<'a> {
         assert!(size > 0, "a class has records");
         let size = size as f64;
         self.l_distinct = self.l_distinct.min(values.len() as u64);
-        let (mut weighted, mut distance, mut largest) = (0.0, 0.0, 0.0_f64);
+        let (mut weighted, mut largest) = (0.0, 0.0_f64);
         for value in values {
             let count = value.count as f64;
             let (inside, outside) = (count / size, self.table.share(value.value));
             weighted += count * count.ln();
-            // the parts above and below cancel out, so half the absolute sum is the sum of the parts above
-            distance += (inside - outside).max(0.0);
             largest = largest.max(inside);
             self.beta = self.beta.max((inside - outside) / outside);
             self.delta = self.delta.max((inside / outside).ln().abs());
         }
         // rounding may leave a hair below zero in a class of one value
         self.entropy = self.entropy.min((size.ln() - weighted / size).max(0.0));
-        self.t_equal = self.t_equal.max(distance);
+        self.t_equal = self.t_equal.max(self.table.equal_distance(values));
         self.alpha = self.alpha.max(largest);
         self.recursive(values);
         if let Some(order) = &self.table.order {

@@ -14,9 +14,15 @@ pub mod entry;
 pub mod fingerprint;
 pub mod hierarchy;
 pub mod identity;
+pub mod lattice;
+pub mod loss;
+pub mod population;
 
 pub use attribute::{AttributeFigures, AttributeMeter, Distribution};
 pub use entry::{ClassKey, Entry, Grouper, ValueCount, sort_and_combine};
 pub use fingerprint::{Fingerprinter, KEY_BYTES};
 pub use hierarchy::{Hierarchy, HierarchyError};
 pub use identity::{ClassSizes, IdentityFigures};
+pub use lattice::{Lattice, Settled};
+pub use loss::{ColumnLoss, precision};
+pub use population::PopulationUniqueness;

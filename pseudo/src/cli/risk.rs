@@ -1,7 +1,9 @@
 //! `pseudo risk`: what it takes, and from there to measuring.
 
 use super::output::Output;
+use crate::limits::Limits;
 use crate::measure::{self, Plan, Quasi};
+use crate::search::{self, Metric, Question, Suppression};
 use crate::table::Table;
 use crate::{PseudoError, hierarchies, report};
 use clap::Args;
@@ -36,6 +38,16 @@ pub(super) struct RiskArguments {
     /// How coarse to make each column before measuring; 0 leaves it as it is
     #[arg(long, value_name = "COLUMN=LEVEL,...", value_delimiter = ',', value_parser = parse_level)]
     levels: Vec<(String, usize)>,
+    /// Find the best levels instead of being given them: k=N and suppress=N records or a share such as 4% or 0.04, also
+    /// l=N different sensitive values and t=N distance at most
+    #[arg(long, value_name = "NAME=VALUE,...", value_delimiter = ',', value_parser = parse_criterion, requires = "hierarchies")]
+    search: Vec<Criterion>,
+    /// By what the best levels are chosen
+    #[arg(long, value_enum, default_value_t, requires = "search")]
+    metric: Metric,
+    /// People in the population that the table is a random sample of: estimates how many of them are unique
+    #[arg(long, value_name = "PEOPLE")]
+    population: Option<u64>,
     /// Memory to work in; what does not fit goes through a temporary file
     #[arg(long, value_name = "SIZE", default_value = MEMORY_DEFAULT, value_parser = parse_bytes)]
     memory: u64,
@@ -46,8 +58,61 @@ pub(super) struct RiskArguments {
 
 pub(super) fn run(arguments: &RiskArguments, output: &Output) -> Result<(), PseudoError> {
     let plan = plan(arguments)?;
-    let measured = measure::measure(&plan)?;
-    output.either(Value::Object(report::object(&measured)), || report::text(&measured))
+    if arguments.search.is_empty() {
+        let measured = measure::measure(&plan)?;
+        return output.either(Value::Object(report::object(&measured)), || report::text(&measured));
+    }
+    if plan.table.is_stream() {
+        return Err(PseudoError::usage("a search reads the table twice, standard input once", "name a file"));
+    }
+    let question = question(arguments, plan)?;
+    let found = search::search(&question)?;
+    let measured = search::measure(&question, &found)?;
+    let mut object = report::object(&measured);
+    report::add_search(&mut object, &question, &found);
+    output.either(Value::Object(object), || {
+        format!("{}\n{}", report::search_text(&question, &found), report::text(&measured))
+    })
+}
+
+/// What is searched: hierarchies of all quasi-identifiers that have one, and the limits.
+fn question(arguments: &RiskArguments, plan: Plan) -> Result<Question, PseudoError> {
+    let mut question = Question {
+        hierarchies: Vec::new(),
+        fixed: Vec::new(),
+        limits: Limits::NONE,
+        suppression: Suppression::Count(0),
+        metric: arguments.metric,
+        plan,
+    };
+    let levels = levels(arguments)?;
+    for name in &arguments.quasi {
+        let folder = arguments.hierarchies.as_deref();
+        let found = folder.map(|folder| hierarchies::read(folder, name)).transpose()?.flatten();
+        if let Some((path, hierarchy)) = &found {
+            let nested = hierarchy.check_nested();
+            nested.map_err(|source| PseudoError::Hierarchy { path: path.clone(), source })?;
+        }
+        question.fixed.push(levels.contains_key(name.as_str()));
+        question.hierarchies.push(found.map(|(_, hierarchy)| Rc::new(hierarchy)));
+    }
+    for criterion in &arguments.search {
+        match *criterion {
+            Criterion::K(k) => question.limits.k = k,
+            Criterion::L(l) => question.limits.l = l,
+            Criterion::T(t) => question.limits.t = t,
+            Criterion::Suppress(suppression) => question.suppression = suppression,
+        }
+    }
+    let Limits { l, t, .. } = question.limits;
+    if (l > 1 || t < 1.0) && question.plan.sensitive.is_empty() {
+        return Err(PseudoError::usage("l and t are about sensitive columns", "name them with --sensitive"));
+    }
+    if t < 1.0 && !matches!(question.suppression, Suppression::Count(0)) {
+        let problem = "t cannot be searched for while records may be left out";
+        return Err(PseudoError::usage(problem, "leave suppress out, or t"));
+    }
+    Ok(question)
 }
 
 fn plan(arguments: &RiskArguments) -> Result<Plan, PseudoError> {
@@ -72,7 +137,8 @@ fn plan(arguments: &RiskArguments) -> Result<Plan, PseudoError> {
         table: Table { path: arguments.file.clone(), delimiter: arguments.delimiter },
         quasi,
         sensitive: arguments.sensitive.clone(),
-        class_records_min: 1,
+        limits: Limits::NONE,
+        population: arguments.population,
         memory_bytes: usize::try_from(memory_bytes).unwrap_or(usize::MAX),
         temporary: arguments.temporary.clone().unwrap_or_else(std::env::temp_dir),
     })
@@ -100,7 +166,7 @@ fn hierarchy(arguments: &RiskArguments, name: &str, level: usize) -> Result<Rc<H
         let problem = format!("level {level} of column {name:?} needs a hierarchy");
         return Err(PseudoError::usage(problem, "name the folder of hierarchies with --hierarchies DIR"));
     };
-    let hierarchy = hierarchies::read(folder, name)?.ok_or_else(|| {
+    let (_, hierarchy) = hierarchies::read(folder, name)?.ok_or_else(|| {
         let problem = format!("{} has no hierarchy of column {name:?}", folder.display());
         PseudoError::usage(problem, format!("its file is {name}.csv or ends with _{name}.csv"))
     })?;
@@ -133,6 +199,36 @@ fn parse_level(text: &str) -> Result<(String, usize), String> {
     Ok((name.to_owned(), level))
 }
 
+/// One limit of a search.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Criterion {
+    K(u64),
+    L(u64),
+    T(f64),
+    Suppress(Suppression),
+}
+
+fn parse_criterion(text: &str) -> Result<Criterion, String> {
+    let (name, value) = text.split_once('=').ok_or("a limit is given as NAME=VALUE")?;
+    let whole =
+        || value.parse().ok().filter(|number| *number > 0).ok_or("k and l are whole numbers from 1 on");
+    let share = |text: &str| text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
+    match name {
+        "k" => Ok(Criterion::K(whole()?)),
+        "l" => Ok(Criterion::L(whole()?)),
+        "t" => Ok(Criterion::T(share(value).ok_or("t is a number from 0 to 1")?)),
+        "suppress" => {
+            let percent = value.strip_suffix('%').and_then(|percent| percent.parse::<f64>().ok());
+            let percent = percent.map(|percent| percent / 100.0).filter(|share| (0.0..=1.0).contains(share));
+            let count = value.parse().ok().map(Suppression::Count);
+            let share = || percent.or_else(|| share(value)).map(Suppression::Share);
+            let advice = "suppress is a whole number of records, or a share such as 4% or 0.04";
+            Ok(Criterion::Suppress(count.or_else(share).ok_or(advice)?))
+        }
+        _ => Err("the limits of a search are k, l, t and suppress".to_owned()),
+    }
+}
+
 fn parse_bytes(text: &str) -> Result<u64, String> {
     let digits = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
     let shift = match text[digits..].trim().to_ascii_lowercase().trim_end_matches("ib") {
@@ -163,6 +259,15 @@ mod tests {
         );
         assert_eq!(parse_level("a=b=3"), Ok(("a=b".to_owned(), 3)));
         assert!(parse_level("a").is_err() && parse_level("=1").is_err() && parse_level("a=-1").is_err());
+        assert_eq!(parse_criterion("k=5"), Ok(Criterion::K(5)));
+        assert_eq!(parse_criterion("suppress=1"), Ok(Criterion::Suppress(Suppression::Count(1))));
+        assert_eq!(parse_criterion("suppress=1.0"), Ok(Criterion::Suppress(Suppression::Share(1.0))));
+        assert_eq!(parse_criterion("suppress=4%"), Ok(Criterion::Suppress(Suppression::Share(0.04))));
+        for wrong in
+            ["k", "k=0", "l=1.5", "t=2", "t=NaN", "suppress=-1", "suppress=101%", "suppress=2.5", "m=1"]
+        {
+            assert!(parse_criterion(wrong).is_err(), "{wrong}");
+        }
         assert_eq!(parse_delimiter(";"), Ok(b';'));
         assert_eq!(parse_delimiter("tab"), Ok(b'\t'));
         assert!(
