@@ -2,10 +2,11 @@
 //! the file.
 
 pub(crate) mod csv;
+mod parquet;
 
 use crate::PseudoError;
 use std::fs::File;
-use std::io::Read;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 /// Columns of a table, at most.
@@ -37,12 +38,16 @@ impl Table {
 
     /// Calls `visit` with the wanted columns of every record, in the order in which they were asked for.
     pub(crate) fn read(&self, wanted: &[String], visit: &mut Visit<'_>) -> Result<(), PseudoError> {
-        let input: Box<dyn Read> = if self.is_stream() {
-            Box::new(std::io::stdin().lock())
-        } else {
-            Box::new(File::open(&self.path).map_err(PseudoError::file("opening", &self.path))?)
-        };
-        csv::read(input, &self.path, self.delimiter, wanted, visit)
+        if self.is_stream() {
+            return csv::read(Box::new(std::io::stdin().lock()), &self.path, self.delimiter, wanted, visit);
+        }
+        let file = File::open(&self.path).map_err(PseudoError::file("opening", &self.path))?;
+        let mut magic = [0; parquet::MAGIC.len()];
+        // pipes and files shorter than the magic are no Parquet
+        if file.read_at(&mut magic, 0).is_ok_and(|read| read == magic.len()) && &magic == parquet::MAGIC {
+            return parquet::read(file, &self.path, wanted, visit);
+        }
+        csv::read(Box::new(file), &self.path, self.delimiter, wanted, visit)
     }
 }
 
