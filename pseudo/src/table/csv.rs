@@ -66,7 +66,7 @@ impl<'a> Records<'a> {
                     return Err(PseudoError::table(self.path, format!("{limit}: is a quote not closed?")));
                 }
                 ReadRecordResult::OutputFull => self.bytes.resize(self.bytes.len() * 2, 0),
-                ReadRecordResult::OutputEndsFull if self.ends.len() > COLUMNS_MAX => {
+                ReadRecordResult::OutputEndsFull if self.ends.len() >= COLUMNS_MAX => {
                     let limit =
                         format!("the record at line {} has more than {COLUMNS_MAX} fields", self.line());
                     return Err(PseudoError::table(self.path, limit));
