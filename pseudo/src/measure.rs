@@ -59,8 +59,8 @@ pub(crate) fn measure(plan: &Plan) -> Result<Measured, PseudoError> {
     let mut counting = Counting::new(plan, key);
     let wanted: Vec<String> =
         plan.quasi.iter().map(|quasi| &quasi.name).chain(&plan.sensitive).cloned().collect();
-    plan.table.read(&wanted, &mut |number, cells| counting.record(number, cells))?;
-    counting.finish()
+    let values_not_utf8 = plan.table.read(&wanted, &mut |number, cells| counting.record(number, cells))?;
+    counting.finish(values_not_utf8)
 }
 
 struct Counting<'a> {
@@ -69,7 +69,6 @@ struct Counting<'a> {
     /// One per sensitive attribute, or one for the classes alone.
     tallies: Vec<Tally>,
     dictionaries: Vec<Dictionary>,
-    values_not_utf8: u64,
 }
 
 impl<'a> Counting<'a> {
@@ -81,7 +80,6 @@ impl<'a> Counting<'a> {
             fingerprinter: Fingerprinter::new(&key),
             tallies: (0..tallies).map(|_| Tally::new(share, &plan.temporary)).collect(),
             dictionaries: plan.sensitive.iter().map(|_| Dictionary::default()).collect(),
-            values_not_utf8: 0,
         }
     }
 
@@ -99,8 +97,6 @@ impl<'a> Counting<'a> {
                 (_, None) => self.fingerprinter.null(),
             }
         }
-        self.values_not_utf8 +=
-            cells.iter().flatten().filter(|value| std::str::from_utf8(value).is_err()).count() as u64;
         let class = self.fingerprinter.finish();
         if sensitive.is_empty() {
             return self.tallies[0].push(class, 0, 1);
@@ -119,7 +115,7 @@ impl<'a> Counting<'a> {
             .ok_or_else(|| Dictionary::full(&self.plan.sensitive[index]))
     }
 
-    fn finish(self) -> Result<Measured, PseudoError> {
+    fn finish(self, values_not_utf8: u64) -> Result<Measured, PseudoError> {
         let sorted: Vec<Sorted> = self.tallies.into_iter().map(Tally::finish).collect::<Result<_, _>>()?;
         let left_out = failing(&sorted, &self.plan.limits, &[])?;
         let left_out = left_out.as_slice();
@@ -149,7 +145,7 @@ impl<'a> Counting<'a> {
         let population =
             self.plan.population.map(|people| uniqueness(&sizes, people, &identity)).transpose()?;
         let on_disk = sorted.iter().any(Sorted::is_on_disk);
-        Ok(Measured { identity, population, attributes, values_not_utf8: self.values_not_utf8, on_disk })
+        Ok(Measured { identity, population, attributes, values_not_utf8, on_disk })
     }
 }
 

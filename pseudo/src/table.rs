@@ -1,6 +1,7 @@
 //! Tables as streams of records: the wanted columns of each, one record after another, in memory that does not grow with
 //! the file.
 
+mod batch;
 pub(crate) mod csv;
 mod parquet;
 
@@ -36,8 +37,13 @@ impl Table {
         self.path == Path::new("-")
     }
 
-    /// Calls `visit` with the wanted columns of every record, in the order in which they were asked for.
-    pub(crate) fn read(&self, wanted: &[String], visit: &mut Visit<'_>) -> Result<(), PseudoError> {
+    /// Calls `visit` with the wanted columns of every record, in the order in which they were asked for. The file is read
+    /// and taken apart on a thread of its own. How many of their values are not UTF-8 text.
+    pub(crate) fn read(&self, wanted: &[String], visit: &mut Visit<'_>) -> Result<u64, PseudoError> {
+        batch::on_a_thread(wanted.len(), |visit| self.read_here(wanted, visit), visit)
+    }
+
+    fn read_here(&self, wanted: &[String], visit: &mut Visit<'_>) -> Result<(), PseudoError> {
         if self.is_stream() {
             return csv::read(Box::new(std::io::stdin().lock()), &self.path, self.delimiter, wanted, visit);
         }

@@ -75,7 +75,7 @@ impl Tally {
 
     /// Sorts what is left.
     pub(crate) fn finish(mut self) -> Result<Sorted, PseudoError> {
-        sort_and_combine(&mut self.buffer);
+        sort_and_combine(&mut self.buffer, threads());
         if self.runs.is_some() {
             self.write_run()?;
             self.buffer = Vec::new();
@@ -92,7 +92,7 @@ impl Tally {
     }
 
     fn make_room(&mut self) -> Result<(), PseudoError> {
-        sort_and_combine(&mut self.buffer);
+        sort_and_combine(&mut self.buffer, threads());
         // less than half full: sorting again costs less than reading it back later
         if self.buffer.len() > self.capacity / 2 {
             self.write_run()?;
@@ -181,6 +181,10 @@ impl Sorted {
         self.entries(&mut |entry| grouper.push(entry, &mut visit))?;
         grouper.finish(&mut visit)
     }
+}
+
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Reads one run piece by piece.

@@ -32,9 +32,30 @@ pub struct ValueCount {
     pub count: u64,
 }
 
-/// Sorts entries by class and value and puts equal ones together. A count that would not fit stays in two entries.
-pub fn sort_and_combine(entries: &mut Vec<Entry>) {
-    entries.sort_unstable_by_key(|entry| (entry.class, entry.value));
+/// Sorts entries by class and value on so many threads and puts equal ones together. A count that would not fit stays in
+/// two entries.
+pub fn sort_and_combine(entries: &mut Vec<Entry>, threads: usize) {
+    sort(entries, threads);
+    combine(entries);
+}
+
+/// Fewer entries than this are sorted sooner than a thread begins.
+const THREAD_ENTRIES_MIN: usize = 1 << 16;
+
+/// Sorts on so many threads: what is below the middle on one half of them, what is above on the other.
+fn sort(entries: &mut [Entry], threads: usize) {
+    let key = |entry: &Entry| (entry.class, entry.value);
+    if threads < 2 || entries.len() < THREAD_ENTRIES_MIN {
+        return entries.sort_unstable_by_key(key);
+    }
+    let (below, _, above) = entries.select_nth_unstable_by_key(entries.len() / 2, key);
+    std::thread::scope(|scope| {
+        scope.spawn(move || sort(below, threads / 2));
+        sort(above, threads - threads / 2);
+    });
+}
+
+fn combine(entries: &mut Vec<Entry>) {
     entries.dedup_by(|later, earlier| {
         let is_same = later.class == earlier.class && later.value == earlier.value;
         match earlier.count.checked_add(later.count) {
@@ -116,15 +137,32 @@ mod tests {
     fn equal_entries_are_put_together_and_classes_come_one_by_one() {
         let mut entries =
             vec![entry(2, 5, 1), entry(1, 7, 2), entry(2, 5, 3), entry(1, 6, 1), entry(2, 4, 1)];
-        sort_and_combine(&mut entries);
+        sort_and_combine(&mut entries, 1);
         assert_eq!(entries, [entry(1, 6, 1), entry(1, 7, 2), entry(2, 4, 1), entry(2, 5, 4)]);
         assert_eq!(classes(&entries), [(1, vec![(6, 1), (7, 2)]), (2, vec![(4, 1), (5, 4)])]);
     }
 
     #[test]
+    fn any_number_of_threads_sorts_alike() {
+        let entry =
+            |index: u64| entry(index.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 44, (index % 3) as u32, 1);
+        let entries: Vec<Entry> = (0..3 * THREAD_ENTRIES_MIN as u64).map(entry).collect();
+        let sorted = |threads| {
+            let mut entries = entries.clone();
+            sort(&mut entries, threads);
+            entries
+        };
+        let one = sorted(1);
+        assert!(one.is_sorted());
+        for threads in [2, 3, 4, 7] {
+            assert!(sorted(threads) == one, "{threads} threads");
+        }
+    }
+
+    #[test]
     fn counts_beyond_32_bits_are_added_up_in_the_class() {
         let mut entries = vec![entry(1, 0, u32::MAX), entry(1, 0, u32::MAX), entry(1, 0, 2)];
-        sort_and_combine(&mut entries);
+        sort_and_combine(&mut entries, 1);
         assert_eq!(classes(&entries), [(1, vec![(0, 2 * u64::from(u32::MAX) + 2)])]);
     }
 

@@ -19,10 +19,15 @@ pub struct Fingerprinter {
     row: Vec<u8>,
 }
 
-/// What a cell begins with. A value is followed by its length, so that no two different rows give the same bytes.
+/// What a cell begins with; with it its end is known, so that no two different rows give the same bytes.
 const NULL: u8 = 0;
-const VALUE: u8 = 1;
-const LEVEL: u8 = 2;
+const LEVEL: u8 = 1;
+/// A value whose length comes next, in eight bytes.
+const LONG: u8 = 2;
+/// A value of this byte less [`SHORT`] bytes.
+const SHORT: u8 = 3;
+/// The longest value that begins with one byte alone.
+const SHORT_BYTES_MAX: usize = (u8::MAX - SHORT) as usize;
 
 impl Fingerprinter {
     /// A fingerprinter under this key.
@@ -32,8 +37,13 @@ impl Fingerprinter {
 
     /// Adds a cell with a value.
     pub fn value(&mut self, value: &[u8]) {
-        self.row.push(VALUE);
-        self.row.extend_from_slice(&(value.len() as u64).to_le_bytes());
+        match u8::try_from(value.len()) {
+            Ok(bytes) if value.len() <= SHORT_BYTES_MAX => self.row.push(SHORT + bytes),
+            _ => {
+                self.row.push(LONG);
+                self.row.extend_from_slice(&(value.len() as u64).to_le_bytes());
+            }
+        }
         self.row.extend_from_slice(value);
     }
 
@@ -88,6 +98,16 @@ mod tests {
             for right in &different[index + 1..] {
                 assert_ne!(of(1, left), of(1, right));
             }
+        }
+    }
+
+    #[test]
+    fn values_of_every_length_keep_apart() {
+        let long = [b'x'; 3 * SHORT_BYTES_MAX];
+        let mut seen = std::collections::HashSet::new();
+        for length in 0..long.len() {
+            assert!(seen.insert(of(1, &[Some(&long[..length])])));
+            assert!(seen.insert(of(1, &[Some(&long[..length]), Some(&long[length..])])));
         }
     }
 
