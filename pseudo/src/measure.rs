@@ -52,7 +52,7 @@ pub(crate) struct Measured {
 }
 
 /// One part in this many of the memory is for the different values of sensitive attributes, the rest for counting.
-pub(crate) const DICTIONARY_SHARE: usize = 4;
+const DICTIONARY_SHARE: usize = 4;
 /// Measures a table.
 pub(crate) fn measure(plan: &Plan) -> Result<Measured, PseudoError> {
     let key = fresh_key()?;

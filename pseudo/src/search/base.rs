@@ -3,7 +3,7 @@
 use super::Question;
 use crate::PseudoError;
 use crate::dictionary::Dictionary;
-use crate::measure::{DICTIONARY_SHARE, fresh_key, missing};
+use crate::measure::{fresh_key, missing};
 use crate::table::Cell;
 use crate::tally::{ENTRY_BYTES, Sorted, Tally};
 use risk::{ClassKey, ColumnLoss, Distribution, Fingerprinter, Hierarchy};
@@ -18,6 +18,17 @@ const FIXED_BITS: u32 = 32;
 const FIXED_BYTES: usize = 48;
 /// Earlier results that are kept to start from.
 const RESULTS_MAX: usize = 32;
+// Of the memory, one part in so many is for each of these; together they are seven eighths.
+/// The table as counted codes; what it leaves is for earlier results.
+const TABLE_SHARE: usize = 4;
+/// Earlier results.
+const RESULTS_SHARE: usize = 8;
+/// The result that is being made.
+const JUDGING_SHARE: usize = 4;
+/// Combinations of values of columns without a hierarchy.
+const FIXED_SHARE: usize = 8;
+/// Different values of sensitive attributes.
+const VALUES_SHARE: usize = 8;
 
 /// A quasi-identifier with a hierarchy.
 #[derive(Clone)]
@@ -90,6 +101,8 @@ pub(super) struct Base {
     pub(super) whole: Vec<Distribution>,
     finest: Counted,
     earlier: VecDeque<Counted>,
+    /// Entries that earlier results may have together.
+    results_entries_max: u64,
     memory_bytes: usize,
     temporary: std::path::PathBuf,
 }
@@ -106,18 +119,27 @@ impl Base {
     }
 
     /// The table at these levels, one per column.
-    pub(super) fn at(&self, levels: &[usize]) -> Result<Vec<Sorted>, PseudoError> {
-        let reaches = |counted: &&Counted| counted.levels.iter().zip(levels).all(|(from, to)| from <= to);
-        let source =
-            self.earlier.iter().filter(reaches).chain([&self.finest]).min_by_key(|counted| counted.entries());
-        let source = source.expect("the finest is always there");
+    pub(super) fn at(&mut self, levels: &[usize]) -> Result<Vec<Sorted>, PseudoError> {
+        let reaches = |counted: &Counted| counted.levels.iter().zip(levels).all(|(from, to)| from <= to);
+        let nearest = (0..self.earlier.len()).filter(|index| reaches(&self.earlier[*index]));
+        let nearest = nearest.min_by_key(|index| self.earlier[*index].entries());
+        let Some(nearest) = nearest.and_then(|index| self.earlier.remove(index)) else {
+            return self.coarser(&self.finest, levels);
+        };
+        let found = self.coarser(&nearest, levels);
+        // what was of use is the last to make room
+        self.earlier.push_back(nearest);
+        found
+    }
+
+    fn coarser(&self, source: &Counted, levels: &[usize]) -> Result<Vec<Sorted>, PseudoError> {
         let steps: Vec<(u32, u128, Vec<u32>)> = (self.columns.iter().enumerate())
             .filter_map(|(index, column)| {
                 let map = column.map(source.levels[index], levels[index])?;
                 Some((column.shift, column.mask, map))
             })
             .collect();
-        let share = self.memory_bytes / 4 / source.tallies.len();
+        let share = self.memory_bytes / JUDGING_SHARE / source.tallies.len();
         let coarser = |tally: &Sorted| {
             let mut coarser = Tally::new(share, &self.temporary);
             tally.entries(&mut |entry| {
@@ -133,15 +155,15 @@ impl Base {
         source.tallies.iter().map(coarser).collect()
     }
 
-    /// Keeps a result to start from later, when it is small enough; the oldest makes room.
+    /// Keeps a result to start from later, when it is in memory; those that were not of use for longest make room.
     pub(super) fn remember(&mut self, levels: Vec<usize>, tallies: Vec<Sorted>) {
-        let room = (self.memory_bytes / 8 / ENTRY_BYTES) as u64;
         if tallies.iter().any(Sorted::is_on_disk) {
             return;
         }
         let mut counted = Counted { levels, tallies };
         counted.tallies.iter_mut().for_each(Sorted::shrink);
         self.earlier.push_back(counted);
+        let room = self.results_entries_max;
         while self.earlier.len() > RESULTS_MAX
             || self.earlier.iter().map(Counted::entries).sum::<u64>() > room
         {
@@ -181,7 +203,7 @@ impl<'a> Reading<'a> {
             return Err(PseudoError::usage(problem, "search fewer columns"));
         }
         let limited = if question.limits.l > 1 || question.limits.t < 1.0 { plan.sensitive.len() } else { 0 };
-        let share = plan.memory_bytes / 8 * 3 / limited.max(1);
+        let share = plan.memory_bytes / TABLE_SHARE / limited.max(1);
         let rows = |column: &Column| vec![0; column.hierarchy.cardinality(0) as usize];
         Ok(Self {
             question,
@@ -193,7 +215,7 @@ impl<'a> Reading<'a> {
                 fingerprinter: Fingerprinter::new(&fresh_key()?),
                 numbers: HashMap::new(),
                 shift: has_fixed.then_some(bits),
-                combinations_max: plan.memory_bytes / 8 / FIXED_BYTES,
+                combinations_max: plan.memory_bytes / FIXED_SHARE / FIXED_BYTES,
             },
             records: 0,
         })
@@ -224,7 +246,7 @@ impl<'a> Reading<'a> {
         if self.dictionaries.is_empty() {
             return self.tallies[0].push(class(key), 0, 1);
         }
-        let bytes_max = plan.memory_bytes / DICTIONARY_SHARE / 2 / self.dictionaries.len();
+        let bytes_max = plan.memory_bytes / VALUES_SHARE / self.dictionaries.len();
         for (index, cell) in sensitive.iter().enumerate() {
             let code = self.dictionaries[index].code(*cell, bytes_max);
             let code = code.ok_or_else(|| Dictionary::full(&plan.sensitive[index]))?;
@@ -249,7 +271,11 @@ impl<'a> Reading<'a> {
             whole.push(Distribution::new(counts));
         }
         let losses = self.columns.iter().zip(&self.records_by_row);
+        let on_disk = tallies.iter().any(Sorted::is_on_disk);
+        let finest: u64 = tallies.iter().filter(|_| !on_disk).map(Sorted::entries_max).sum();
+        let counting = plan.memory_bytes / TABLE_SHARE + plan.memory_bytes / RESULTS_SHARE;
         Ok(Base {
+            results_entries_max: ((counting / ENTRY_BYTES) as u64).saturating_sub(finest),
             losses: losses.map(|(column, records)| ColumnLoss::new(&column.hierarchy, records)).collect(),
             finest: Counted { levels: vec![0; self.columns.len()], tallies },
             columns: self.columns,
