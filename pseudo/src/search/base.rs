@@ -118,6 +118,12 @@ impl Base {
         reading.finish()
     }
 
+    /// Whether the table needed a temporary file.
+    #[cfg(test)]
+    pub(super) fn is_on_disk(&self) -> bool {
+        self.finest.tallies.iter().any(Sorted::is_on_disk)
+    }
+
     /// The table at these levels, one per column.
     pub(super) fn at(&mut self, levels: &[usize]) -> Result<Vec<Sorted>, PseudoError> {
         let reaches = |counted: &Counted| counted.levels.iter().zip(levels).all(|(from, to)| from <= to);

@@ -249,3 +249,33 @@ fn a_given_level_is_kept_while_the_others_are_searched() {
     let found = search(&asked).unwrap();
     assert_eq!((found.best.levels.as_slice(), found.minimal.len(), found.nodes), ([1, 2].as_slice(), 1, 3));
 }
+
+#[test]
+fn a_search_through_temporary_files_finds_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("table.csv");
+    let rows: Vec<Vec<String>> = (0..64)
+        .map(|value| vec![format!("v{value}"), format!("a{}", value / 8), format!("b{}", value / 32)])
+        .collect();
+    let mut random = Random(1);
+    let record =
+        |random: &mut Random| vec![random.below(64), random.below(64), random.below(64), random.below(3)];
+    let case = Case {
+        hierarchies: vec![Some(rows.clone()), Some(rows.clone()), Some(rows)],
+        records: (0..30_000).map(|_| record(&mut random)).collect(),
+    };
+    case.write(&path);
+    let limits = Limits { k: 5, l: 2, t: 1.0 };
+    let found = |memory_bytes| {
+        let mut asked = question(&case, &path, limits, Suppression::Share(0.05), Metric::Discernibility);
+        asked.plan.memory_bytes = memory_bytes;
+        let base = Base::read(&asked).unwrap();
+        let found = search(&asked).unwrap();
+        let nodes = found.minimal.iter().chain([&found.best]).map(|node| (node.levels.clone(), node.figures));
+        (nodes.collect::<Vec<_>>(), base.is_on_disk())
+    };
+    let (small, large) = (found(1 << 20), found(256 << 20));
+    assert_eq!((small.1, large.1), (true, false));
+    assert_eq!(small.0, large.0);
+    assert!(!small.0.is_empty());
+}
