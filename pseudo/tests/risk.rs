@@ -296,3 +296,17 @@ fn the_table_for_people_says_the_same() {
         assert!(words.contains(line), "{text}");
     }
 }
+
+#[test]
+fn what_fits_neither_memory_nor_disk_is_refused() {
+    let folder = Folder::new();
+    let values: String = (0..100_000).map(|value| format!("1,value {value}\n")).collect();
+    let table = folder.write("values.csv", format!("q,s\n{values}"));
+    let message = refusal(&table, "--quasi q --sensitive s --memory 16MiB", 1);
+    assert!(message.contains("\"s\" has more different values"), "{message}");
+    let classes: String = (0..600_000).map(|class| format!("{class}\n")).collect();
+    let table = folder.write("classes.csv", format!("q\n{classes}"));
+    let absent = folder.path().join("absent");
+    let message = refusal(&table, &format!("--quasi q --memory 16MiB --temporary {}", absent.display()), 1);
+    assert!(message.contains("making a temporary file failed"), "{message}");
+}

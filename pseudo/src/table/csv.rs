@@ -150,3 +150,7 @@ fn header(records: &Records<'_>, path: &Path, wanted: &[String]) -> Result<Vec<u
     }
     find_columns(path, &names, wanted)
 }
+
+#[cfg(test)]
+#[path = "csv/tests.rs"]
+mod tests;
