@@ -1,6 +1,6 @@
 //! What is printed: one JSON object, or a table for people.
 
-use crate::measure::Measured;
+use crate::measure::{Measured, Plan};
 use crate::search::{Found, Node, Question};
 use clap::ValueEnum as _;
 use risk::AttributeFigures;
@@ -45,7 +45,7 @@ const MINIMAL_PRINTED_MAX: usize = 1000;
 pub(crate) fn add_search(object: &mut Map<String, Value>, question: &Question, found: &Found) {
     let node = |node: &Node| {
         json!({
-            "levels": levels(question, node),
+            "levels": levels(&question.plan, node.levels.iter().copied()),
             "k": node.figures.k,
             "classes": node.figures.classes,
             "suppressed": node.figures.suppressed,
@@ -55,7 +55,7 @@ pub(crate) fn add_search(object: &mut Map<String, Value>, question: &Question, f
         })
     };
     let minimal: Vec<Value> = found.minimal.iter().take(MINIMAL_PRINTED_MAX).map(node).collect();
-    object.insert("levels".to_owned(), levels(question, &found.best));
+    add_levels(object, &question.plan, found.best.levels.iter().copied());
     let search = json!({
         "metric": question.metric.to_possible_value().map(|value| value.get_name().to_owned()),
         "best": node(&found.best),
@@ -68,9 +68,14 @@ pub(crate) fn add_search(object: &mut Map<String, Value>, question: &Question, f
     object.insert("search".to_owned(), search);
 }
 
-fn levels(question: &Question, node: &Node) -> Value {
-    let names = question.plan.quasi.iter().map(|quasi| quasi.name.clone());
-    Value::Object(names.zip(node.levels.iter().map(|level| Value::from(*level))).collect())
+/// Adds the level of each quasi-identifier.
+pub(crate) fn add_levels(object: &mut Map<String, Value>, plan: &Plan, of: impl Iterator<Item = usize>) {
+    object.insert("levels".to_owned(), levels(plan, of));
+}
+
+fn levels(plan: &Plan, of: impl Iterator<Item = usize>) -> Value {
+    let names = plan.quasi.iter().map(|quasi| quasi.name.clone());
+    Value::Object(names.zip(of.map(Value::from)).collect())
 }
 
 /// What a search found, for people.

@@ -60,7 +60,9 @@ pub(super) fn run(arguments: &RiskArguments, output: &Output) -> Result<(), Pseu
     let plan = plan(arguments)?;
     if arguments.search.is_empty() {
         let measured = measure::measure(&plan)?;
-        return output.either(Value::Object(report::object(&measured)), || report::text(&measured));
+        let mut object = report::object(&measured);
+        report::add_levels(&mut object, &plan, plan.quasi.iter().map(|quasi| quasi.level));
+        return output.either(Value::Object(object), || report::text(&measured));
     }
     if plan.table.is_stream() {
         return Err(PseudoError::usage("a search reads the table twice, standard input once", "name a file"));
