@@ -12,10 +12,9 @@ use parquet::basic::{ConvertedType, LogicalType};
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
 use parquet::data_type::{AsBytes, DataType};
 use parquet::errors::ParquetError;
-use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
+use parquet::file::reader::{ChunkReader, FileReader, RowGroupReader, SerializedFileReader};
 use parquet::schema::types::ColumnDescriptor;
 use std::fmt::Write as _;
-use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
@@ -25,8 +24,8 @@ pub(super) const MAGIC: &[u8; 4] = b"PAR1";
 const BATCH_RECORDS: usize = 8 << 10;
 
 /// Reads a table.
-pub(super) fn read(
-    file: File,
+pub(super) fn read<R: ChunkReader + 'static>(
+    file: R,
     path: &Path,
     wanted: &[String],
     visit: &mut Visit<'_>,
@@ -39,8 +38,8 @@ pub(super) fn read(
     done.unwrap_or_else(|_| Err(damaged(path)))
 }
 
-fn read_columns(
-    file: File,
+fn read_columns<R: ChunkReader + 'static>(
+    file: R,
     path: &Path,
     wanted: &[String],
     visit: &mut Visit<'_>,
