@@ -1,6 +1,7 @@
 //! A folder of hierarchies in ARX's form: one CSV file per attribute, fields separated by semicolons, no header.
 //!
-//! The file of attribute `age` is `age.csv`, or the one file whose name ends with `_age.csv`.
+//! The file of attribute `age` is `age.csv`, or the one file whose name ends with `_age.csv`; of several the one whose name
+//! ends with `_hierarchy_age.csv`, as ARX's examples are named.
 
 use crate::PseudoError;
 use crate::table::csv::Records;
@@ -51,6 +52,14 @@ fn find(folder: &Path, attribute: &str) -> Result<Option<PathBuf>, PseudoError> 
         }
         if name.ends_with(&suffix) {
             found.push(folder.join(name));
+        }
+    }
+    if found.len() > 1 {
+        // a name such as `..._hierarchy_country.csv` says more than `..._native_country.csv`
+        let named = format!("_hierarchy_{attribute}.csv");
+        let is_named = |path: &PathBuf| path.to_str().is_some_and(|path| path.ends_with(&named));
+        if found.iter().filter(|path| is_named(path)).count() == 1 {
+            found.retain(is_named);
         }
     }
     if found.len() > 1 {

@@ -145,6 +145,9 @@ fn levels_are_taken_from_hierarchies_under_either_name() {
     assert_eq!(figures(&table, &format!("--quasi age,zip {h} --levels age=1,zip=1"))["k"], 2);
     assert_eq!(figures(&table, &format!("--quasi age,zip {h} --levels age=2,zip=0"))["k"], 1);
     assert_eq!(figures(&table, &format!("--quasi age {h} --levels age=2"))["k"], 4);
+    // of several that end alike, the one that is named like ARX's
+    folder.write("h/other_zip.csv", "99;*\n");
+    assert_eq!(figures(&table, &format!("--quasi age,zip {h} --levels age=1,zip=1"))["k"], 2);
     // what is left out of --levels stays as it is
     let partly = figures(&table, &format!("--quasi age,zip {h} --levels age=2"));
     assert_eq!(
