@@ -5,7 +5,7 @@
 //! - Pitman (Hoshino 2001): a two-parameter model of class sizes, fitted by maximum likelihood. Good for small samples.
 //! - The rule of Dankar, El Emam and others (2012) takes Pitman up to a sampling fraction of 10 % and the smaller of Zayatz
 //!   and a third model (SNB) above. That third model is not here, so above 10 % the answer is Zayatz's, which can only be
-//!   higher: on the safe side.
+//!   higher: on the safe side. Where Pitman's model cannot be fitted the answer is Zayatz's too, as in ARX.
 
 use crate::identity::ClassSizes;
 

@@ -20,7 +20,7 @@ const MEMORY_BYTES_MIN: u64 = 16 << 20;
 
 #[derive(Debug, Args)]
 pub(super) struct RiskArguments {
-    /// The table: CSV with a header line; - is standard input
+    /// The table: CSV with a header line, or Parquet; - is CSV from standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// Between fields: one character, or tab
