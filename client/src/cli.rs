@@ -12,6 +12,7 @@ mod jobs;
 mod node;
 mod output;
 mod pair;
+mod pseudo;
 mod status;
 
 use crate::ClientError;
@@ -86,6 +87,8 @@ enum Command {
     Failover(pair::FailoverArguments),
     /// Print what S3 clients need, as shell exports or an AWS profile
     Env(env::EnvArguments),
+    /// The pseudonymisation service's own commands: measure risk
+    Pseudo(pseudo::PseudoArguments),
     /// Print a completion script
     Completions {
         /// The shell
@@ -133,6 +136,7 @@ fn dispatch(arguments: &Arguments, output: &Output) -> Result<(), ClientError> {
         Command::Lag => pair::lag(common, output),
         Command::Failover(arguments) => pair::failover(common, arguments, output),
         Command::Env(arguments) => env::run(common, arguments, output),
+        Command::Pseudo(arguments) => pseudo::run(common.json, arguments),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Arguments::command(), "twinkeep", &mut script);
@@ -167,6 +171,8 @@ mod tests {
             "lag --data d --json",
             "failover --planned --data d --json",
             "failover --force --to twin-2 --data d",
+            "pseudo risk table.csv --quasi a,b --data d --json --help",
+            "pseudo --help",
         ] {
             let words = std::iter::once("twinkeep").chain(line.split(' '));
             assert!(Arguments::try_parse_from(words).is_ok(), "{line}");

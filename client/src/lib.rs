@@ -12,6 +12,7 @@ pub mod dev;
 mod error;
 pub mod failover;
 pub mod files;
+mod programs;
 pub mod region;
 #[cfg(test)]
 mod testing;
