@@ -25,6 +25,8 @@ const UNREACHABLE: &[(&str, &[&str])] = &[
     ("audit", LEAVES_NEVER_REACH),
     ("custody", LEAVES_NEVER_REACH),
     ("transform", LEAVES_NEVER_REACH),
+    ("policy", LEAVES_NEVER_REACH),
+    ("pipeline", LEAVES_NEVER_REACH),
     ("client", &["replication", "store-node", "pseudo", "custody", "sled", "openraft"]),
     ("store-node", &["pseudo", "custody"]),
     ("pseudo", &["replication", "store-node"]),

@@ -26,6 +26,11 @@ impl IpPrefix {
         Ok(Self { keep_v4, keep_v6 })
     }
 
+    /// Whether more bits are left than these.
+    pub fn keeps_more_than(&self, v4: u8, v6: u8) -> bool {
+        self.keep_v4 > v4 || self.keep_v6 > v6
+    }
+
     /// Appends the network. An IPv4 address in IPv6 form is taken as what it is.
     pub fn apply(&self, value: &Clear<'_>, out: &mut Vec<u8>) -> Result<Kind, TransformError> {
         let text = match value {

@@ -46,11 +46,13 @@ pub struct Place<'a> {
 
 impl<'a> Clear<'a> {
     /// Whether there is nothing.
+    #[inline]
     pub fn is_null(&self) -> bool {
         matches!(self, Self::Null)
     }
 
     /// The text form of text and numbers: what tokens are made of, so that `5` and `"5"` are one identifier.
+    #[inline]
     pub(crate) fn identifier(&self) -> Option<&'a str> {
         match self {
             Self::Text(text) | Self::Number(text) => Some(text),
