@@ -80,20 +80,22 @@ pub fn cargo() -> Command {
 /// The folder of programs of a Python environment with the pinned clients, made under `target/venv`.
 pub fn python_clients() -> Outcome<PathBuf> {
     static MADE: OnceLock<Outcome<PathBuf>> = OnceLock::new();
-    MADE.get_or_init(make_python_clients).clone()
+    MADE.get_or_init(|| python_environment("venv", "chaos/clients/requirements.txt")).clone()
 }
 
-fn make_python_clients() -> Outcome<PathBuf> {
-    let environment = target_folder()?.join("venv");
-    let requirements = source_root().join("chaos/clients/requirements.txt");
+/// The folder of programs of a Python environment of this name, made under `target` with what a file of the source tree
+/// asks for.
+pub fn python_environment(name: &str, requirements: &str) -> Outcome<PathBuf> {
+    let environment = target_folder()?.join(name);
+    let requirements = source_root().join(requirements);
     let wanted = read_text(&requirements)?;
     let stamp = environment.join("requirements.installed");
     let programs = environment.join("bin");
-    let _guard = lock("venv")?;
+    let _guard = lock(name)?;
     if std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
         return Ok(programs);
     }
-    let advice = "make the Python clients (needs python3 with venv: apt-get install python3-venv, and a package index)";
+    let advice = "make a Python environment (needs python3 with venv: apt-get install python3-venv, and a package index)";
     if !Command::new("python3")
         .args(["-c", "import venv, ensurepip"])
         .output()

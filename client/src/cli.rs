@@ -11,6 +11,7 @@ mod init;
 mod jobs;
 mod node;
 mod output;
+mod pseudo;
 mod status;
 
 use crate::ClientError;
@@ -81,6 +82,8 @@ enum Command {
     Gc(jobs::GcArguments),
     /// Print what S3 clients need, as shell exports or an AWS profile
     Env(env::EnvArguments),
+    /// The pseudonymisation service's own commands: measure risk
+    Pseudo(pseudo::PseudoArguments),
     /// Print a completion script
     Completions {
         /// The shell
@@ -126,6 +129,7 @@ fn dispatch(arguments: &Arguments, output: &Output) -> Result<(), ClientError> {
         Command::Scrub(arguments) => jobs::scrub(common, arguments, output),
         Command::Gc(arguments) => jobs::gc(common, arguments, output),
         Command::Env(arguments) => env::run(common, arguments, output),
+        Command::Pseudo(arguments) => pseudo::run(common.json, arguments),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Arguments::command(), "twinkeep", &mut script);
@@ -157,6 +161,8 @@ mod tests {
             "status --watch --groups --admin h:1 --identity i",
             "scrub --node 1 --report --data d",
             "env --profile x --tls --data d",
+            "pseudo risk table.csv --quasi a,b --data d --json --help",
+            "pseudo --help",
         ] {
             let words = std::iter::once("twinkeep").chain(line.split(' '));
             assert!(Arguments::try_parse_from(words).is_ok(), "{line}");

@@ -11,6 +11,7 @@ pub mod deployment;
 pub mod dev;
 mod error;
 pub mod files;
+mod programs;
 pub mod region;
 #[cfg(test)]
 mod testing;

@@ -2,10 +2,9 @@
 
 use super::{DEV_NODES_MAX, DevFolder, DevOptions, Member, Ports};
 use crate::region::{self, GatewayPlan, NodePlan, RegionPlan, RootPlan};
-use crate::{ClientError, files};
+use crate::{ClientError, files, programs};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::SystemTime;
 use toml::{Table, Value};
 use wire::descriptor::{RaftTimings, TokenRole};
@@ -181,41 +180,5 @@ fn config_text(folder: &DevFolder, ports: Ports, member: Member, incarnation: In
 /// The server's binary: the one named, else the one beside this program; under `cargo run` it is built when missing.
 pub fn find_store_node(named: Option<&Path>) -> Result<PathBuf, ClientError> {
     let advice = "build it with `cargo build --release -p store-node`, or name it with --store-node FILE";
-    if let Some(path) = named {
-        return if path.is_file() {
-            Ok(path.to_owned())
-        } else {
-            Err(ClientError::usage(format!("{} is not there", path.display()), advice))
-        };
-    }
-    let own = std::env::current_exe()
-        .map_err(ClientError::file("finding this program", Path::new("/proc/self/exe")))?;
-    // tests run from a folder below the one that holds the programs
-    let folders: Vec<&Path> = own.ancestors().skip(1).take(2).collect();
-    let found = || folders.iter().map(|folder| folder.join("store-node")).find(|path| path.is_file());
-    if let Some(path) = found() {
-        return Ok(path);
-    }
-    if let Some(cargo) = std::env::var_os("CARGO") {
-        eprintln!("twinkeep: store-node is not built yet; running `cargo build --release -p store-node`");
-        let built = Command::new(cargo)
-            .args(["build", "--release", "-p", "store-node"])
-            .current_dir(
-                std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| PathBuf::from("."), PathBuf::from),
-            )
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .status();
-        if built.is_ok_and(|status| status.success()) {
-            let release = folders
-                .first()
-                .and_then(|folder| folder.parent())
-                .map(|target| target.join("release/store-node"));
-            if let Some(path) = found().or_else(|| release.filter(|path| path.is_file())) {
-                return Ok(path);
-            }
-        }
-    }
-    let folder = folders.first().map_or_else(String::new, |folder| folder.display().to_string());
-    Err(ClientError::state(format!("the server store-node is not in {folder}"), advice))
+    programs::find("store-node", named, advice)
 }

@@ -1,0 +1,61 @@
+//! The `pseudo` command line, which `twinkeep pseudo` hands its arguments to.
+//!
+//! Conventions are those of `twinkeep`: results on standard output, everything else on standard error; `--json` gives one
+//! object with `schema_version` (errors too); exit codes 0 ok, 1 failed, 2 usage.
+
+mod output;
+mod risk;
+
+use clap::{Parser, Subcommand};
+use output::Output;
+use std::process::ExitCode;
+
+/// Twinkeep's pseudonymisation service.
+#[derive(Debug, Parser)]
+#[command(name = "pseudo", bin_name = "twinkeep pseudo", version, max_term_width = 100, after_help = EXIT_CODES)]
+struct Arguments {
+    /// Print one JSON object
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 ok, 1 failed, 2 usage.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Measure the risk that a table's people are found again, or find the levels that bring it down
+    Risk(Box<risk::RiskArguments>),
+}
+
+/// Runs the command line of this process.
+pub fn run() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // help and version are no errors; a closed pipe is none either
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let output = Output::new(arguments.json);
+    let done = match &arguments.command {
+        Command::Risk(arguments) => risk::run(arguments, &output),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => output.failure(&error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_tree_holds_together() {
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,108 @@
+//! Everything that can go wrong, with the exit code that says which kind it was. No message holds a value of a table.
+
+use risk::HierarchyError;
+use std::io;
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// Why a command failed.
+#[derive(Debug, Error)]
+pub enum PseudoError {
+    /// A file or folder could not be read or written.
+    #[error("{}: {operation} failed", path.display())]
+    File {
+        /// What was attempted.
+        operation: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A table is not what it should be.
+    #[error("{}: {problem}", path.display())]
+    Table {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong and where, by column, line or row.
+        problem: String,
+    },
+    /// A hierarchy is not what it should be.
+    #[error("{}: this hierarchy cannot be used", path.display())]
+    Hierarchy {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: HierarchyError,
+    },
+    /// The command cannot be carried out as given.
+    #[error("{problem}")]
+    Usage {
+        /// Why not.
+        problem: String,
+        /// What to do.
+        advice: String,
+    },
+    /// The work does not fit the memory that was allowed.
+    #[error("{problem}")]
+    Memory {
+        /// What does not fit.
+        problem: String,
+    },
+    /// The command did what it should, and found that the table cannot be made what was asked for.
+    #[error("{problem}")]
+    Unreachable {
+        /// What cannot be reached.
+        problem: String,
+        /// What might help.
+        advice: String,
+    },
+}
+
+impl PseudoError {
+    /// An error about a file, as `map_err` wants it.
+    pub fn file(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::File { operation, path, source }
+    }
+
+    /// A table that is not what it should be.
+    pub fn table(path: &Path, problem: impl Into<String>) -> Self {
+        Self::Table { path: path.to_owned(), problem: problem.into() }
+    }
+
+    /// A command that cannot be carried out as given.
+    pub fn usage(problem: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self::Usage { problem: problem.into(), advice: advice.into() }
+    }
+
+    /// The process's exit code: 1 failed, 2 usage.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Usage { .. } => 2,
+            _ => 1,
+        }
+    }
+
+    /// What can be done; empty where the message says it all.
+    pub fn advice(&self) -> &str {
+        match self {
+            Self::Usage { advice, .. } | Self::Unreachable { advice, .. } => advice,
+            Self::Memory { .. } => "allow more with --memory",
+            _ => "",
+        }
+    }
+
+    /// One word for programs.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::File { .. } => "file",
+            Self::Table { .. } => "table",
+            Self::Hierarchy { .. } => "hierarchy",
+            Self::Usage { .. } => "usage",
+            Self::Memory { .. } => "memory",
+            Self::Unreachable { .. } => "unreachable",
+        }
+    }
+}
