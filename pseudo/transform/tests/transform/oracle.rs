@@ -80,7 +80,9 @@ fn another_implementation_gives_the_same_tokens() {
 }
 
 fn ask(questions: &[Value]) -> Vec<String> {
-    let python = chaos::tools::python_environment("venv-tokens", "pseudo/transform/tests/requirements.txt").unwrap().join("python");
+    let python = chaos::tools::python_environment("venv-tokens", "pseudo/transform/tests/requirements.txt")
+        .unwrap()
+        .join("python");
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/reference.py");
     let mut child = Command::new(python)
         .args([script, "answer"])
