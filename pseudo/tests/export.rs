@@ -256,3 +256,54 @@ fn csv_packed_with_gzip_becomes_csv() {
     clean(&output, "the output");
     assert!(output.starts_with("user.email,client.ip,"), "{output}");
 }
+
+/// Writes a nested Parquet file as another program does, and reads ours back.
+const PYARROW: &str = r#"
+import datetime, json, sys
+import pyarrow as pa, pyarrow.parquet as pq
+
+if sys.argv[1] == "write":
+    rows = [json.loads(line) for line in open(sys.argv[2])]
+    for row in rows:
+        row["submitted_at"] = datetime.datetime.fromisoformat(row["submitted_at"])
+    table = pa.Table.from_pylist(rows)
+    for unit, codec in [("ms", "snappy"), ("ns", "zstd"), ("us", "none")]:
+        place = table.schema.get_field_index("submitted_at")
+        cast = table.set_column(place, "submitted_at", table["submitted_at"].cast(pa.timestamp(unit, "UTC")))
+        pq.write_table(cast, f"{sys.argv[3]}.{unit}.parquet", compression=codec, row_group_size=7)
+else:
+    table = pq.read_table(sys.argv[2])
+    statistics = pq.ParquetFile(sys.argv[2]).metadata.row_group(0).column(0).statistics
+    assert statistics.has_min_max and statistics.has_null_count
+    print(json.dumps(table.to_pylist()))
+"#;
+
+#[test]
+fn parquet_of_another_program_is_read_and_ours_is_read_by_it() {
+    let place = Place::new().with_keys();
+    let programs = chaos::tools::python_environment("venv-figures", "pseudo/tests/requirements.txt").unwrap();
+    let python = |arguments: [&str; 3]| {
+        let words = arguments.iter().filter(|word| !word.is_empty());
+        let output =
+            Command::new(programs.join("python")).args(["-c", PYARROW]).args(words).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    };
+    let path = |name: &str| place.path(name).to_str().unwrap().to_owned();
+    python(["write", &path("jobs.ndjson"), &path("jobs")]);
+    let from_json = place.json(&format!("run @policy.toml @jobs.ndjson -o @out.ndjson {OPENED}"));
+    let seed = from_json["run"].as_str().unwrap();
+    let expected: Vec<Value> =
+        read(&place.path("out.ndjson")).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    fs::write(place.path("policy.toml"), POLICY.replace("format = \"ndjson\"", "format = \"parquet\""))
+        .unwrap();
+    for unit in ["ms", "ns", "us"] {
+        place.json(&format!(
+            "run @policy.toml @jobs.{unit}.parquet -o @out.{unit}.parquet --repeat {seed} {OPENED}"
+        ));
+        let read: Vec<Value> =
+            serde_json::from_slice(&python(["read", &path(&format!("out.{unit}.parquet")), ""])).unwrap();
+        // the same run gives the same rows in the same order, whatever they are written in
+        assert_eq!(read, expected, "{unit}");
+    }
+}

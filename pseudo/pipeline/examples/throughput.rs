@@ -5,7 +5,7 @@
 use std::io::{BufWriter, Cursor, Write};
 
 use custody::{ClassName, DatasetName, DomainName, KeyVersion, MasterKey, Purpose, Scope};
-use pipeline::{Engine, PipelineError, Plan, Rare, SHUFFLE_MEMORY_BYTES, SpillFile};
+use pipeline::{Engine, Input, PipelineError, Plan, Rare, SHUFFLE_MEMORY_BYTES, SpillFile};
 use policy::Policy;
 use transform::{Clear, Kind, Place, RunSeed, Token, TokenForm};
 
@@ -84,7 +84,7 @@ fn run(input: &str, text: &str) -> Result<usize, PipelineError> {
     let plan = Plan::new(&policy, &master(), RunSeed([1; 16]), Rare::default())?;
     let mut spill = || Ok(Box::new(Cursor::new(Vec::new())) as Box<dyn SpillFile>);
     let engine = Engine::new(plan, SHUFFLE_MEMORY_BYTES);
-    let (_, out) = engine.run([input.as_bytes()], Counted(0), &mut spill)?;
+    let (_, out) = engine.run([Input::stream(input.as_bytes())], Counted(0), &mut spill)?;
     Ok(out.0)
 }
 

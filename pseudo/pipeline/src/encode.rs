@@ -6,7 +6,7 @@ use policy::{Format, Path, Policy};
 use transform::Kind;
 
 use crate::json::plain_length;
-use crate::row::Row;
+use crate::row::{Row, pack};
 
 /// Turns rows into bytes.
 pub(crate) enum Encoder {
@@ -14,12 +14,17 @@ pub(crate) enum Encoder {
     Json { before: Vec<Vec<u8>>, after: Vec<u8>, order: Vec<usize> },
     /// The delimiter.
     Csv(u8),
+    /// Cells one after another, for a sink that wants columns.
+    Packed,
 }
 
 impl Encoder {
     pub(crate) fn new(policy: &Policy) -> Self {
         if policy.target.format == Format::Csv {
             return Self::Csv(policy.source.delimiter);
+        }
+        if policy.target.format == Format::Parquet {
+            return Self::Packed;
         }
         let paths: Vec<&Path> = policy.columns().map(|rule| &rule.output_path).collect();
         let order = nested_order(&paths);
@@ -76,6 +81,7 @@ impl Encoder {
                 }
                 out.extend_from_slice(after);
             }
+            Self::Packed => pack(row, out),
             Self::Csv(delimiter) => {
                 for (place, (kind, bytes)) in row.cells().enumerate() {
                     if place > 0 {
@@ -95,7 +101,7 @@ impl Encoder {
 }
 
 /// Columns so that those of one inner record stand together, else as the policy has them.
-fn nested_order(paths: &[&Path]) -> Vec<usize> {
+pub(crate) fn nested_order(paths: &[&Path]) -> Vec<usize> {
     let first =
         |prefix: &[String]| paths.iter().position(|path| path.names().starts_with(prefix)).unwrap_or(0);
     let key = |path: &Path| -> Vec<usize> {

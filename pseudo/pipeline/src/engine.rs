@@ -9,9 +9,11 @@ use transform::{RareCounter, RareValues};
 use crate::array::{Broken, Elements};
 use crate::csv::Rows;
 use crate::encode::Encoder;
+use crate::input::Input;
 use crate::json::Scanner;
 use crate::lines::{Lines, Piece};
 use crate::packed::Unpacked;
+use crate::parquet::input as parquet;
 use crate::plan::{Plan, scanner, stopped};
 use crate::row::Row;
 use crate::shuffle::{Shuffle, Spill};
@@ -40,9 +42,9 @@ impl<'a> Engine<'a> {
     }
 
     /// Reads all inputs and writes one output. After an error the output is to be thrown away.
-    pub fn run<R: Read, W: Write>(
+    pub fn run<'i, W: Write + Send>(
         &self,
-        inputs: impl IntoIterator<Item = R>,
+        inputs: impl IntoIterator<Item = Input<'i>>,
         output: W,
         spill: &mut dyn Spill,
     ) -> Result<(Report, W), PipelineError> {
@@ -80,8 +82,9 @@ impl<'a> Engine<'a> {
             report.spilled = shuffle.finish(&mut |row| sink.row(row))?;
         }
         report.unknown_fields_dropped = source.dropped();
-        report.bytes_out = sink.bytes;
-        Ok((report, sink.finish()?))
+        let (output, bytes) = sink.finish()?;
+        report.bytes_out = bytes;
+        Ok((report, output))
     }
 
     fn bad(&self, fault: Fault, position: Position, report: &mut Report) -> Result<(), PipelineError> {
@@ -99,10 +102,10 @@ impl<'a> Engine<'a> {
 }
 
 /// The first pass that rules with `null-if-rare` need: counts their values in all inputs. Bad records are left to the second pass.
-pub fn count_rare<R: Read>(
+pub fn count_rare<'i>(
     policy: &Policy,
     master: &MasterKey,
-    inputs: impl IntoIterator<Item = R>,
+    inputs: impl IntoIterator<Item = Input<'i>>,
 ) -> Result<Rare, PipelineError> {
     let technique = |path: String| move |source| PipelineError::Technique { path, source };
     let mut counters: Vec<Option<RareCounter>> = Vec::new();
@@ -149,22 +152,27 @@ impl<'a> Source<'a> {
         self.dropped + self.scanner.dropped
     }
 
-    pub(crate) fn read<R: Read>(
+    pub(crate) fn read(
         &mut self,
-        reader: R,
+        reader: Input<'_>,
         input: u32,
         bytes: &mut u64,
         visit: &mut Visit<'_>,
     ) -> Result<(), PipelineError> {
+        if self.policy.source.format == Format::Parquet {
+            let Input::File(file) = reader else {
+                let problem = "Parquet is read from a file, not from a stream".to_owned();
+                return Err(PipelineError::Header { input, problem });
+            };
+            return self.parquet(parquet::Rows::new(file, self.policy, input)?, visit);
+        }
         let reader =
             Unpacked::new(reader, self.policy.source.compression).map_err(PipelineError::io("reading"))?;
         match self.policy.source.format {
             Format::Ndjson => self.lines(Lines::new(reader), bytes, visit),
             Format::JsonArray => self.elements(Elements::new(reader), input, bytes, visit),
             Format::Csv => self.rows(Rows::new(reader, self.policy, input)?, bytes, visit),
-            Format::Parquet => {
-                Err(PipelineError::Header { input, problem: "Parquet is not read as a stream".to_owned() })
-            }
+            Format::Parquet => unreachable!("Parquet was read above"),
         }
     }
 
@@ -230,6 +238,15 @@ impl<'a> Source<'a> {
             visit(&mut self.slots, before, row)?;
         }
         *bytes += rows.offset();
+        Ok(())
+    }
+
+    fn parquet(&mut self, mut rows: parquet::Rows, visit: &mut Visit<'_>) -> Result<(), PipelineError> {
+        let unknown = rows.unknown();
+        while let Some(text) = rows.next(&mut self.slots)? {
+            self.dropped += unknown;
+            visit(&mut self.slots, 0, text)?;
+        }
         Ok(())
     }
 

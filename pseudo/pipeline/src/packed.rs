@@ -14,7 +14,7 @@ const GZIP_LEVEL: u32 = 4;
 const ZSTD_LEVEL: i32 = 1;
 
 /// A stream, unpacked.
-pub enum Unpacked<R: Read> {
+pub(crate) enum Unpacked<R: Read> {
     /// As it is.
     Plain(BufReader<R>),
     /// From gzip, all its members.
@@ -25,7 +25,7 @@ pub enum Unpacked<R: Read> {
 
 impl<R: Read> Unpacked<R> {
     /// Unpacks as told, or by what the first bytes say.
-    pub fn new(reader: R, compression: Option<Compression>) -> io::Result<Self> {
+    pub(crate) fn new(reader: R, compression: Option<Compression>) -> io::Result<Self> {
         let mut reader = BufReader::with_capacity(BUFFER_BYTES, reader);
         let first = reader.fill_buf()?;
         let told = if first.starts_with(b"\x1f\x8b") {

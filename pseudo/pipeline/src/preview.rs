@@ -1,10 +1,9 @@
 //! What a policy would do with the first records, without showing them: how each value is shaped, and what becomes of it.
 
-use std::io::Read;
-
 use transform::{Clear, Kind};
 
 use crate::engine::Source;
+use crate::input::Input;
 use crate::plan::Plan;
 use crate::row::Row;
 use crate::treat::Bench;
@@ -28,7 +27,7 @@ pub type Preview = Result<Vec<PreviewCell>, FaultKind>;
 
 impl Plan<'_> {
     /// The first records of an input, in the order of the source: what comes out is seen by who sees the policy, and not kept.
-    pub fn preview<R: Read>(&self, reader: R, records: usize) -> Result<Vec<Preview>, PipelineError> {
+    pub fn preview(&self, reader: Input<'_>, records: usize) -> Result<Vec<Preview>, PipelineError> {
         let mut previews = Vec::new();
         let (mut bench, mut row, mut report) = (Bench::default(), Row::default(), Report::default());
         let mut source = Source::new(self.policy);

@@ -39,3 +39,27 @@ impl Row {
         })
     }
 }
+
+/// Kind and length before each cell of a packed row, bytes.
+const CELL_HEAD_BYTES: usize = 5;
+
+/// Appends a row so that [`cells`] finds its cells again: for formats that are not written row by row.
+pub(crate) fn pack(row: &Row, out: &mut Vec<u8>) {
+    for (kind, bytes) in row.cells() {
+        out.push(u8::from(kind != Kind::Null));
+        let length = u32::try_from(bytes.len()).expect("a cell is far shorter than 4 GiB");
+        out.extend_from_slice(&length.to_le_bytes());
+        out.extend_from_slice(bytes);
+    }
+}
+
+/// The cells of a packed row; `None` for null.
+pub(crate) fn cells(mut packed: &[u8]) -> impl Iterator<Item = Option<&str>> {
+    std::iter::from_fn(move || {
+        let (head, rest) = packed.split_first_chunk::<CELL_HEAD_BYTES>()?;
+        let length = u32::from_le_bytes([head[1], head[2], head[3], head[4]]);
+        let (cell, rest) = rest.split_at(length as usize);
+        packed = rest;
+        Some((head[0] != 0).then(|| std::str::from_utf8(cell).expect("techniques write UTF-8")))
+    })
+}

@@ -2,32 +2,47 @@
 
 use std::io::Write;
 
-use policy::Policy;
+use policy::{Format, Policy};
 
 use crate::PipelineError;
 use crate::encode::Encoder;
 use crate::packed::Packed;
+use crate::parquet::output::ParquetSink;
 
-/// Lines, packed on their way out.
-pub(crate) struct Sink<W: Write> {
-    packed: Packed<W>,
-    pub(crate) bytes: u64,
+/// Rows on their way out.
+pub(crate) enum Sink<W: Write + Send> {
+    /// Lines, and how many bytes of them.
+    Lines(Box<Packed<W>>, u64),
+    /// Columns.
+    Parquet(Box<ParquetSink<W>>),
 }
 
-impl<W: Write> Sink<W> {
+impl<W: Write + Send> Sink<W> {
     pub(crate) fn new(writer: W, policy: &Policy, encoder: &Encoder) -> Result<Self, PipelineError> {
+        if policy.target.format == Format::Parquet {
+            return ParquetSink::new(writer, policy).map(|sink| Self::Parquet(Box::new(sink)));
+        }
         let packed = Packed::new(writer, policy.target.compression).map_err(PipelineError::io("writing"))?;
-        let mut sink = Self { packed, bytes: 0 };
+        let mut sink = Self::Lines(Box::new(packed), 0);
         sink.row(&encoder.header(policy))?;
         Ok(sink)
     }
 
     pub(crate) fn row(&mut self, row: &[u8]) -> Result<(), PipelineError> {
-        self.bytes += row.len() as u64;
-        self.packed.write_all(row).map_err(PipelineError::io("writing"))
+        match self {
+            Self::Lines(packed, bytes) => {
+                *bytes += row.len() as u64;
+                packed.write_all(row).map_err(PipelineError::io("writing"))
+            }
+            Self::Parquet(sink) => sink.row(row),
+        }
     }
 
-    pub(crate) fn finish(self) -> Result<W, PipelineError> {
-        self.packed.finish().map_err(PipelineError::io("writing"))
+    /// What was written to, and how many bytes.
+    pub(crate) fn finish(self) -> Result<(W, u64), PipelineError> {
+        match self {
+            Self::Lines(packed, bytes) => Ok((packed.finish().map_err(PipelineError::io("writing"))?, bytes)),
+            Self::Parquet(sink) => sink.finish(),
+        }
     }
 }

@@ -8,7 +8,7 @@ use crate::files::{self, Fresh};
 use crate::keys::{hex, unhex};
 use clap::Args;
 use custody::{KeyVersion, MasterKey};
-use pipeline::{Engine, PipelineError, Plan, Rare, Report, SHUFFLE_MEMORY_BYTES, SpillFile};
+use pipeline::{Engine, Input, PipelineError, Plan, Rare, Report, SHUFFLE_MEMORY_BYTES, SpillFile};
 use policy::{Policy, Severity, Spec};
 use serde_json::{Value, json};
 use std::fs::File;
@@ -152,8 +152,9 @@ fn plan<'a>(
     Plan::new(policy, master, seed, rare.map_err(failed)?).map_err(failed)
 }
 
-fn open(paths: &[PathBuf]) -> Result<Vec<File>, PseudoError> {
-    paths.iter().map(|path| File::open(path).map_err(PseudoError::file("reading", path))).collect()
+fn open(paths: &[PathBuf]) -> Result<Vec<Input<'static>>, PseudoError> {
+    let open = |path: &PathBuf| File::open(path).map(Input::File).map_err(PseudoError::file("reading", path));
+    paths.iter().map(open).collect()
 }
 
 fn failed(source: PipelineError) -> PseudoError {

@@ -101,13 +101,13 @@ fn the_last_line_needs_no_end_and_empty_lines_are_none() {
 fn a_preview_shows_shapes_and_outcomes() {
     let policy = policy(&[]);
     let plan = Plan::new(&policy, &master(&policy), RUN, Rare::default()).unwrap();
-    let preview = plan.preview(JSON.as_bytes(), 5).unwrap();
+    let preview = plan.preview(Input::stream(JSON.as_bytes()), 5).unwrap();
     let first = preview[0].as_ref().unwrap();
     assert_eq!((preview.len(), first.len()), (2, 5));
     assert_eq!(first[0].before, "text of 5 to 8 bytes");
     assert!(first[0].after.as_ref().unwrap().starts_with("v1_"));
     assert!(!format!("{preview:?}").contains("Ada"));
-    assert_eq!(plan.preview("{}\nx\n".as_bytes(), 5).unwrap()[1], Err(FaultKind::Malformed));
+    assert_eq!(plan.preview(Input::stream("{}\nx\n".as_bytes()), 5).unwrap()[1], Err(FaultKind::Malformed));
 }
 
 #[test]

@@ -3,7 +3,9 @@
 use std::io::{self, Cursor, Read};
 
 use custody::{DomainName, KeyVersion, MasterKey};
-use pipeline::{Engine, PipelineError, Plan, Rare, Report, SHUFFLE_MEMORY_BYTES, SpillFile, count_rare};
+use pipeline::{
+    Engine, Input, PipelineError, Plan, Rare, Report, SHUFFLE_MEMORY_BYTES, SpillFile, count_rare,
+};
 use policy::Policy;
 use transform::RunSeed;
 
@@ -37,9 +39,9 @@ pub(crate) fn run_bytes(
     memory: usize,
 ) -> Result<(Report, Vec<u8>), PipelineError> {
     let master = master(policy);
-    let rare = count_rare(policy, &master, inputs.iter().copied())?;
+    let rare = count_rare(policy, &master, inputs.iter().map(|input| Input::stream(*input)))?;
     let plan = Plan::new(policy, &master, RUN, rare)?;
-    Engine::new(plan, memory).run(inputs.iter().copied(), Vec::new(), &mut spill)
+    Engine::new(plan, memory).run(inputs.iter().map(|input| Input::stream(*input)), Vec::new(), &mut spill)
 }
 
 pub(crate) fn run(policy: &Policy, input: &str) -> Result<(Report, String), PipelineError> {
@@ -63,5 +65,5 @@ pub(crate) fn run_dripping(policy: &Policy, input: &[u8], step: usize) -> Result
     let master = master(policy);
     let plan = Plan::new(policy, &master, RUN, Rare::default())?;
     let engine = Engine::new(plan, SHUFFLE_MEMORY_BYTES);
-    engine.run([Drip(input, step)], Vec::new(), &mut spill).map(|(_, output)| output)
+    engine.run([Input::stream(Drip(input, step))], Vec::new(), &mut spill).map(|(_, output)| output)
 }

@@ -6,3 +6,4 @@ mod formats;
 mod given;
 mod model;
 mod order;
+mod parquet;

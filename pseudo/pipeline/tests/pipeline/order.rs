@@ -67,6 +67,6 @@ fn little_memory_means_temporary_files_and_a_failing_disk_is_an_error() {
     let policy = policy(&[("shuffle = false", "shuffle = true")]);
     let plan = Plan::new(&policy, &master(&policy), RUN, Rare::default()).unwrap();
     let mut full = || Err(std::io::Error::from(std::io::ErrorKind::StorageFull));
-    let done = Engine::new(plan, 1000).run([numbered(1000).as_bytes()], Vec::new(), &mut full);
+    let done = Engine::new(plan, 1000).run([Input::stream(numbered(1000).as_bytes())], Vec::new(), &mut full);
     assert!(matches!(done.map(|_| ()), Err(PipelineError::Io { .. })));
 }
