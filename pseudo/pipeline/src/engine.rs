@@ -68,12 +68,14 @@ impl<'a> Engine<'a> {
                     let position = Position { input, record, offset, field: fault.field() };
                     return self.bad(fault, position, &mut report);
                 }
-                line.clear();
-                encoder.encode(&row, &mut line);
                 report.records_out += 1;
                 match &mut shuffle {
-                    Some(shuffle) => shuffle.add(self.plan.rank(number), &line),
-                    None => sink.row(&line),
+                    Some(shuffle) => {
+                        line.clear();
+                        encoder.encode(&row, &mut line);
+                        shuffle.add(self.plan.rank(number), &line)
+                    }
+                    None => sink.row_of(&encoder, &row),
                 }
             })?;
             report.bytes_in += bytes;

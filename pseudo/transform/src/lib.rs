@@ -23,6 +23,7 @@ mod clear;
 mod error;
 mod ff1;
 mod hierarchy;
+mod keyed;
 mod mask;
 mod normalise;
 mod number;

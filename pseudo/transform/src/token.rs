@@ -4,10 +4,9 @@
 //! turned back: who may learn the identity asks the vault, which keeps it elsewhere.
 
 use custody::{FieldKey, KeyVersion, Scope};
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
 
-use crate::{Clear, Kind, Place, TransformError};
+use crate::keyed::Keyed;
+use crate::{Clear, Kind, Place, RUN_SEED_BYTES, TransformError};
 
 /// The longest token as text, bytes: `v`, version, scope, `_`, 22 characters; as UUID 36.
 pub const TOKEN_TEXT_BYTES_MAX: usize = 36;
@@ -27,7 +26,7 @@ pub enum TokenForm {
 
 /// Tokens under one field key.
 pub struct Token {
-    keyed: Hmac<Sha256>,
+    keyed: Keyed,
     version: KeyVersion,
     scope: Scope,
     form: TokenForm,
@@ -37,20 +36,22 @@ pub struct Token {
 impl Token {
     /// Tokens under this key (of purpose [`custody::Purpose::Token`]).
     pub fn new(key: &FieldKey, form: TokenForm) -> Self {
-        let keyed = Hmac::new_from_slice(key.expose_half()).expect("HMAC takes keys of any length");
+        let keyed = Keyed::new(key.expose_half());
         let (version, scope) = (key.version(), key.scope());
         Self { keyed, version, scope, form, prefix: prefix(version, scope) }
     }
 
     /// The 128 bits of a value's token.
     pub fn bits(&self, value: &[u8], place: &Place<'_>) -> [u8; TOKEN_BYTES] {
-        let mut mac = self.keyed.clone();
-        if self.scope == Scope::Record {
-            mac.update(&place.run.0);
-            mac.update(&place.record.to_le_bytes());
-        }
-        mac.update(value);
-        let full = mac.finalize().into_bytes();
+        let mut before = [0; RUN_SEED_BYTES + 8];
+        let before = if self.scope == Scope::Record {
+            before[..RUN_SEED_BYTES].copy_from_slice(&place.run.0);
+            before[RUN_SEED_BYTES..].copy_from_slice(&place.record.to_le_bytes());
+            &before[..]
+        } else {
+            &[]
+        };
+        let full = self.keyed.code(before, value);
         *full.first_chunk().expect("an HMAC-SHA-256 has 32 bytes")
     }
 
