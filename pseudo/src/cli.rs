@@ -3,8 +3,12 @@
 //! Conventions are those of `twinkeep`: results on standard output, everything else on standard error; `--json` gives one
 //! object with `schema_version` (errors too); exit codes 0 ok, 1 failed, 2 usage.
 
+mod init;
+mod keys;
+mod lint;
 mod output;
 mod risk;
+mod run;
 
 use clap::{Parser, Subcommand};
 use output::Output;
@@ -25,6 +29,15 @@ const EXIT_CODES: &str = "Exit codes: 0 ok, 1 failed, 2 usage.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Propose a policy from a sample of a file
+    Init(init::InitArguments),
+    /// Say what is wrong with a policy
+    Lint(lint::LintArguments),
+    /// Pseudonymise files under a policy
+    Run(Box<run::RunArguments>),
+    /// Keys: the root in shares, and the domain keys under it
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
     /// Measure the risk that a table's people are found again, or find the levels that bring it down
     Risk(Box<risk::RiskArguments>),
 }
@@ -41,6 +54,10 @@ pub fn run() -> ExitCode {
     };
     let output = Output::new(arguments.json);
     let done = match &arguments.command {
+        Command::Init(arguments) => init::run(arguments, &output),
+        Command::Lint(arguments) => lint::run(arguments, &output),
+        Command::Run(arguments) => run::run(arguments, &output),
+        Command::Keys(command) => keys::run(command, &output),
         Command::Risk(arguments) => risk::run(arguments, &output),
     };
     match done {

@@ -1,5 +1,8 @@
 //! Everything that can go wrong, with the exit code that says which kind it was. No message holds a value of a table.
 
+use custody::CustodyError;
+use pipeline::PipelineError;
+use policy::PolicyError;
 use risk::HierarchyError;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -50,6 +53,39 @@ pub enum PseudoError {
         /// What does not fit.
         problem: String,
     },
+    /// A policy cannot be read.
+    #[error("{}: this policy cannot be used", path.display())]
+    Policy {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: PolicyError,
+    },
+    /// A policy can be read, and nothing runs under it.
+    #[error("{}: {errors} errors", path.display())]
+    Unsound {
+        /// The file.
+        path: PathBuf,
+        /// How many.
+        errors: usize,
+    },
+    /// Shares, roots or wrapped keys are not what they should be.
+    #[error("{place}")]
+    Custody {
+        /// Which key, share or file.
+        place: String,
+        /// What is wrong.
+        #[source]
+        source: CustodyError,
+    },
+    /// A run ended before its end.
+    #[error("the run stopped and left no output")]
+    Run {
+        /// Why.
+        #[source]
+        source: PipelineError,
+    },
     /// The command did what it should, and found that the table cannot be made what was asked for.
     #[error("{problem}")]
     Unreachable {
@@ -77,6 +113,12 @@ impl PseudoError {
         Self::Usage { problem: problem.into(), advice: advice.into() }
     }
 
+    /// An error about keys, as `map_err` wants it.
+    pub fn custody(place: impl Into<String>) -> impl FnOnce(CustodyError) -> Self {
+        let place = place.into();
+        move |source| Self::Custody { place, source }
+    }
+
     /// The process's exit code: 1 failed, 2 usage.
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -90,6 +132,7 @@ impl PseudoError {
         match self {
             Self::Usage { advice, .. } | Self::Unreachable { advice, .. } => advice,
             Self::Memory { .. } => "allow more with --memory",
+            Self::Unsound { .. } => "`pseudo lint` says which; nothing runs before they are mended",
             _ => "",
         }
     }
@@ -103,6 +146,9 @@ impl PseudoError {
             Self::Usage { .. } => "usage",
             Self::Memory { .. } => "memory",
             Self::Unreachable { .. } => "unreachable",
+            Self::Policy { .. } | Self::Unsound { .. } => "policy",
+            Self::Custody { .. } => "custody",
+            Self::Run { .. } => "run",
         }
     }
 }

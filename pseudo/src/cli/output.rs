@@ -34,7 +34,8 @@ impl Output {
             return ExitCode::SUCCESS;
         }
         let (message, advice) = (chain(error), error.advice());
-        if self.json {
+        // the findings were printed already
+        if self.json && !matches!(error, PseudoError::Unsound { .. }) {
             let object = serde_json::json!({
                 "error": { "kind": error.kind(), "message": message, "advice": advice, "exit_code": error.exit_code() }
             });

@@ -1,0 +1,33 @@
+//! The keys of pseudonymisation: what they are called, how they are derived, and that they leave nothing behind.
+//!
+//! ```text
+//! root             split among people, so many of whom are needed: [`RootKey`], [`Share`]
+//!  └ domain master one per pseudonymisation domain and version, wrapped under the root: [`MasterKey`]
+//!     └ field key  one per purpose, field class and scope, derived by HKDF: [`FieldKey`]
+//! ```
+//!
+//! Two domains have independent masters and every derivation names its domain, version, purpose, class and scope, so no
+//! two of them share a key: their tokens cannot be joined.
+//!
+//! A leaf: no I/O, no clock, no randomness; keys are filled by the caller's source of random bytes. Keys live in boxes,
+//! are wiped on drop, cannot be cloned or serialized, and show nothing of themselves in `Debug`. Layouts are in `FORMAT.md`.
+
+mod error;
+mod field;
+mod frame;
+mod master;
+mod name;
+mod root;
+mod secret;
+mod shamir;
+mod share;
+
+pub use error::CustodyError;
+pub use field::{FIELD_KEY_BYTES, FieldKey, Purpose, Scope};
+pub use master::{KEY_ID_BYTES, MasterKey};
+pub use name::{ClassName, DatasetName, DomainName, KeyVersion, NAME_BYTES_MAX};
+pub use root::{
+    CHECK_BYTES, RootCheck, RootKey, SHARES_MAX, THRESHOLD_MIN, WRAPPED_MASTER_BYTES_MAX, WrappedName,
+};
+pub use secret::KEY_BYTES;
+pub use share::{SHARE_BYTES, Share};

@@ -1,0 +1,54 @@
+//! Bytes that never change. The fixture was written by `tests/fixtures/golden.py`, a second implementation.
+
+use custody::{CustodyError, RootKey, Share};
+
+use crate::{master, root};
+
+const GOLDEN: &str = include_str!("../fixtures/golden.txt");
+
+fn golden(name: &str) -> &'static str {
+    let line = GOLDEN.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.expect("the fixture has the line")
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    let digit = |byte: u8| u8::try_from(char::from(byte).to_digit(16).unwrap()).unwrap();
+    text.as_bytes().chunks_exact(2).map(|pair| digit(pair[0]) << 4 | digit(pair[1])).collect()
+}
+
+#[test]
+fn shares_are_what_they_were() {
+    let mut rows = [[0xa5; 32], [0; 32]];
+    rows[1][31] = 0xff;
+    let mut rows = rows.iter();
+    let shares = root(0)
+        .split(3, 5, |bytes| {
+            bytes.copy_from_slice(rows.next().unwrap());
+            Ok::<(), CustodyError>(())
+        })
+        .unwrap();
+    for index in [1, 2, 5] {
+        let share = &shares[index - 1];
+        assert_eq!(hex(&share.encode()), golden(&format!("share_{index}")));
+        assert_eq!(share.to_text().replace(' ', ""), golden(&format!("share_{index}")));
+    }
+}
+
+#[test]
+fn a_wrapped_master_is_what_it_was() {
+    assert_eq!(hex(&root(0).wrap(&master("team-usage", 3))), golden("master"));
+    assert_eq!(hex(&master("team-usage", 3).id()), golden("master_id"));
+}
+
+#[test]
+fn golden_shares_open_the_golden_master() {
+    let shares: Vec<Share> =
+        [5, 1, 2].map(|index| Share::from_text(golden(&format!("share_{index}"))).unwrap()).into();
+    let opened = RootKey::combine(&shares).unwrap().unwrap(&unhex(golden("master"))).unwrap();
+    assert_eq!((opened.domain().as_str(), opened.version().get()), ("team-usage", 3));
+    assert_eq!(opened.id(), master("team-usage", 3).id());
+}

@@ -1,0 +1,65 @@
+//! One treated record: what became of each column, one after another.
+
+use transform::Kind;
+
+/// The columns of one record. Used again for each.
+#[derive(Default)]
+pub(crate) struct Row {
+    pub(crate) bytes: Vec<u8>,
+    /// Kind of each column and where its bytes end.
+    cells: Vec<(Kind, usize)>,
+}
+
+impl Row {
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+        self.cells.clear();
+    }
+
+    /// What was appended since the last call is a column.
+    pub(crate) fn close(&mut self, kind: Kind) {
+        self.cells.push((kind, self.bytes.len()));
+    }
+
+    /// Where the column that is being appended begins.
+    pub(crate) fn start(&self) -> usize {
+        self.cells.last().map_or(0, |(_, end)| *end)
+    }
+
+    /// Takes back what was appended to the column.
+    pub(crate) fn reopen(&mut self) {
+        self.bytes.truncate(self.start());
+    }
+
+    pub(crate) fn cells(&self) -> impl Iterator<Item = (Kind, &[u8])> {
+        self.cells.iter().scan(0, |from, (kind, end)| {
+            let range = *from..*end;
+            *from = *end;
+            Some((*kind, &self.bytes[range]))
+        })
+    }
+}
+
+/// Kind and length before each cell of a packed row, bytes.
+const CELL_HEAD_BYTES: usize = 5;
+
+/// Appends a row so that [`cells`] finds its cells again: for formats that are not written row by row.
+pub(crate) fn pack(row: &Row, out: &mut Vec<u8>) {
+    for (kind, bytes) in row.cells() {
+        out.push(u8::from(kind != Kind::Null));
+        let length = u32::try_from(bytes.len()).expect("a cell is far shorter than 4 GiB");
+        out.extend_from_slice(&length.to_le_bytes());
+        out.extend_from_slice(bytes);
+    }
+}
+
+/// The cells of a packed row; `None` for null.
+pub(crate) fn cells(mut packed: &[u8]) -> impl Iterator<Item = Option<&str>> {
+    std::iter::from_fn(move || {
+        let (head, rest) = packed.split_first_chunk::<CELL_HEAD_BYTES>()?;
+        let length = u32::from_le_bytes([head[1], head[2], head[3], head[4]]);
+        let (cell, rest) = rest.split_at(length as usize);
+        packed = rest;
+        Some((head[0] != 0).then(|| std::str::from_utf8(cell).expect("techniques write UTF-8")))
+    })
+}

@@ -1,0 +1,51 @@
+//! One record's values by the policy's fields, as places in the record's own text. Used again for each record.
+
+use transform::Clear;
+
+/// What a field holds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Slot {
+    Absent,
+    Null,
+    True,
+    False,
+    /// Text or a number in the record.
+    Text(u32, u32),
+    Number(u32, u32),
+    /// Text that had escapes, in the arena.
+    Unescaped(u32, u32),
+}
+
+/// The values of one record.
+pub(crate) struct Slots {
+    slots: Vec<Slot>,
+    pub(crate) arena: String,
+}
+
+impl Slots {
+    pub(crate) fn new(fields: usize) -> Self {
+        Self { slots: vec![Slot::Absent; fields], arena: String::new() }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.slots.fill(Slot::Absent);
+        self.arena.clear();
+    }
+
+    pub(crate) fn set(&mut self, field: usize, slot: Slot) {
+        self.slots[field] = slot;
+    }
+
+    /// The value of a field; what is absent is null.
+    pub(crate) fn value<'a>(&'a self, field: usize, record: &'a str) -> Clear<'a> {
+        let range = |from: u32, to: u32| from as usize..to as usize;
+        match self.slots[field] {
+            Slot::Absent | Slot::Null => Clear::Null,
+            Slot::True => Clear::Boolean(true),
+            Slot::False => Clear::Boolean(false),
+            Slot::Text(from, to) => Clear::Text(&record[range(from, to)]),
+            Slot::Number(from, to) => Clear::Number(&record[range(from, to)]),
+            Slot::Unescaped(from, to) => Clear::Text(&self.arena[range(from, to)]),
+        }
+    }
+}

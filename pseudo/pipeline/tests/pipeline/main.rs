@@ -1,0 +1,9 @@
+//! Runs from outside: against a model, over every format, and with input that nobody should send.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod closed;
+mod formats;
+mod given;
+mod model;
+mod order;
+mod parquet;

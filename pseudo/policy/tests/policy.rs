@@ -1,0 +1,211 @@
+//! Policies from outside: what is read, what is refused, what the linter finds.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use policy::*;
+use proptest::prelude::*;
+use transform::Clear;
+
+const PRINTJOBS: &str = include_str!("fixtures/printjobs.toml");
+
+/// The policy with one piece of its text replaced.
+fn with(from: &str, to: &str) -> Result<Policy, PolicyError> {
+    assert!(PRINTJOBS.contains(from), "{from}");
+    Policy::parse(&PRINTJOBS.replacen(from, to, 1))
+}
+
+fn rules(policy: &Policy, profile: Option<&Profile>) -> Vec<(&'static str, String)> {
+    policy.lint(profile).into_iter().map(|finding| (finding.rule, finding.place)).collect()
+}
+
+fn sample(rows: &[(&str, &[&str])]) -> Profile {
+    let mut profile = Profile::default();
+    let most = rows.iter().map(|(_, values)| values.len()).max().unwrap_or(0);
+    for record in 0..most {
+        profile.begin_record();
+        for (path, values) in rows {
+            if let Some(value) = values.get(record) {
+                profile.observe(&Path::parse(path).unwrap(), &Clear::Text(value));
+            }
+        }
+    }
+    profile
+}
+
+#[test]
+fn a_whole_policy_is_read() {
+    let policy = Policy::parse(PRINTJOBS).unwrap();
+    assert_eq!((policy.fields.len(), policy.derived.len(), policy.columns().count()), (9, 1, 9));
+    assert_eq!(policy.source.format, Format::Ndjson);
+    assert_eq!(policy.hash_text().len(), 64);
+    assert_eq!(rules(&policy, None), [("no-erasure", "$.device.serial".to_owned())]);
+}
+
+#[test]
+fn every_change_of_the_text_changes_the_hash() {
+    let hash = Policy::parse(PRINTJOBS).unwrap().hash;
+    assert_ne!(with("capacity planning", "capacity planning!").unwrap().hash, hash);
+    assert_ne!(with("berlin-3;berlin;de", "berlin-3;lyon;de").unwrap().hash, hash);
+    assert_ne!(Policy::parse(&format!("{PRINTJOBS}# note\n")).unwrap().hash, hash);
+}
+
+#[test]
+fn what_cannot_be_meant_is_refused() {
+    for (from, to, says) in [
+        ("unknown_field = \"stop\"", "unknown_field = \"pass\"", "nothing passes unnamed"),
+        ("unknown_field = \"stop\"\n", "", "missing field"),
+        ("technique = \"keep\"", "technique = \"sha256\"", "use prf"),
+        ("technique = \"keep\"", "technique = \"ff3-1\"", "use ff1"),
+        ("technique = \"keep\"", "technique = \"prf+vault\"", "vault"),
+        ("technique = \"keep\"", "technique = \"shrug\"", "unknown"),
+        ("technique = \"keep\"", "technique = \"keep\"\nkey = \"hunter2\"", "never in a policy"),
+        ("technique = \"keep\"", "technique = \"keep\"\nwidth = 5", "does not take"),
+        ("min_domain = 1_000_000", "min_domain = 10_000", "1,000,000"),
+        ("by = \"$.user.email\"", "by = \"$.user.mail\"", "no field"),
+        ("max_days = 15", "max_days = 0", "1 to 366"),
+        ("max_days = 15", "max_days = 400", "1 to 366"),
+        ("keep_v4 = 16", "keep_v4 = 32", "not from 0 to 31"),
+        ("class = \"device.serial\"", "", "needs class"),
+        ("hierarchy = \"site\"", "hierarchy = \"sight\"", "no hierarchy"),
+        ("level = 1", "level = 3", "fewer levels"),
+        ("most = 500", "", "one limit"),
+        ("path = \"$.user.name\"", "path = \"$.user\"", "two rules"),
+        ("path = \"$.user.name\"", "path = \"$.user.email\"", "two rules"),
+        ("path = \"$.user.name\"", "path = \"user.name\"", "begins with $"),
+        ("as = \"$.user.token_of_set\"", "as = \"$.user.email\"", "one place"),
+        ("scope = \"dataset\"", "scope = \"world\"", "scope is one of"),
+        ("technique = \"null-if-rare\"", "technique = \"null-if-rare\"\nscope = \"record\"", "prf alone"),
+        ("normalise = [\"nfc\", \"email\"]", "normalise = [\"nfc\", \"email@9\"]", "normaliser"),
+        ("format = \"ndjson\"", "format = \"xml\"", "format is one of"),
+        ("anonymise_after = \"P24M\"", "anonymise_after = \"two years\"", "P24M"),
+        ("domain = \"team-usage\"", "domain = \"Team Usage\"", "a-z"),
+        ("owner = \"dpo@example.org\"", "owner = \" \"", "1 to 512"),
+        ("type = \"boolean\"", "type = \"blob\"", "type is one of"),
+        ("class = \"person.email\"\n", "class = \"person.email\"\ntype = \"integer\"\n", "gives text"),
+        ("t = 0.4", "t = 1.4", "from 0 to 1"),
+    ] {
+        let error = with(from, to).map(|_| ()).unwrap_err().to_string();
+        assert!(error.contains(says), "{to}: {error}");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+}
+
+#[test]
+fn an_error_names_its_line_and_never_shows_it() {
+    let error = with("version = 4", "version = \"hunter2\"").map(|_| ()).unwrap_err().to_string();
+    assert!(error.starts_with("line 2:") && !error.contains("hunter2"), "{error}");
+    let error = with("version = 4", "version = 4\n\"hunter2").map(|_| ()).unwrap_err().to_string();
+    assert!(error.starts_with("line 3:") && !error.contains("hunter2"), "{error}");
+}
+
+#[test]
+fn promises_that_nobody_could_keep_are_errors() {
+    for (from, to, rule) in [
+        ("anonymise_after = \"P24M\"", "anonymise_after = \"P48M\"", "retention-order"),
+        ("second_factor = true", "second_factor = false", "single-control"),
+        ("approvers = 2", "approvers = 0", "single-control"),
+        ("k = 10", "k = 1", "gate-k"),
+        ("\"device.site\"", "\"device.location\"", "gate-unknown"),
+        ("\"device.site\"", "\"user.name\"", "gate-unknown"),
+        ("\"device.site\"", "\"department\"", "gate-both"),
+        ("path = \"$.colour\"", "path = \"$.userName\"", "keep-identifying"),
+        ("shuffle = true", "shuffle = false", "source-order"),
+        ("then = \"hour\"", "then = \"minute\"", "exact-time"),
+        ("keep_v4 = 16", "keep_v4 = 28", "small-network"),
+        ("class = \"person.email\"", "class = \"person.email\"\ncardinality = 40", "few-values"),
+        ("unknown_field = \"stop\"", "unknown_field = \"drop\"", "unknown-dropped"),
+    ] {
+        let policy = with(from, to).unwrap();
+        assert!(rules(&policy, None).iter().any(|(found, _)| *found == rule), "{to}: {rule}");
+    }
+    let start = PRINTJOBS.find("[gate]").unwrap();
+    let end = PRINTJOBS.find("[reidentify]").unwrap();
+    let without = Policy::parse(&format!("{}{}", &PRINTJOBS[..start], &PRINTJOBS[end..])).unwrap();
+    assert!(rules(&without, None).contains(&("no-gate", "gate".to_owned())));
+}
+
+#[test]
+fn a_sample_speaks_against_a_policy() {
+    let policy = with(
+        "path = \"$.colour\"\ntechnique = \"keep\"\ntype = \"boolean\"",
+        "path = \"$.note\"\ntechnique = \"keep\"",
+    )
+    .unwrap();
+    let profile = sample(&[
+        ("$.note", &["ada@example.org", "bob@example.org"]),
+        ("$.user.email", &["ada@example.org", "bob@example.org"]),
+        ("$.user['Ada Lovelace']", &["1", "1"]),
+    ]);
+    let found = policy.lint(Some(&profile));
+    let has =
+        |rule: &str, place: &str| found.iter().any(|finding| finding.rule == rule && finding.place == place);
+    assert!(has("keep-identifying", "$.note"));
+    assert!(has("unlisted-field", "$.user"));
+    assert!(has("absent-field", "$.pages"));
+    assert!(!has("no-normaliser", "$.user.email"));
+    assert!(found.iter().all(|finding| !finding.to_string().contains("Ada")), "{found:?}");
+    assert!(found.is_sorted_by_key(|finding| std::cmp::Reverse(finding.severity)));
+}
+
+#[test]
+fn a_reason_answers_a_name_but_not_values() {
+    let kept = "path = \"$.userName\"\ntechnique = \"keep\"\nbecause = \"names of printers\"";
+    let policy = with("path = \"$.colour\"\ntechnique = \"keep\"\ntype = \"boolean\"", kept).unwrap();
+    assert!(rules(&policy, None).contains(&("kept-by-reason", "$.userName".to_owned())));
+    let profile = sample(&[("$.userName", &["Anna Schmidt", "Peter Meyer"])]);
+    assert!(rules(&policy, Some(&profile)).contains(&("keep-identifying", "$.userName".to_owned())));
+}
+
+#[test]
+fn a_proposal_passes_nothing_that_looks_like_a_person() {
+    let emails: Vec<String> = (0..200).map(|number| format!("person{number}@example.org")).collect();
+    let emails: Vec<&str> = emails.iter().map(String::as_str).collect();
+    let profile = sample(&[
+        ("$.user.mail", &emails),
+        ("$.user.label", &["Anna Schmidt"; 200]),
+        ("$.ip", &["10.1.2.3"; 200]),
+        ("$.at", &["2026-11-22T10:00:00Z"; 200]),
+        ("$.media", &["A4"; 200]),
+        ("$.remark", &emails.iter().map(|mail| &mail[..mail.len() - 12]).collect::<Vec<_>>()),
+    ]);
+    let text = propose("jobs", Format::Ndjson, &profile);
+    assert!(Policy::parse(&text).is_err(), "purpose, legal basis and owner are for a person to write");
+    let filled = text
+        .replace("purpose = \"\"", "purpose = \"p\"")
+        .replace("legal_basis = \"\"", "legal_basis = \"l\"");
+    let policy = Policy::parse(&filled.replace("owner = \"\"", "owner = \"o\"")).unwrap();
+    let of =
+        |path: &str| policy.fields[policy.field_at(&Path::parse(path).unwrap()).unwrap()].technique.clone();
+    assert_eq!(
+        ["$.user.mail", "$.user.label", "$.ip", "$.at", "$.media", "$.remark"].map(of),
+        ["prf", "drop", "ip-prefix", "date-shift", "null-if-rare", "drop"]
+    );
+    let errors =
+        policy.lint(Some(&profile)).into_iter().filter(|finding| finding.severity == Severity::Error);
+    assert_eq!(errors.collect::<Vec<_>>(), []);
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_read_or_refused(text in ".{0,200}", at in 0_usize..2000, cut in 0_usize..40) {
+        let _ = Policy::parse(&text).is_ok();
+        let letters: Vec<char> = PRINTJOBS.chars().collect();
+        let (at, end) = (at.min(letters.len()), (at + cut).min(letters.len()));
+        let changed: String = letters[..at].iter().chain(text.chars().take(3).collect::<Vec<_>>().iter()).chain(&letters[end..]).collect();
+        if let Ok(policy) = Policy::parse(&changed) {
+            let _ = policy.lint(None);
+        }
+    }
+
+    #[test]
+    fn any_value_looks_like_something_or_nothing(value in ".{0,60}", name in ".{0,30}") {
+        let _ = (Looks::of(&value), identifying_name(&name));
+    }
+}
+
+#[test]
+fn a_policy_has_a_limit() {
+    assert_eq!(
+        Policy::parse(&" ".repeat(POLICY_BYTES_MAX + 1)).map(|_| ()),
+        Err(PolicyError::TooLong { most: POLICY_BYTES_MAX })
+    );
+}

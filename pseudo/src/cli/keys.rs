@@ -1,0 +1,187 @@
+//! `pseudo keys`: ceremonies at which a root is split, and the domain keys under it.
+
+use super::output::Output;
+use crate::keys::{KeyFolder, gather, hex};
+use crate::{PseudoError, files};
+use clap::{Args, Subcommand};
+use custody::{CustodyError, DomainName, KeyVersion, RootKey};
+use serde_json::json;
+use std::path::PathBuf;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum KeysCommand {
+    /// Make a root, split it into shares, and make the folder for keys under it
+    Create {
+        /// The folder to make
+        #[arg(long, value_name = "DIR")]
+        keys: PathBuf,
+        /// Where to write share-1.txt and so on; each goes to another person, none stays
+        #[arg(long, value_name = "DIR")]
+        shares: PathBuf,
+        /// How many shares
+        #[arg(long, value_name = "NUMBER", default_value_t = 5)]
+        count: u8,
+        /// How many of them give the root
+        #[arg(long, value_name = "NUMBER", default_value_t = 3)]
+        threshold: u8,
+    },
+    /// Make a domain's first key, or its next one
+    Domain {
+        /// The domain
+        domain: String,
+        #[command(flatten)]
+        opened: Opened,
+    },
+    /// List the keys of a folder; needs no shares
+    List {
+        /// The folder
+        #[arg(long, value_name = "DIR", env = "PSEUDO_KEYS")]
+        keys: PathBuf,
+    },
+    /// See whether these shares give the root, and open every key once
+    Verify {
+        #[command(flatten)]
+        opened: Opened,
+    },
+    /// Remove a key: its tokens can never again be made or linked with others. Copies elsewhere stay
+    Destroy {
+        /// The domain
+        domain: String,
+        /// Which of its keys
+        #[arg(long, value_name = "NUMBER")]
+        version: u32,
+        /// The folder
+        #[arg(long, value_name = "DIR", env = "PSEUDO_KEYS")]
+        keys: PathBuf,
+        /// Say that it is meant
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// What opens keys.
+#[derive(Debug, Args)]
+pub(super) struct Opened {
+    /// The folder of keys
+    #[arg(long, value_name = "DIR", env = "PSEUDO_KEYS", required = true)]
+    pub(super) keys: Option<PathBuf>,
+    /// A share of the root; as often as the root needs
+    #[arg(long, value_name = "FILE", required = true)]
+    pub(super) share: Vec<PathBuf>,
+}
+
+impl Opened {
+    /// The folder and its root.
+    pub(super) fn open(&self) -> Result<(KeyFolder, RootKey), PseudoError> {
+        let Some(keys) = &self.keys else {
+            return Err(PseudoError::usage("no folder of keys is named", "name it with --keys"));
+        };
+        let folder = KeyFolder::open(keys)?;
+        let root = gather(&self.share)?;
+        if root.check() != folder.root() {
+            let other = CustodyError::OtherRoot { what: "folder of keys" };
+            return Err(PseudoError::custody(keys.display().to_string())(other));
+        }
+        Ok((folder, root))
+    }
+}
+
+pub(super) fn run(command: &KeysCommand, output: &Output) -> Result<(), PseudoError> {
+    match command {
+        KeysCommand::Create { keys, shares, count, threshold } => {
+            create(keys, shares, *count, *threshold, output)
+        }
+        KeysCommand::Domain { domain, opened } => {
+            let (folder, root) = opened.open()?;
+            let master = folder.add(&root, &domain_name(domain)?)?;
+            let (version, id) = (master.version().get(), hex(&master.id()));
+            output.either(json!({ "domain": domain, "version": version, "key_id": id }), || {
+                format!("key {version} of domain {domain}, id {id}\n")
+            })
+        }
+        KeysCommand::List { keys } => {
+            let folder = KeyFolder::open(keys)?;
+            let names = folder.list()?;
+            let rows: Vec<_> = names
+                .iter()
+                .map(|name| json!({ "domain": name.domain.as_str(), "version": name.version.get() }))
+                .collect();
+            output.either(json!({ "root": hex(&folder.root().0), "keys": rows }), || {
+                let lines = names.iter().map(|name| format!("{} {}\n", name.domain, name.version));
+                format!("root {}\n{}", hex(&folder.root().0), lines.collect::<String>())
+            })
+        }
+        KeysCommand::Verify { opened } => {
+            let (folder, root) = opened.open()?;
+            let names = folder.list()?;
+            for name in &names {
+                folder.master(&root, &name.domain, Some(name.version))?;
+            }
+            output.either(json!({ "root": hex(&root.check().0), "opened": names.len() }), || {
+                format!("these shares give the root, and it opens all {} keys\n", names.len())
+            })
+        }
+        KeysCommand::Destroy { domain, version, keys, yes } => {
+            if !yes {
+                let advice = "say --yes if that is meant; keep in mind copies and backups of the folder";
+                return Err(PseudoError::usage("a destroyed key cannot be made again", advice));
+            }
+            let number = KeyVersion::new(*version).map_err(PseudoError::custody("--version"))?;
+            KeyFolder::open(keys)?.destroy(&domain_name(domain)?, number)?;
+            output.either(json!({ "domain": domain, "version": version, "destroyed": true }), || {
+                format!("key {version} of domain {domain} is removed from this folder\n")
+            })
+        }
+    }
+}
+
+fn create(
+    keys: &std::path::Path,
+    shares: &std::path::Path,
+    count: u8,
+    threshold: u8,
+    output: &Output,
+) -> Result<(), PseudoError> {
+    if keys == shares {
+        return Err(PseudoError::usage("shares would lie beside the keys they open", "name another folder"));
+    }
+    let root = RootKey::generate(files::random)?;
+    let split = root.split::<SplitError>(threshold, count, |bytes| Ok(files::random(bytes)?));
+    let split = split.map_err(|SplitError(error)| error)?;
+    files::make_folder(shares)?;
+    let mut written = Vec::new();
+    for share in &split {
+        let path = shares.join(format!("share-{}.txt", share.index()));
+        let text = share.to_text();
+        files::write(&path, text.as_bytes())?;
+        written.push(path.display().to_string());
+    }
+    let folder = KeyFolder::create(keys, root.check())?;
+    let check = hex(&folder.root().0);
+    output.either(json!({ "root": check, "threshold": threshold, "shares": written }), || {
+        let list: String = written.iter().map(|path| format!("  {path}\n")).collect();
+        format!(
+            "root {check}: any {threshold} of these {count} shares give it\n{list}\
+             Give each to another person and leave none here: the root itself is kept nowhere.\n"
+        )
+    })
+}
+
+/// Splitting fails for want of random bytes or of sense.
+struct SplitError(PseudoError);
+
+impl From<CustodyError> for SplitError {
+    fn from(error: CustodyError) -> Self {
+        Self(PseudoError::custody("splitting the root")(error))
+    }
+}
+
+impl From<PseudoError> for SplitError {
+    fn from(error: PseudoError) -> Self {
+        Self(error)
+    }
+}
+
+fn domain_name(text: &str) -> Result<DomainName, PseudoError> {
+    DomainName::new(text).map_err(PseudoError::custody("domain"))
+}

@@ -1,0 +1,137 @@
+//! A folder of domain keys wrapped under a root, and shares of the root in files elsewhere.
+//!
+//! The folder holds `root.check` (which root its keys are under) and one file per domain and version, `DOMAIN.VERSION.key`. Nothing
+//! in it opens without enough shares; shares belong into the hands of different people, never into this folder.
+
+use crate::{PseudoError, files};
+use custody::{
+    DomainName, KeyVersion, MasterKey, RootCheck, RootKey, SHARE_BYTES, Share, WRAPPED_MASTER_BYTES_MAX,
+    WrappedName,
+};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const CHECK_FILE: &str = "root.check";
+const SUFFIX: &str = "key";
+/// A share as text with as much space as anyone types, bytes.
+const SHARE_TEXT_BYTES_MAX: usize = 8 * SHARE_BYTES;
+/// Files of one folder: every version of a hundred domains.
+const FILES_MAX: usize = 100_000;
+
+/// A folder of wrapped keys.
+pub(crate) struct KeyFolder {
+    path: PathBuf,
+    root: RootCheck,
+}
+
+impl KeyFolder {
+    /// Makes the folder for the keys of a root.
+    pub(crate) fn create(path: &Path, root: RootCheck) -> Result<Self, PseudoError> {
+        files::make_folder(path)?;
+        files::write(&path.join(CHECK_FILE), format!("{}\n", hex(&root.0)).as_bytes())?;
+        Ok(Self { path: path.to_owned(), root })
+    }
+
+    /// Opens a folder.
+    pub(crate) fn open(path: &Path) -> Result<Self, PseudoError> {
+        let file = path.join(CHECK_FILE);
+        let text = files::read_text(&file, 256)?;
+        let root =
+            unhex(text.trim()).ok_or_else(|| PseudoError::table(&file, "not the check value of a root"))?;
+        Ok(Self { path: path.to_owned(), root: RootCheck(root) })
+    }
+
+    /// Which root the keys are under.
+    pub(crate) fn root(&self) -> RootCheck {
+        self.root
+    }
+
+    /// All keys, by domain and version.
+    pub(crate) fn list(&self) -> Result<Vec<WrappedName>, PseudoError> {
+        let mut names = Vec::new();
+        let entries = fs::read_dir(&self.path).map_err(PseudoError::file("listing", &self.path))?;
+        for entry in entries.take(FILES_MAX) {
+            let path = entry.map_err(PseudoError::file("listing", &self.path))?.path();
+            if path.extension().is_some_and(|extension| extension == SUFFIX) {
+                let bytes = files::read(&path, WRAPPED_MASTER_BYTES_MAX)?;
+                let place = path.display().to_string();
+                names.push(WrappedName::read(&bytes).map_err(PseudoError::custody(place))?);
+            }
+        }
+        names.sort_by(|a, b| (&a.domain, a.version).cmp(&(&b.domain, b.version)));
+        Ok(names)
+    }
+
+    /// Makes the next key of a domain.
+    pub(crate) fn add(&self, root: &RootKey, domain: &DomainName) -> Result<MasterKey, PseudoError> {
+        let newest = self.newest(domain)?.map_or(0, KeyVersion::get);
+        let place = || domain.to_string();
+        let version = KeyVersion::new(newest + 1).map_err(PseudoError::custody(place()))?;
+        let master = MasterKey::generate(domain.clone(), version, files::random)?;
+        files::write(&self.file(domain, version), &root.wrap(&master))?;
+        Ok(master)
+    }
+
+    /// A key of a domain; the newest if none is named.
+    pub(crate) fn master(
+        &self,
+        root: &RootKey,
+        domain: &DomainName,
+        version: Option<KeyVersion>,
+    ) -> Result<MasterKey, PseudoError> {
+        let missing = || {
+            let advice = format!("`pseudo keys domain {domain}` makes one");
+            PseudoError::usage(format!("there is no such key of domain {domain}"), advice)
+        };
+        let version =
+            version.map_or_else(|| self.newest(domain), |version| Ok(Some(version)))?.ok_or_else(missing)?;
+        let path = self.file(domain, version);
+        if !path.exists() {
+            return Err(missing());
+        }
+        let bytes = files::read(&path, WRAPPED_MASTER_BYTES_MAX)?;
+        let master = root.unwrap(&bytes).map_err(PseudoError::custody(path.display().to_string()))?;
+        if (master.domain(), master.version()) != (domain, version) {
+            return Err(PseudoError::table(&path, "the key inside has another name than its file"));
+        }
+        Ok(master)
+    }
+
+    /// Removes a key. Copies elsewhere stay.
+    pub(crate) fn destroy(&self, domain: &DomainName, version: KeyVersion) -> Result<(), PseudoError> {
+        let path = self.file(domain, version);
+        fs::remove_file(&path).map_err(PseudoError::file("removing", &path))?;
+        files::sync_folder(&self.path)
+    }
+
+    fn newest(&self, domain: &DomainName) -> Result<Option<KeyVersion>, PseudoError> {
+        Ok(self.list()?.into_iter().filter(|name| name.domain == *domain).map(|name| name.version).max())
+    }
+
+    fn file(&self, domain: &DomainName, version: KeyVersion) -> PathBuf {
+        self.path.join(format!("{domain}.{version}.{SUFFIX}"))
+    }
+}
+
+/// The root of shares in files.
+pub(crate) fn gather(paths: &[PathBuf]) -> Result<RootKey, PseudoError> {
+    let share = |path: &PathBuf| {
+        let text = files::read_text(path, SHARE_TEXT_BYTES_MAX)?;
+        Share::from_text(&text).map_err(PseudoError::custody(path.display().to_string()))
+    };
+    let shares: Vec<Share> = paths.iter().map(share).collect::<Result<_, _>>()?;
+    RootKey::combine(&shares).map_err(PseudoError::custody("shares"))
+}
+
+/// Bytes in hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// So many bytes of hexadecimal.
+pub(crate) fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let digits: Vec<u8> =
+        text.chars().map(|digit| u8::try_from(digit.to_digit(16)?).ok()).collect::<Option<_>>()?;
+    let bytes: Vec<u8> = digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect();
+    bytes.try_into().ok().filter(|_| digits.len() == 2 * N)
+}
