@@ -13,7 +13,7 @@ use std::{
 };
 use support::{LONG, Shape, TestRegion};
 use tokio::time::Instant;
-use wire::{BucketId, NodeId};
+use wire::{BucketId, NodeId, PairRole};
 
 const BUCKET: BucketId = BucketId(1);
 const BODY_BYTES: usize = 60 << 10;
