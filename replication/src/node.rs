@@ -11,7 +11,7 @@ use crate::{
     holdings::Holdings,
     index::{IndexError, SledOptions, SledStore},
     leaderboard::Leaderboard,
-    log::{LogError, LogOptions, SegmentLog},
+    log::{LogError, LogOptions, SegmentLog, Vote},
     maintenance,
     options::RaftTimings,
     peer::Peers,
@@ -269,16 +269,26 @@ impl Node {
     }
 
     async fn open_replica(&self, group: GroupId, founding: bool) -> Result<(), ReplicaError> {
+        let log = self.shared.segments.group(group);
+        let state = log.state();
+        let members = self.options.founders.get(&group).filter(|_| founding);
+        let founds = members.filter(|_| state.last.is_none() && state.vote.is_none());
+        let (begins, waits) = match founds {
+            Some(members) if members.iter().min() == Some(&self.replica_id()) => (Some(members), false),
+            founds => (None, founds.is_some()),
+        };
+        let remembered = |error: LogError| ReplicaError::Raft { group, reason: error.to_string() };
+        if waits {
+            // else a node that is killed before the first vote would not know at its next start that it has this group
+            let vote = Vote { term: 0, node: self.replica_id(), committed: false };
+            log.save_vote(vote).await.map_err(remembered)?;
+        }
         let replica = self.service.open_replica(group).await?;
-        let state = replica.state.log.state();
-        let founders = self.options.founders.get(&group);
-        if let Some(members) = founders
-            && founding
-            && members.iter().min() == Some(&self.replica_id())
-            && state.last.is_none()
-            && state.vote.is_none()
-        {
+        if let Some(members) = begins {
             replica.initialize(members.iter().copied()).await?;
+            if let Some(last) = log.state().last {
+                log.flushed(last.index).await.map_err(remembered)?;
+            }
         }
         Ok(())
     }

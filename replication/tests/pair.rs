@@ -5,8 +5,12 @@
 mod support;
 
 use bytes::Bytes;
-use replication::region::RegionError;
-use std::collections::BTreeMap;
+use replication::{
+    message::{kind, refusal},
+    peer::{CallError, PeerClass},
+    region::RegionError,
+};
+use std::{collections::BTreeMap, time::Duration};
 use support::{GROUPS, LONG, Shape, TestRegion};
 use tokio::time::Instant;
 use wire::*;
@@ -110,6 +114,34 @@ async fn what_is_acknowledged_comes_to_the_other_region_and_writing_changes_side
         switch(primary, standby).await;
         std::mem::swap(&mut primary, &mut standby);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_of_the_other_region_may_read_logs_and_nothing_else() {
+    let one = TestRegion::start().await;
+    let guest = one.guest();
+    let node = NodeId(1);
+    for kind in [
+        kind::PROPOSE,
+        kind::QUERY,
+        kind::STATE,
+        kind::RECORD,
+        kind::GC,
+        kind::NODE_STATUS,
+        kind::PAIR_REPORT,
+    ] {
+        let called = guest.call(node, PeerClass::Bulk, kind, Bytes::new(), Vec::new(), LONG).await;
+        let denied = matches!(called, Err(CallError::Refused { code: refusal::DENIED, .. }));
+        assert!(denied, "kind {kind}: {called:?}");
+    }
+    for class in [PeerClass::Append, PeerClass::Liveness, PeerClass::Admin] {
+        let called =
+            guest.call(node, class, kind::VOTE, Bytes::new(), Vec::new(), Duration::from_secs(2)).await;
+        assert!(called.is_err(), "{class:?}: {called:?}");
+    }
+    let leaders =
+        guest.call(node, PeerClass::Bulk, kind::LEADERS, Bytes::from(vec![0; 8]), Vec::new(), LONG).await;
+    assert!(leaders.is_ok(), "{leaders:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -35,6 +35,20 @@ async fn writes_are_read_back_through_any_leader_and_survive_a_restart_of_every_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nodes_that_end_right_after_they_founded_their_region_still_know_their_groups() {
+    let mut region = TestRegion::start().await;
+    let nodes = [NodeId(2), NodeId(3)];
+    for node in nodes {
+        region.stop(node).await;
+    }
+    region.restart_all(&nodes).await;
+    for node in nodes {
+        let held = region.nodes[&node].node.service().report().replicas.len();
+        assert_eq!(held, support::GROUPS as usize + 1, "groups of node {node}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stopped_leader_is_replaced_while_the_client_waits() {
     let mut region = TestRegion::start().await;
     let bucket = BucketId(1);

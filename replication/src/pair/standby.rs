@@ -27,6 +27,9 @@ const WAIT_MS: u32 = 500;
 /// How long a question may take, the way to a primary that is being elected included.
 const ASK_WAIT: Duration = Duration::from_secs(10);
 
+/// Pause of a group that follows nobody, before it looks again whether the other region was promoted meanwhile.
+const WATCH: Duration = Duration::from_millis(500);
+
 /// Pause after a question that failed.
 const RETRY: Duration = Duration::from_millis(200);
 
@@ -162,7 +165,7 @@ impl Standby {
             self.note(group, |known| {
                 *known = Known { other: Some(shipment.state), heard: Some(Instant::now()), ..*known };
             });
-            tokio::time::sleep(RETRY).await;
+            tokio::time::sleep(WATCH).await;
             return Ok(());
         }
         let (state, now, complete, gone) = (shipment.state, shipment.now, shipment.complete, shipment.gone);

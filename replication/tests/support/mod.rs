@@ -130,13 +130,19 @@ impl TestRegion {
         self.folder.path().join(format!("node-{node}"))
     }
 
+    /// A member of another region, as this region's authority admits it.
+    pub(crate) fn guest(&self) -> Peers {
+        let peers = Peers::new(tls(&self.issuer, PeerRole::Pair(1)), PeerOptions::default());
+        for (node, address) in &self.addresses {
+            peers.set_address(*node, *address);
+        }
+        peers
+    }
+
     /// Lets this region's standbys follow `other`.
     pub(crate) fn follow(&self, other: &Self) {
-        for (id, running) in &self.nodes {
-            let peers = Peers::new(tls(&other.issuer, PeerRole::Pair(id.0)), PeerOptions::default());
-            for (node, address) in &other.addresses {
-                peers.set_address(*node, *address);
-            }
+        for running in self.nodes.values() {
+            let peers = other.guest();
             let nodes = other.addresses.keys().copied();
             let router = Router::start(peers, GROUPS, nodes, running.tracker.clone(), running.stop.clone());
             let service = running.node.service();
