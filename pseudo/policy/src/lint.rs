@@ -158,9 +158,14 @@ fn known_part(policy: &Policy, path: &Path) -> String {
 }
 
 fn lint_rule(rule: &Rule, profile: Option<&Profile>, findings: &mut Findings) {
-    let place = &rule.path;
-    let leaf = profile.and_then(|profile| profile.leaf(place));
-    let named = place.names().last().is_some_and(|name| identifying_name(name));
+    let leaf = profile.and_then(|profile| profile.leaf(&rule.path));
+    // a field may be in several columns, of which one alone is meant
+    let place = &if rule.path == rule.output_path {
+        rule.path.to_string()
+    } else {
+        format!("{} as {}", rule.path, rule.output_path)
+    };
+    let named = rule.path.names().last().is_some_and(|name| identifying_name(name));
     let looks = leaf.and_then(|leaf| leaf.identifying());
     if matches!(rule.spec, Spec::Keep | Spec::NullIfRare { .. } | Spec::Clamp(_))
         && (named || looks.is_some())

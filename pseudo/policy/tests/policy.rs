@@ -147,6 +147,16 @@ fn a_sample_speaks_against_a_policy() {
 }
 
 #[test]
+fn a_finding_says_which_of_a_fields_columns_it_is_about() {
+    let policy = with("output = \"uuid8\"\nnormalise = [\"nfc\", \"email\"]", "output = \"uuid8\"").unwrap();
+    let profile = sample(&[("$.user.email", &["ada@example.org", "bob@example.org"])]);
+    let found = rules(&policy, Some(&profile));
+    let places: Vec<&str> =
+        found.iter().filter(|(rule, _)| *rule == "no-normaliser").map(|(_, place)| place.as_str()).collect();
+    assert_eq!(places, ["$.user.email as $.user.token_of_set"]);
+}
+
+#[test]
 fn a_reason_answers_a_name_but_not_values() {
     let kept = "path = \"$.userName\"\ntechnique = \"keep\"\nbecause = \"names of printers\"";
     let policy = with("path = \"$.colour\"\ntechnique = \"keep\"\ntype = \"boolean\"", kept).unwrap();
