@@ -118,7 +118,9 @@ fn unsafe_combinations_are_refused_with_advice() {
 fn every_key_the_file_takes_is_documented_and_every_documented_key_is_taken() {
     let documented: BTreeSet<String> = KEYS.iter().map(|doc| doc.key.to_owned()).collect();
     let mut accepted = BTreeSet::new();
-    for table in ["", "peer", "s3", "health", "root_key", "root_key.pkcs11", "storage", "limits", "log"] {
+    for table in
+        ["", "peer", "pair", "s3", "health", "root_key", "root_key.pkcs11", "storage", "limits", "log"]
+    {
         let header = if table.is_empty() { String::new() } else { format!("[{table}]\n") };
         let text = format!("data = \"d\"\n{header}no_such_key = 1\n");
         let error = toml::from_str::<file::ConfigFile>(&text).err().unwrap();
