@@ -1,8 +1,13 @@
 //! Before a node takes part: is its disk the one that the region knows?
 //!
 //! A disk that was wiped has forgotten its votes and entries; letting it vote again under its old identity could undo
-//! acknowledged writes. So an empty disk may found a region only if every other founder says that there is none yet, and
-//! may join a formed one only if the system group has never seen another disk under its node and incarnation.
+//! acknowledged writes. So an empty disk founds a region only if every other founder has a disk that has not begun either,
+//! or remembers that it began together with this very disk; and it joins a formed region only if the system group has
+//! never seen another disk under its node and incarnation.
+
+mod disk;
+
+pub(crate) use disk::Disk;
 
 use crate::{
     message::kind,
@@ -11,28 +16,16 @@ use crate::{
     router::Router,
 };
 use bytes::Bytes;
-use std::{
-    io::{self, Read, Write},
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use disk::{DiskId, Founders};
+use std::{io, path::PathBuf, time::Duration};
 use thiserror::Error;
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 use wire::{
-    Answer, Command, CommandMeta, GroupId, Incarnation, NodeId, NodeRecord, NodeState, Operation, Outcome,
-    PrincipalId, Query, Refusal as CommandRefusal, RequestId, SystemChange, SystemExpect, SystemRecord,
-    SystemTable, UnixMillis,
+    Answer, Command, CommandMeta, DecodeError, Decoder, Encoder, GroupId, Incarnation, NodeId, NodeRecord,
+    NodeState, Operation, Outcome, PrincipalId, Query, Refusal as CommandRefusal, RequestId, SystemChange,
+    SystemExpect, SystemRecord, SystemTable, UnixMillis,
 };
-
-/// The file that holds the disk's identity.
-const DISK_FILE: &str = "disk.id";
-
-/// The file that says the region has registered the disk.
-const REGISTERED_FILE: &str = "disk.registered";
-
-/// The file that says this disk is founding groups and has not finished.
-const FOUNDING_FILE: &str = "disk.founding";
 
 /// How often peers are asked again.
 const RETRY: Duration = Duration::from_millis(100);
@@ -80,7 +73,7 @@ pub enum AdmissionError {
         node: NodeId,
         /// Why.
         #[source]
-        source: wire::DecodeError,
+        source: DecodeError,
     },
 }
 
@@ -101,104 +94,64 @@ pub struct Applicant {
     pub others: Vec<NodeId>,
 }
 
-/// What a peer says to an empty disk.
+/// What a node says about its disk to one that has not begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RegionAge {
-    /// No group has ever committed anything here.
-    Unformed = 0,
-    /// There is a region.
-    Formed = 1,
+pub(crate) struct Hello {
+    disk: DiskId,
+    /// Whether it takes part already; until then it holds nothing and has voted for nobody.
+    begun: bool,
+    /// The disk of the asking node that it counted among the founders.
+    yours: Option<DiskId>,
 }
 
-impl RegionAge {
-    pub(crate) fn encode(self) -> Bytes {
-        Bytes::copy_from_slice(&[self as u8])
+impl Hello {
+    pub(crate) fn encode(&self) -> Bytes {
+        let mut e = Encoder::new();
+        e.fixed(&self.disk);
+        e.flag(self.begun);
+        e.option(self.yours.as_ref(), |e, disk| e.fixed(disk));
+        e.finish()
     }
 
-    fn decode(bytes: &[u8]) -> Option<Self> {
-        match bytes {
-            [0] => Some(Self::Unformed),
-            [1] => Some(Self::Formed),
-            _ => None,
-        }
-    }
-}
-
-/// The disk's identity and whether the region has registered it.
-#[derive(Debug)]
-pub(crate) struct Disk {
-    folder: PathBuf,
-    id: [u8; 16],
-    registered: bool,
-}
-
-impl Disk {
-    /// The disk in `folder`, if it has an identity.
-    pub(crate) fn load(folder: &Path) -> Result<Option<Self>, AdmissionError> {
-        let path = folder.join(DISK_FILE);
-        let mut id = [0; 16];
-        match std::fs::File::open(&path) {
-            Ok(mut file) => file
-                .read_exact(&mut id)
-                .map_err(|source| AdmissionError::File { path: path.clone(), source })?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(AdmissionError::File { path, source }),
-        }
-        let registered = folder.join(REGISTERED_FILE).exists();
-        Ok(Some(Self { folder: folder.to_owned(), id, registered }))
-    }
-
-    /// Gives the disk in `folder` its identity; a founder's disk begins the region's groups.
-    pub(crate) fn create(folder: &Path, id: [u8; 16], age: RegionAge) -> Result<Self, AdmissionError> {
-        if age == RegionAge::Unformed {
-            write_durably(folder, FOUNDING_FILE, b"")?;
-        }
-        write_durably(folder, DISK_FILE, &id)?;
-        Ok(Self { folder: folder.to_owned(), id, registered: false })
-    }
-
-    /// Whether this disk is to begin groups: only until they have begun, never again after.
-    pub(crate) fn is_founding(&self) -> bool {
-        self.folder.join(FOUNDING_FILE).exists()
-    }
-
-    /// All groups have begun.
-    pub(crate) fn set_founded(&self) -> Result<(), AdmissionError> {
-        let path = self.folder.join(FOUNDING_FILE);
-        let removed =
-            std::fs::remove_file(&path).and_then(|()| std::fs::File::open(&self.folder)?.sync_all());
-        match removed {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(AdmissionError::File { path, source: error })
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn set_registered(&mut self) -> Result<(), AdmissionError> {
-        write_durably(&self.folder, REGISTERED_FILE, b"")?;
-        self.registered = true;
-        Ok(())
+    fn decode(bytes: Bytes) -> Result<Self, DecodeError> {
+        let mut d = Decoder::new("hello", bytes);
+        let (disk, begun, yours) = (d.array()?, d.flag()?, d.option(Decoder::array)?);
+        d.finish()?;
+        Ok(Self { disk, begun, yours })
     }
 }
 
-/// Waits until an empty disk may take part: as a founder, or in a region that has formed. Says which.
-pub(crate) async fn wait_for_region(peers: &Peers, applicant: &Applicant) -> RegionAge {
+/// How an empty disk begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Beginning {
+    /// It founds the region, with these disks of the other founders.
+    Founds(Founders),
+    /// There is a region without it.
+    Joins,
+}
+
+/// Waits until an empty disk may take part: as a founder, or in a region that has formed. One that has begun goes on.
+pub(crate) async fn begin(peers: &Peers, applicant: &Applicant, disk: &Disk) -> Result<(), AdmissionError> {
+    if disk.has_begun() {
+        return Ok(());
+    }
     let mut told = false;
     loop {
-        let mut unformed = 0;
+        let mut heard = Vec::new();
         for &node in &applicant.others {
             let reply =
                 peers.call(node, PeerClass::Bulk, kind::HELLO, Bytes::new(), Vec::new(), ASK_WAIT).await;
-            match reply.ok().and_then(|reply| RegionAge::decode(&reply.head)) {
-                Some(RegionAge::Formed) => return RegionAge::Formed,
-                Some(RegionAge::Unformed) if applicant.other_founders.contains(&node) => unformed += 1,
-                _ => {}
+            if let Some(hello) = reply.ok().and_then(|reply| Hello::decode(reply.head).ok()) {
+                heard.push((node, hello));
             }
         }
-        // every founder must say so: one that is away may hold what this disk has forgotten
-        if !applicant.other_founders.is_empty() && unformed == applicant.other_founders.len() {
-            return RegionAge::Unformed;
+        match judge_hellos(&applicant.other_founders, disk.id(), &heard) {
+            Some(Beginning::Founds(founders)) => return disk.begin_founding(founders),
+            Some(Beginning::Joins) => {
+                info!(node = %applicant.node, "joins a region that has formed");
+                return disk.begin_joining();
+            }
+            None => {}
         }
         if !told {
             info!(node = %applicant.node, "empty disk waits for the region's other first members");
@@ -208,16 +161,29 @@ pub(crate) async fn wait_for_region(peers: &Peers, applicant: &Applicant) -> Reg
     }
 }
 
+/// What follows from the answers, if they are enough.
+fn judge_hellos(other_founders: &[NodeId], disk: DiskId, heard: &[(NodeId, Hello)]) -> Option<Beginning> {
+    let founds = |hello: &Hello| !other_founders.is_empty() && (!hello.begun || hello.yours == Some(disk));
+    if heard.iter().any(|(_, hello)| hello.begun && !founds(hello)) {
+        return Some(Beginning::Joins);
+    }
+    // every founder must say so: one that is away may hold what this node's disk has forgotten
+    let with = |node: &NodeId| heard.iter().find(|(from, _)| from == node);
+    let founders: Option<Founders> =
+        other_founders.iter().map(|node| with(node).map(|(_, hello)| (*node, hello.disk))).collect();
+    founders.filter(|founders| !founders.is_empty()).map(Beginning::Founds)
+}
+
 /// Registers the disk with the system group, once; keeps trying while the group cannot be reached.
 pub(crate) async fn register(
     router: &Router,
     applicant: &Applicant,
-    disk: &mut Disk,
+    disk: &Disk,
     now: UnixMillis,
     request: RequestId,
 ) -> Result<(), AdmissionError> {
-    while !disk.registered {
-        match try_register(router, applicant, disk.id, now, request).await? {
+    while !disk.is_registered() {
+        match try_register(router, applicant, disk.id(), now, request).await? {
             Ok(()) => disk.set_registered()?,
             Err(error) => {
                 warn!(node = %applicant.node, %error, "could not register this disk yet");
@@ -231,7 +197,7 @@ pub(crate) async fn register(
 async fn try_register(
     router: &Router,
     applicant: &Applicant,
-    disk: [u8; 16],
+    disk: DiskId,
     now: UnixMillis,
     request: RequestId,
 ) -> Result<Result<(), RegionError>, AdmissionError> {
@@ -275,7 +241,7 @@ async fn try_register(
 }
 
 /// `Some` when the disk is registered already, `None` when it may be.
-fn judge(applicant: &Applicant, record: &NodeRecord, disk: [u8; 16]) -> Result<Option<()>, AdmissionError> {
+fn judge(applicant: &Applicant, record: &NodeRecord, disk: DiskId) -> Result<Option<()>, AdmissionError> {
     if record.state == NodeState::Removed {
         return Err(not_admitted(applicant, "it was removed; its number is never used again"));
     }
@@ -301,7 +267,7 @@ async fn node_record(router: &Router, node: NodeId) -> Result<Option<SystemRecor
     }
 }
 
-fn first_record(applicant: &Applicant, disk: [u8; 16]) -> NodeRecord {
+fn first_record(applicant: &Applicant, disk: DiskId) -> NodeRecord {
     NodeRecord {
         state: NodeState::Active,
         incarnation: applicant.incarnation,
@@ -313,19 +279,6 @@ fn first_record(applicant: &Applicant, disk: [u8; 16]) -> NodeRecord {
 
 fn not_admitted(applicant: &Applicant, reason: &'static str) -> AdmissionError {
     AdmissionError::NotAdmitted { node: applicant.node, incarnation: applicant.incarnation, reason }
-}
-
-fn write_durably(folder: &Path, name: &str, content: &[u8]) -> Result<(), AdmissionError> {
-    let path = folder.join(name);
-    let write = || -> io::Result<()> {
-        let fresh = folder.join(format!("{name}.new"));
-        let mut file = std::fs::File::create(&fresh)?;
-        file.write_all(content)?;
-        file.sync_all()?;
-        std::fs::rename(&fresh, &path)?;
-        std::fs::File::open(folder)?.sync_all()
-    };
-    write().map_err(|source| AdmissionError::File { path: path.clone(), source })
 }
 
 #[cfg(test)]
@@ -372,16 +325,42 @@ mod tests {
         }
     }
 
+    const MINE: DiskId = [1; 16];
+
+    fn hello(disk: u8, begun: bool, yours: Option<DiskId>) -> Hello {
+        Hello { disk: [disk; 16], begun, yours }
+    }
+
     #[test]
-    fn a_disk_keeps_its_identity() {
-        let folder = tempfile::tempdir().unwrap();
-        assert!(Disk::load(folder.path()).unwrap().is_none());
-        let mut disk = Disk::create(folder.path(), [5; 16], RegionAge::Unformed).unwrap();
-        assert!(disk.is_founding());
-        disk.set_founded().unwrap();
-        assert!(!disk.is_founding());
-        disk.set_registered().unwrap();
-        let disk = Disk::load(folder.path()).unwrap().unwrap();
-        assert_eq!((disk.id, disk.registered), ([5; 16], true));
+    fn an_empty_disk_founds_a_region_only_with_every_founder() {
+        let founders = [NodeId(1), NodeId(2)];
+        let judged = |heard: &[(NodeId, Hello)]| judge_hellos(&founders, MINE, heard);
+        let waits = (NodeId(1), hello(11, false, None));
+        let founded = Beginning::Founds([(NodeId(1), [11; 16]), (NodeId(2), [12; 16])].into());
+        assert_eq!(judged(&[waits]), None);
+        assert_eq!(judged(&[waits, (NodeId(3), hello(13, false, None))]), None);
+        assert_eq!(judged(&[waits, (NodeId(2), hello(12, false, None))]), Some(founded.clone()));
+        // the others were faster
+        assert_eq!(judged(&[waits, (NodeId(2), hello(12, true, Some(MINE)))]), Some(founded));
+        assert_eq!(judged(&[(NodeId(2), hello(12, true, Some(MINE)))]), None);
+        // they began with the disk that was here before
+        assert_eq!(judged(&[waits, (NodeId(2), hello(12, true, Some([9; 16])))]), Some(Beginning::Joins));
+        assert_eq!(judged(&[waits, (NodeId(3), hello(13, true, None))]), Some(Beginning::Joins));
+    }
+
+    #[test]
+    fn who_is_no_founder_joins() {
+        let judged = |heard: &[(NodeId, Hello)]| judge_hellos(&[], MINE, heard);
+        assert_eq!(judged(&[]), None);
+        assert_eq!(judged(&[(NodeId(1), hello(11, false, None))]), None);
+        assert_eq!(judged(&[(NodeId(1), hello(11, true, Some(MINE)))]), Some(Beginning::Joins));
+    }
+
+    #[test]
+    fn what_a_disk_says_is_read_back() {
+        for said in [hello(7, false, None), hello(8, true, Some([3; 16]))] {
+            assert_eq!(Hello::decode(said.encode()).unwrap(), said);
+        }
+        assert!(Hello::decode(Bytes::from_static(b"?")).is_err());
     }
 }

@@ -28,7 +28,7 @@ pub mod kind {
     pub const NODE_STATUS: u16 = 13;
     /// Asks a node to hold a replica of a group, or to give it up (bulk).
     pub const REPLICA: u16 = 14;
-    /// A new node asks whether the region is formed and whether it may take part (bulk).
+    /// A node with an empty disk asks whether others have begun, and with which disks (bulk).
     pub const HELLO: u16 = 15;
     /// What follows in a group's log, for the other region's group (bulk).
     pub const SHIP: u16 = 16;

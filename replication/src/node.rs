@@ -4,7 +4,7 @@
 mod opening;
 
 use crate::{
-    admission::{self, AdmissionError, Applicant, Disk, RegionAge},
+    admission::{self, AdmissionError, Applicant, Disk},
     ballast::Ballast,
     controller::Controller,
     gc,
@@ -58,6 +58,8 @@ pub struct NodeOptions {
     pub begins_as: PairRole,
     /// First members of every group, for groups that have never run.
     pub founders: BTreeMap<GroupId, Vec<ReplicaId>>,
+    /// The identity that an empty disk gets: random.
+    pub fresh_disk: [u8; 16],
     /// Raft's clocks.
     pub timings: RaftTimings,
     /// Size of a segment file, bytes.
@@ -111,8 +113,6 @@ pub enum StartError {
 /// What a node cannot draw or read by itself.
 #[derive(Clone, Copy, Debug)]
 pub struct Arrival {
-    /// The identity that an empty disk gets: random.
-    pub disk: [u8; 16],
     /// The request under which the disk is registered: random.
     pub request: RequestId,
     /// The time.
@@ -138,6 +138,7 @@ impl Node {
             std::fs::create_dir_all(path)
                 .map_err(|source| StartError::Data { path: path.clone(), source })?;
         }
+        let disk = Disk::open(&options.data, options.fresh_disk)?;
         let (segments, recovery) = open_log(&options, &log_path).await?;
         let ballast = Arc::new(Ballast::new(&options.data));
         let store = open_index(&options, &index_path, &ballast).await?;
@@ -164,7 +165,7 @@ impl Node {
             tracker,
             stop,
         };
-        let service = Arc::new(Service::new(options.node, options.incarnation, shared.clone()));
+        let service = Arc::new(Service::new(options.node, options.incarnation, disk, shared.clone()));
         let held = recovery.groups.iter().map(|found| found.group).collect();
         let damaged = recovery.groups.iter().filter(|found| found.state.damage.is_some());
         let damaged = damaged.map(|found| found.group).collect();
@@ -181,7 +182,8 @@ impl Node {
     ) -> Result<(), StartError> {
         let period = Duration::from_millis(self.options.timings.heartbeat_ms);
         self.shared.tracker.spawn(pulse::run(Arc::clone(&self.service), period, self.shared.stop.clone()));
-        let mut disk = self.admit(applicant, arrival).await?;
+        let disk = self.service.disk_identity();
+        admission::begin(&self.shared.peers, applicant, disk).await?;
         let founding = disk.is_founding();
         let mut held = self.held.clone();
         if founding {
@@ -191,7 +193,7 @@ impl Node {
         if held.remove(&GroupId::SYSTEM) {
             self.open_or_retry(GroupId::SYSTEM, founding).await?;
         }
-        admission::register(router, applicant, &mut disk, arrival.now, arrival.request).await?;
+        admission::register(router, applicant, disk, arrival.now, arrival.request).await?;
         self.open_replicas(held, founding).await?;
         if founding {
             disk.set_founded()?;
@@ -207,17 +209,6 @@ impl Node {
         self.service.set_running();
         info!(node = %self.options.node, replicas = self.service.replicas().len(), "storage engine runs");
         Ok(())
-    }
-
-    async fn admit(&self, applicant: &Applicant, arrival: Arrival) -> Result<Disk, AdmissionError> {
-        if let Some(disk) = Disk::load(&self.options.data)? {
-            return Ok(disk);
-        }
-        let age = admission::wait_for_region(&self.shared.peers, applicant).await;
-        if age == RegionAge::Formed {
-            info!(node = %self.options.node, "joins a region that has formed");
-        }
-        Disk::create(&self.options.data, arrival.disk, age)
     }
 
     /// Answers peers' calls.

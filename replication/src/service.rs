@@ -7,7 +7,7 @@ mod queries;
 pub(crate) use queries::ensure_linearizable;
 
 use crate::{
-    admission::RegionAge,
+    admission::Disk,
     gc::Collector,
     log::Priority,
     maintenance::{self, Purges},
@@ -63,6 +63,7 @@ const LEADERS_WAIT_MS: u64 = crate::router::LEADERS_POLL_MS;
 pub struct Service {
     node: NodeId,
     incarnation: Incarnation,
+    disk: Disk,
     started: Instant,
     replicas: RwLock<BTreeMap<GroupId, Arc<Replica>>>,
     shared: Shared,
@@ -81,10 +82,11 @@ pub struct Service {
 }
 
 impl Service {
-    pub(crate) fn new(node: NodeId, incarnation: Incarnation, shared: Shared) -> Self {
+    pub(crate) fn new(node: NodeId, incarnation: Incarnation, disk: Disk, shared: Shared) -> Self {
         Self {
             node,
             incarnation,
+            disk,
             started: Instant::now(),
             replicas: RwLock::default(),
             collector: Collector::new(Arc::clone(&shared.holdings), Arc::clone(&shared.repairer)),
@@ -303,7 +305,7 @@ impl Service {
             kind::SCRUB => self.scrub(head),
             kind::REPLICA => self.change_replica(head).await,
             kind::NODE_STATUS => Ok(Reply::head(self.report().encode())),
-            kind::HELLO => Ok(Reply::head(self.region_age().encode())),
+            kind::HELLO => self.hello(from),
             _ => Err(malformed("unknown kind of call")),
         }
     }
@@ -328,11 +330,15 @@ impl Service {
         }
     }
 
-    fn region_age(&self) -> RegionAge {
-        let system = self.replica(GroupId::SYSTEM);
-        match system.and_then(|system| system.state.machine().applied().0) {
-            Some(_) => RegionAge::Formed,
-            None => RegionAge::Unformed,
+    /// The disk that this node takes part with.
+    pub(crate) fn disk_identity(&self) -> &Disk {
+        &self.disk
+    }
+
+    fn hello(&self, from: &Identity) -> Result<Reply, CallRefusal> {
+        match from.role {
+            PeerRole::Node(node) => Ok(Reply::head(self.disk.hello(node).encode())),
+            _ => Err(refuse(refusal::DENIED, "only nodes take part")),
         }
     }
 

@@ -8,7 +8,7 @@ mod support;
 use bytes::Bytes;
 use replication::node::StartError;
 use std::time::Duration;
-use support::{LONG, TestRegion};
+use support::{LONG, Shape, TestRegion};
 use wire::{BucketId, GroupId, Incarnation, NodeId, ReplicaId};
 
 fn body(seed: u8) -> Bytes {
@@ -46,6 +46,13 @@ async fn nodes_that_end_right_after_they_founded_their_region_still_know_their_g
         let held = region.nodes[&node].node.service().report().replicas.len();
         assert_eq!(held, support::GROUPS as usize + 1, "groups of node {node}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_founder_that_notices_late_that_the_others_began_founds_with_them() {
+    let region = TestRegion::start_shaped(Shape { latecomer: Some(NodeId(3)), ..Shape::default() }).await;
+    let held = region.nodes[&NodeId(3)].node.service().report().replicas.len();
+    assert_eq!(held, support::GROUPS as usize + 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

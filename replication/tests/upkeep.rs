@@ -25,6 +25,7 @@ const SMALL: Shape = Shape {
     total_bytes_max: None,
     third_bytes_max: None,
     begins_as: PairRole::Primary,
+    latecomer: None,
 };
 
 /// SplitMix64, from a seed that is printed.

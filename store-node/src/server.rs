@@ -223,8 +223,7 @@ fn spawn_node(
 ) {
     let failed = failed.clone();
     tracker.spawn(async move {
-        let (disk, request) = (random::id(), RequestId(random::id()));
-        let arrival = Arrival { disk, request, now: now() };
+        let arrival = Arrival { request: RequestId(random::id()), now: now() };
         if let Err(error) = node.run(&router, &roster, &applicant, arrival).await {
             error!(error = &error as &dyn std::error::Error, "storage engine does not run");
             failed.cancel();
@@ -247,6 +246,7 @@ fn node_options(
         begins_as: if descriptor.standby_of.is_some() { PairRole::Standby } else { PairRole::Primary },
         data: config.data.clone(),
         founders: founders(descriptor),
+        fresh_disk: random::id(),
         timings: RaftTimings {
             heartbeat_ms: timings.heartbeat_ms.into(),
             election_min_ms: timings.election_min_ms.into(),

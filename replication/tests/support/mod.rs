@@ -51,6 +51,32 @@ impl Running {
     }
 }
 
+/// A node whose engine answers its peers and does not take part yet.
+struct Opened {
+    running: Running,
+    router: Arc<Router>,
+    roster: Arc<Roster>,
+    applicant: Applicant,
+    arrival: Arrival,
+}
+
+impl Opened {
+    /// Takes part; may be refused.
+    async fn run(self) -> Result<Running, StartError> {
+        let Self { running, router, roster, applicant, arrival } = self;
+        match tokio::time::timeout(LONG, running.node.run(&router, &roster, &applicant, arrival))
+            .await
+            .unwrap()
+        {
+            Ok(()) => Ok(running),
+            Err(error) => {
+                running.stop().await;
+                Err(error)
+            }
+        }
+    }
+}
+
 pub(crate) struct TestRegion {
     folder: tempfile::TempDir,
     issuer: CertifiedIssuer<'static, KeyPair>,
@@ -72,6 +98,8 @@ pub(crate) struct Shape {
     pub(crate) third_bytes_max: Option<u64>,
     /// The groups' part in a pair.
     pub(crate) begins_as: PairRole,
+    /// A founder that finds that the others have begun without waiting for it to notice.
+    pub(crate) latecomer: Option<NodeId>,
 }
 
 impl Default for Shape {
@@ -81,6 +109,7 @@ impl Default for Shape {
             total_bytes_max: None,
             third_bytes_max: None,
             begins_as: PairRole::Primary,
+            latecomer: None,
         }
     }
 }
@@ -121,8 +150,14 @@ impl TestRegion {
         let (nodes, requests) = (BTreeMap::new(), 1.into());
         let mut region = Self { folder, issuer, addresses, nodes, router, peers, shape, requests };
         let ids: Vec<NodeId> = region.addresses.keys().copied().collect();
-        let started = futures_util::future::join_all(ids.iter().map(|id| region.boot(*id))).await;
-        region.nodes = ids.into_iter().zip(started).collect();
+        let opened =
+            futures_util::future::join_all(ids.iter().map(|id| region.open(*id, Incarnation(0)))).await;
+        let (late, punctual): (Vec<_>, Vec<_>) =
+            ids.into_iter().zip(opened).partition(|(id, _)| shape.latecomer == Some(*id));
+        for founders in [punctual, late] {
+            let run = founders.into_iter().map(async |(id, node)| (id, node.run().await.unwrap()));
+            region.nodes.extend(futures_util::future::join_all(run).await);
+        }
         region
     }
 
@@ -210,6 +245,10 @@ impl TestRegion {
 
     /// Starts a node; its engine may refuse to take part.
     pub(crate) async fn try_boot(&self, id: NodeId, incarnation: Incarnation) -> Result<Running, StartError> {
+        self.open(id, incarnation).await.run().await
+    }
+
+    async fn open(&self, id: NodeId, incarnation: Incarnation) -> Opened {
         let tls = tls(&self.issuer, PeerRole::Node(id));
         let peers = Peers::new(tls.clone(), PeerOptions::default());
         for (node, address) in &self.addresses {
@@ -228,6 +267,10 @@ impl TestRegion {
             data: self.data(id),
             begins_as: self.shape.begins_as,
             founders: (0..=GROUPS).map(|group| (GroupId(group), members.clone())).collect(),
+            fresh_disk: std::array::from_fn(|i| match i {
+                0 => self.requests.fetch_add(1, std::sync::atomic::Ordering::Relaxed) as u8,
+                _ => id.0 as u8,
+            }),
             timings: RaftTimings::default(),
             segment_bytes: self.shape.segment_bytes,
             total_bytes_max: match id {
@@ -260,26 +303,9 @@ impl TestRegion {
             other_founders: if incarnation == Incarnation(0) { others.clone() } else { Vec::new() },
             others,
         };
-        let arrival = Arrival {
-            disk: std::array::from_fn(|i| {
-                if i == 0 {
-                    self.requests.fetch_add(1, std::sync::atomic::Ordering::Relaxed) as u8
-                } else {
-                    id.0 as u8
-                }
-            }),
-            request: RequestId([id.0 as u8; 16]),
-            now: UnixMillis(1),
-        };
-        let run = tokio::time::timeout(LONG, node.run(&router, &roster, &applicant, arrival)).await.unwrap();
+        let arrival = Arrival { request: RequestId([id.0 as u8; 16]), now: UnixMillis(1) };
         let running = Running { node, server, peers, tracker, stop };
-        match run {
-            Ok(()) => Ok(running),
-            Err(error) => {
-                running.stop().await;
-                Err(error)
-            }
-        }
+        Opened { running, router, roster, applicant, arrival }
     }
 
     /// Proposes as a gateway would.
