@@ -177,7 +177,31 @@ fn what_a_forced_switch_lost_is_listed_exactly_and_the_old_primary_is_fenced() {
     wait_for("fencing", is_fenced);
     assert!(client.get(BUCKET, "after").unwrap().is_some());
     check_manifest(&dev, &old, &acknowledged, lost);
+    rejoin(&dev, &old, &new, acknowledged.keys());
     dev.end().unwrap();
+}
+
+/// The old primary gives up what only it has when it is told to, follows the new one, and can take the writes again.
+fn rejoin<'a>(dev: &Dev, old: &Ready, new: &Ready, keys: impl Iterator<Item = &'a String>) {
+    let refused = dev.twinkeep(&["failover", "rejoin"]).expect_err("nothing is given up silently");
+    assert!(refused.to_string().contains("--discard"), "{refused}");
+    let said = dev.twinkeep(&["failover", "rejoin", "--discard", "--json"]).unwrap();
+    let report: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(report["region"], old.region.as_str(), "{report}");
+    assert!(report["discarded"].as_u64().unwrap() > 100, "{report}");
+    let began = Instant::now();
+    wait_for("the old primary's return", || lag(dev)["state"] == "Live");
+    println!("back as a standby after {} ms", began.elapsed().as_millis());
+    wait_synced(dev);
+    let (mut from, mut to) = (new.client().unwrap(), old.client().unwrap());
+    for key in keys.map(String::as_str).chain(["deleted", "twice", "after"]) {
+        assert_eq!(to.get(BUCKET, key).unwrap(), from.get(BUCKET, key).unwrap(), "{key}");
+    }
+    let said = dev.twinkeep(&["failover", "manifest", "--json"]).unwrap();
+    let manifest: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(manifest["entries"].as_array().map(Vec::len), Some(0), "{manifest}");
+    dev.twinkeep(&["failover", "--planned"]).unwrap();
+    to.put(BUCKET, "home again", b"the first region takes writes").unwrap();
 }
 
 /// The manifest names what is lost, and nothing else.
