@@ -168,8 +168,10 @@ pub fn planned(from: &Side, to: &Side) -> Result<FailoverReport, ClientError> {
     let epoch = next_epoch(&[&old, &new], &new);
     let sealed_epoch = old.groups.iter().map(|group| group.epoch).max().unwrap_or(0);
     let sealing = Instant::now();
-    let sealed = from.change(PairChange::Seal, sealed_epoch, |group| group.role != PairRole::Primary)?;
-    if let Err(error) = drain(to, &sealed) {
+    let sealed = from
+        .change(PairChange::Seal, sealed_epoch, |group| group.role != PairRole::Primary)
+        .and_then(|sealed| drain(to, &sealed));
+    if let Err(error) = sealed {
         // nothing has changed sides: the old primary goes on
         from.change(PairChange::Unseal, sealed_epoch, |group| group.role == PairRole::Primary)?;
         return Err(error);

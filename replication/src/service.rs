@@ -15,6 +15,7 @@ use crate::{
     pair::{self, GroupLag, Standby},
     peer::{Identity, IncomingStream, PeerClass, PeerRole, Peers, Reply},
     raft::{self, AppendResult, Proposal, Raft, Types},
+    repair::Repairer,
     replica::{Replica, ReplicaError, Shared},
     scrub::Scrubber,
     status::{DiskFigures, NodeReport, UpkeepFigures, disk_figures, report_replica, report_stopped},
@@ -120,6 +121,11 @@ impl Service {
     /// The standby of a group asks for the entry at `first` of its log: it has what comes before.
     pub(crate) fn note_shipped(&self, group: GroupId, first: Option<u64>) {
         self.purges.shipped(group, first.map_or(0, |first| first.saturating_sub(1)));
+    }
+
+    /// Who repairs rotten records.
+    pub(crate) fn repairer(&self) -> &Repairer {
+        &self.shared.repairer
     }
 
     /// Transfers of groups' states under way.
@@ -415,6 +421,10 @@ impl Service {
         };
         let mut d = Decoder::new("install", head);
         let replica = self.addressed(ReplicaAddress::decode(&mut d).map_err(not_understood)?)?;
+        // a leader that lost patience asks again; what it began goes on
+        let Ok(_only) = replica.state.fetching.try_lock() else {
+            return Err(refuse(refusal::OVERLOADED, "the state is being fetched already"));
+        };
         // records arrive before rows point to them
         let _pin = self.shared.holdings.pin();
         let received =

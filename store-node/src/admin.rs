@@ -1,5 +1,5 @@
-//! The admin API: what the `twinkeep` command line asks, as JSON over the peer port. Only operators may ask, and nodes of
-//! the region on an operator's behalf.
+//! The admin API: what the `twinkeep` command line asks, as JSON over the peer port. Only operators may ask: a node or a
+//! gateway could otherwise make itself a user.
 
 mod loss;
 mod nodes;
@@ -40,7 +40,7 @@ impl Admin {
 
     /// Answers one request.
     pub(crate) async fn call(&self, from: &Identity, head: Bytes) -> Result<Reply, CallRefusal> {
-        if !matches!(from.role, PeerRole::Operator(_) | PeerRole::Node(_) | PeerRole::Gateway(_)) {
+        if !matches!(from.role, PeerRole::Operator(_)) {
             return Err(CallRefusal::new(CallRefusal::CLASS, "only operators may ask"));
         }
         let response = if head.len() > ADMIN_MESSAGE_BYTES_MAX {
@@ -48,11 +48,12 @@ impl Admin {
         } else {
             match serde_json::from_slice::<AdminRequest>(&head) {
                 Ok(request) => {
-                    info!(from = %from.role, request = name(&request), "admin request");
+                    info!(request = name(&request), "admin request");
                     self.answer(request).await.unwrap_or_else(AdminResponse::Error)
                 }
                 Err(error) => {
-                    warn!(from = %from.role, %error, "admin request not understood");
+                    // its text quotes what was sent
+                    warn!(column = error.column(), "admin request not understood");
                     AdminResponse::Error(AdminError::not_available(
                         "this request",
                         "use a `twinkeep` of the region's own release",

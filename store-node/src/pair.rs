@@ -33,12 +33,9 @@ pub(crate) async fn follow(
     let tls = PeerTls::from_pem(&certificate, &key, &authority)
         .map_err(|source| ServeError::Tls { folder: folder.to_owned(), source })?;
     let peers = Peers::new(tls, PeerOptions::default());
-    let addresses = server::resolve_nodes(&descriptor).await?;
-    for (node, address) in &addresses {
-        peers.set_address(*node, *address);
-    }
-    info!(region = descriptor.region, nodes = addresses.len(), "paired with another region");
-    let nodes = addresses.into_keys();
+    server::find_nodes(&descriptor, &peers, tracker, &stop).await;
+    info!(region = descriptor.region, nodes = descriptor.nodes.len(), "paired with another region");
+    let nodes = descriptor.nodes.iter().map(|node| node.id);
     let router = Router::start(peers, descriptor.groups, nodes, tracker.clone(), stop.clone());
     Ok(Standby::start(service, router, tracker, stop))
 }

@@ -11,6 +11,7 @@ use crate::{
     health, pair, random,
     state::ProcessState,
 };
+use futures_util::future::join_all;
 use replication::{
     admission::Applicant,
     node::{Arrival, Node, NodeOptions, StartError},
@@ -28,7 +29,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use thiserror::Error;
-use tokio::{net::TcpListener, signal::unix};
+use tokio::{net::TcpListener, signal::unix, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
 use wire::{
@@ -38,6 +39,12 @@ use wire::{
 
 /// How long a stop may take before what is left is dropped.
 const STOP_WAIT: Duration = Duration::from_secs(10);
+
+/// How long a name may take to be resolved before it is left to the background.
+const RESOLVE_WAIT: Duration = Duration::from_secs(2);
+
+/// Pause before a name that could not be resolved is tried again.
+const RESOLVE_AGAIN: Duration = Duration::from_secs(5);
 
 /// Why a process did not run.
 #[derive(Debug, Error)]
@@ -77,14 +84,6 @@ pub enum ServeError {
         #[source]
         source: std::io::Error,
     },
-    /// A peer's address cannot be resolved.
-    #[error("cannot resolve the address {address:?} of node {node}")]
-    Resolve {
-        /// The node.
-        node: NodeId,
-        /// Its address.
-        address: String,
-    },
     /// The storage engine did not start.
     #[error("the storage engine did not start")]
     Start(#[from] StartError),
@@ -107,7 +106,7 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
     process.until_stopped(&stop).await;
     notify("STOPPING=1");
     info!("stopping");
-    if tokio::time::timeout(STOP_WAIT, process.stop()).await.is_err() {
+    if timeout(STOP_WAIT, process.stop()).await.is_err() {
         warn!("stopping took too long; what was acknowledged is on disk all the same");
     }
     Ok(())
@@ -130,10 +129,7 @@ impl Process {
         let tracker = TaskTracker::new();
         let background = stop.child_token();
         let peers = Peers::new(tls.clone(), PeerOptions::default());
-        let addresses = resolve_nodes(&descriptor).await?;
-        for (node, address) in &addresses {
-            peers.set_address(*node, *address);
-        }
+        find_nodes(&descriptor, &peers, &tracker, &background).await;
         let handler = Arc::new(ProcessHandler::default());
         let listener = listen("peers", config.peer.listen).await?;
         let peer_server = PeerServer::start(listener, tls, handler.clone(), PeerOptions::default())
@@ -144,7 +140,7 @@ impl Process {
         let router = Router::start(
             peers.clone(),
             descriptor.groups,
-            addresses.keys().copied(),
+            descriptor.nodes.iter().map(|node| node.id),
             tracker.clone(),
             background.clone(),
         );
@@ -298,16 +294,44 @@ fn applicant(descriptor: &RegionDescriptor, node: NodeId, incarnation: Incarnati
     }
 }
 
-pub(crate) async fn resolve_nodes(
+/// Looks up where the nodes of a region are. Names that cannot be resolved now are tried again in the background: one
+/// of a node that is gone, or in a region that is lost, keeps nothing from starting.
+pub(crate) async fn find_nodes(
     descriptor: &RegionDescriptor,
-) -> Result<BTreeMap<NodeId, SocketAddr>, ServeError> {
-    let mut addresses = BTreeMap::new();
-    for node in &descriptor.nodes {
-        let unresolved = || ServeError::Resolve { node: node.id, address: node.peer_address.clone() };
-        let mut found = tokio::net::lookup_host(&node.peer_address).await.map_err(|_| unresolved())?;
-        addresses.insert(node.id, found.next().ok_or_else(unresolved)?);
+    peers: &Peers,
+    tracker: &TaskTracker,
+    stop: &CancellationToken,
+) {
+    let found = join_all(descriptor.nodes.iter().map(|node| resolve(&node.peer_address))).await;
+    for (node, found) in descriptor.nodes.iter().zip(found) {
+        let (id, address, peers) = (node.id, node.peer_address.clone(), peers.clone());
+        if let Some(found) = found {
+            peers.set_address(id, found);
+            continue;
+        }
+        warn!(node = %id, "the address of a node cannot be resolved");
+        let again = async move {
+            loop {
+                tokio::time::sleep(RESOLVE_AGAIN).await;
+                // its record in the region may have told meanwhile
+                if peers.nodes().contains(&id) {
+                    return;
+                }
+                if let Some(found) = resolve(&address).await {
+                    info!(node = %id, "the address of a node is known now");
+                    peers.set_address(id, found);
+                    return;
+                }
+            }
+        };
+        let stop = stop.clone();
+        tracker.spawn(async move { stop.run_until_cancelled(again).await });
     }
-    Ok(addresses)
+}
+
+async fn resolve(address: &str) -> Option<SocketAddr> {
+    let looked_up = timeout(RESOLVE_WAIT, tokio::net::lookup_host(address)).await;
+    looked_up.ok()?.ok()?.next()
 }
 
 fn load_tls(identity: &join::MemberIdentity) -> Result<PeerTls, ServeError> {

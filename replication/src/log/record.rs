@@ -33,6 +33,8 @@ pub(super) enum RecordKind {
     Entry(EntryId, EntryKind),
     /// An entry whose record was copied, or written anew after rot.
     Moved(EntryId, EntryKind),
+    /// An entry fetched with another replica's state: rows point to it, the own log does not know it.
+    Fetched(EntryId, EntryKind),
     /// A replica's vote.
     Vote(Vote),
     /// Entries after this one are void; none: all are.
@@ -85,6 +87,7 @@ impl RecordHeader {
             RecordKind::Checkpoint => (7, 0, none),
             RecordKind::DropGroup => (8, 0, none),
             RecordKind::Closed => (9, 0, none),
+            RecordKind::Fetched(id, kind) => (10, entry_kind_byte(kind), id),
         };
         let mut bytes = [0; HEADER_BYTES];
         bytes[0..4].copy_from_slice(&MAGIC.to_le_bytes());
@@ -164,6 +167,7 @@ impl RecordHeader {
             7 => RecordKind::Checkpoint,
             8 => RecordKind::DropGroup,
             9 => RecordKind::Closed,
+            10 => RecordKind::Fetched(id, entry_kind(detail)?),
             other => return Err(d.unknown(u64::from(other))),
         };
         Ok(Self { kind, group, segment, sequence, synced, head_length, head_crc, body_length, body_crc })
@@ -312,6 +316,7 @@ mod tests {
             RecordKind::Checkpoint,
             RecordKind::DropGroup,
             RecordKind::Closed,
+            RecordKind::Fetched(id, EntryKind::Normal),
         ];
         for kind in kinds {
             let header = RecordHeader { kind, ..sample() };

@@ -67,8 +67,13 @@ impl Replay {
             }
             _ => {}
         }
-        if matches!(record.header.kind, RecordKind::Moved(..)) && !self.groups.contains_key(&id) {
-            // a body that is still read by place, of a group that has no log here
+        let by_place_only = match record.header.kind {
+            RecordKind::Fetched(..) => true,
+            RecordKind::Moved(..) => !self.groups.contains_key(&id),
+            _ => false,
+        };
+        if by_place_only {
+            // a body that rows point to, of which no log knows
             return true;
         }
         let group = self.groups.entry(id).or_default();
@@ -85,7 +90,7 @@ impl Replay {
                 let Some(checkpoint) = checkpoint else { return false };
                 group.restate(checkpoint);
             }
-            RecordKind::DropGroup | RecordKind::Closed => {}
+            RecordKind::Fetched(..) | RecordKind::DropGroup | RecordKind::Closed => {}
         }
         true
     }
@@ -206,7 +211,9 @@ impl ReplayedGroup {
 /// Identity of the entry that a record holds; none when it holds none.
 pub(super) fn entry_of(kind: RecordKind) -> Option<(EntryId, EntryKind)> {
     match kind {
-        RecordKind::Entry(id, kind) | RecordKind::Moved(id, kind) => Some((id, kind)),
+        RecordKind::Entry(id, kind) | RecordKind::Moved(id, kind) | RecordKind::Fetched(id, kind) => {
+            Some((id, kind))
+        }
         _ => None,
     }
 }

@@ -307,30 +307,37 @@ impl SegmentLog {
 
     /// Writes an entry again whose record is rotten here, as a peer has it; durable on return. Like a move otherwise.
     pub async fn rewrite_entry(&self, group: GroupId, entry: LogEntry) -> Result<Place, LogError> {
-        self.rewrite_entry_as(Priority::Move, group, entry).await
+        let known = self.shared().group(group).core().id_at(entry.id.index);
+        if known.is_some_and(|id| id != entry.id) {
+            return Err(LogError::Read(ReadError::Gone));
+        }
+        let kind = RecordKind::Moved(entry.id, entry.kind);
+        self.write_copy(Priority::Move, group, kind, entry).await
     }
 
-    /// The same for entries that take room without freeing any: a state that is fetched must leave moves their part.
-    pub async fn rewrite_entry_as(
+    /// Writes an entry that came with another replica's state: only rows will know it, whatever the own log has at its
+    /// index. It takes room without freeing any, and leaves moves their part. Durable on return.
+    pub async fn write_fetched(&self, group: GroupId, entry: LogEntry) -> Result<Place, LogError> {
+        let kind = RecordKind::Fetched(entry.id, entry.kind);
+        self.write_copy(Priority::Reclaim, group, kind, entry).await
+    }
+
+    async fn write_copy(
         &self,
         priority: Priority,
         group: GroupId,
+        kind: RecordKind,
         entry: LogEntry,
     ) -> Result<Place, LogError> {
         let shared = self.shared();
         shared.check_size(&entry)?;
         let group = shared.group(group);
-        let index = entry.id.index;
-        if group.core().id_at(index).is_some_and(|id| id != entry.id) {
-            return Err(LogError::Read(ReadError::Gone));
-        }
         let bytes = entry.head.len() + entry.body.len();
         let permit = shared.permit(bytes).await?;
         // moves come many at a time, and fill batches
         let admitted_bytes = (HEADER_BYTES + bytes).next_multiple_of(ALIGN_BYTES) as u64;
         shared.admit(priority, admitted_bytes)?;
         let body_crc = crc32c::crc32c(&entry.body);
-        let kind = RecordKind::Moved(entry.id, entry.kind);
         let record = Pending { kind, head: entry.head, body: entry.body, body_crc };
         let place = shared.write(group, record, Some(permit), admitted_bytes).await?;
         Ok(place.expect("a request with a record has a place"))

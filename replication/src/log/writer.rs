@@ -304,7 +304,10 @@ impl Writer {
                 self.shared.forget_group(group);
                 group.flushed.notify_waiters();
             }
-            RecordKind::Committed(_) | RecordKind::Checkpoint | RecordKind::Closed => {}
+            RecordKind::Fetched(..)
+            | RecordKind::Committed(_)
+            | RecordKind::Checkpoint
+            | RecordKind::Closed => {}
         }
     }
 

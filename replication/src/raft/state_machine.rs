@@ -55,6 +55,8 @@ pub(crate) struct GroupState {
     pub(crate) segments: SegmentLog,
     store: Arc<SledStore>,
     machine: RwLock<Machine<SledIndex>>,
+    /// Held while another replica's state is fetched: two at once would mix their rows.
+    pub(crate) fetching: tokio::sync::Mutex<()>,
 }
 
 impl GroupState {
@@ -65,7 +67,14 @@ impl GroupState {
         store: Arc<SledStore>,
         machine: Machine<SledIndex>,
     ) -> Arc<Self> {
-        Arc::new(Self { group: machine.group(), log, segments, store, machine: RwLock::new(machine) })
+        Arc::new(Self {
+            group: machine.group(),
+            log,
+            segments,
+            store,
+            machine: RwLock::new(machine),
+            fetching: tokio::sync::Mutex::default(),
+        })
     }
 
     /// Whether the index would take a small change now.

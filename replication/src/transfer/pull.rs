@@ -3,7 +3,7 @@
 use super::page::{Page, PageRecord, PageRequest, encode_request};
 use crate::{
     index::SledIndex,
-    log::{LogEntry, LogError, Priority, SegmentLog},
+    log::{LogEntry, LogError, SegmentLog},
     machine::{InstalledRow, Machine, MachineError, Place},
     message::kind,
     peer::{CallError, PeerClass, Peers},
@@ -119,7 +119,7 @@ async fn write_record(
     }
     let body = bodies.split_to(length);
     let entry = LogEntry { id: record.id, kind: record.kind, head: record.head, body };
-    Ok(segments.rewrite_entry_as(Priority::Reclaim, group, entry).await?.into())
+    Ok(segments.write_fetched(group, entry).await?.into())
 }
 
 async fn ask(

@@ -7,6 +7,7 @@ use crate::{
     message::refusal,
     peer::{CallRefusal, Reply},
     raft::GroupState,
+    repair::Repairer,
     service::Service,
 };
 use bytes::{Bytes, BytesMut};
@@ -55,7 +56,7 @@ impl Transfers {
         let state = &replica.state;
         match request {
             PageRequest::Begin => self.begin(state),
-            PageRequest::Rows { session, after } => self.rows(state, session, &after).await,
+            PageRequest::Rows { session, after } => self.rows(service, state, session, &after).await,
             PageRequest::End { session } => self.end(state, session).map(|()| Reply::default()),
         }
     }
@@ -126,11 +127,18 @@ impl Transfers {
         self.touch(state.group, session).map(drop)
     }
 
-    async fn rows(&self, state: &GroupState, session: u64, after: &[u8]) -> Result<Reply, CallRefusal> {
+    async fn rows(
+        &self,
+        service: &Service,
+        state: &GroupState,
+        session: u64,
+        after: &[u8],
+    ) -> Result<Reply, CallRefusal> {
         let applied = self.touch(state.group, session)?.applied;
         let page = self.page(state, session, after, PAGE_BYTES_MAX, true)?;
-        let (rows, body) =
-            read_records(state, page.rows).await.map_err(|error| failed(state.group, &error))?;
+        let (rows, body) = read_records(service.repairer(), state, page.rows)
+            .await
+            .map_err(|error| failed(state.group, &error))?;
         let page = Page { session, applied, rows, last: page.last };
         Ok(Reply { head: page.encode(), body })
     }
@@ -150,6 +158,7 @@ impl Transfers {
 }
 
 async fn read_records(
+    repairer: &Repairer,
     state: &GroupState,
     rows: Vec<SnapshotRow>,
 ) -> Result<(Vec<PageRow>, Bytes), ReadError> {
@@ -158,7 +167,7 @@ async fn read_records(
     for SnapshotRow { key, value, body } in rows {
         let record = match body {
             None => None,
-            Some(place) => Some(read_record(state, &Place::from(place), &mut bodies).await?),
+            Some(place) => Some(read_record(repairer, state, &key, &Place::from(place), &mut bodies).await?),
         };
         sent.push(PageRow { key, value, record });
     }
@@ -166,11 +175,22 @@ async fn read_records(
 }
 
 async fn read_record(
+    repairer: &Repairer,
     state: &GroupState,
+    row_key: &Bytes,
     place: &Place,
     bodies: &mut BytesMut,
 ) -> Result<PageRecord, ReadError> {
-    let entry = state.segments.read_entry(place).await?;
+    let entry = match state.segments.read_entry(place).await {
+        // the row may have changed since the transfer began: then the record is nobody's any more
+        Err(error @ (ReadError::Rotten { .. } | ReadError::Io { .. })) => {
+            match repairer.row(state, row_key).await {
+                Ok(repaired) if crc32c::crc32c(&repaired.entry.body) == place.body_crc => repaired.entry,
+                _ => return Err(error),
+            }
+        }
+        read => read?,
+    };
     bodies.extend_from_slice(&entry.body);
     Ok(PageRecord { id: entry.id, kind: entry.kind, head: entry.head, body_length: place.body_length })
 }

@@ -6,6 +6,7 @@ use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::{S3Auth, SecretKey};
 use s3s::host::{S3Host, VirtualHost};
 use s3s::{S3Error, S3ErrorCode, S3Result};
+use wire::PrincipalId;
 
 use super::context::RequestContext;
 use super::directory::{Bucket, Caller, Directory, DirectoryStale, account_id};
@@ -121,14 +122,20 @@ impl S3Access for Gatekeeper {
             && let Some(bucket) = self.check_bucket(&caller, &bucket, need).await?
         {
             let expected = cx.headers().get("x-amz-expected-bucket-owner");
-            if expected.is_some_and(|value| value.as_bytes() != account_id(bucket.owner).as_bytes()) {
-                return Err(access_denied());
-            }
+            check_owner(expected.map(http::HeaderValue::as_bytes), bucket.owner)?;
             cx.extensions_mut().insert(bucket);
         }
         let _ = context.caller.set(caller);
         Ok(())
     }
+}
+
+/// A client may say whose bucket it means.
+pub(crate) fn check_owner(expected: Option<&[u8]>, owner: PrincipalId) -> S3Result<()> {
+    if expected.is_some_and(|expected| expected != account_id(owner).as_bytes()) {
+        return Err(access_denied());
+    }
+    Ok(())
 }
 
 /// Virtual-host addressing under one domain; everything else is path style.

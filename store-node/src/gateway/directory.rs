@@ -97,6 +97,8 @@ pub struct Directory {
 
 struct View {
     revision: Revision,
+    /// Whether the keyring has the keys of this revision.
+    keys_loaded: bool,
     confirmed: Instant,
     tables: Arc<Tables>,
 }
@@ -127,7 +129,7 @@ impl Directory {
     pub async fn open(region: Arc<dyn Region>, keyring: Arc<Keyring>) -> Result<Self, DirectoryStale> {
         let began = Instant::now();
         let tables = Arc::<Tables>::default();
-        let empty = View { revision: Revision(0), confirmed: began, tables };
+        let empty = View { revision: Revision(0), keys_loaded: false, confirmed: began, tables };
         let directory =
             Self { region, keyring, view: RwLock::new(Arc::new(empty)), refreshing: Mutex::new(began) };
         directory.load(began + Duration::from_secs(60)).await.map_err(|source| DirectoryStale { source })?;
@@ -236,11 +238,18 @@ impl Directory {
         let unchanged = revision == before.revision && revision != Revision(0);
         let tables =
             if unchanged { before.tables.clone() } else { Arc::new(self.read_tables(deadline).await?) };
-        let view = Arc::new(View { revision, confirmed, tables });
-        *self.view.write().unwrap_or_else(std::sync::PoisonError::into_inner) = view;
-        if !unchanged && let Err(error) = self.keyring.reload().await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "keys could not be reloaded");
+        let mut keys_loaded = unchanged && before.keys_loaded;
+        if !keys_loaded {
+            // tried again at the next poll: under an old key nothing new must be sealed for long
+            match self.keyring.reload().await {
+                Ok(_) => keys_loaded = true,
+                Err(error) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "keys could not be reloaded");
+                }
+            }
         }
+        let view = Arc::new(View { revision, keys_loaded, confirmed, tables });
+        *self.view.write().unwrap_or_else(std::sync::PoisonError::into_inner) = view;
         Ok(())
     }
 

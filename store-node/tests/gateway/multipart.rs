@@ -46,8 +46,19 @@ async fn parts_become_an_object_in_their_order() {
     let listed = server.get(&format!("/bucket/key?uploadId={upload}")).await;
     assert_eq!(listed.elements("PartNumber"), ["1", "2"]);
     assert_eq!(listed.elements("Size"), [PART.to_string(), "1000".into()]);
-    let done = complete(&server, &upload, &[(1, first), (2, second)]).await;
+    let parts = [(1, first), (2, second)];
+    let done = complete(&server, &upload, &parts).await;
     assert_eq!(done.status, 200, "{}", done.text());
+    // a client whose answer was lost asks again
+    let repeated = complete(&server, &upload, &parts).await;
+    assert_eq!(
+        (repeated.status, repeated.element("ETag")),
+        (200, done.element("ETag")),
+        "{}",
+        repeated.text()
+    );
+    let other = complete(&server, &upload, &parts[..1]).await;
+    assert_eq!((other.status, other.code().as_str()), (404, "NoSuchUpload"));
     let got = server.get("/bucket/key").await;
     assert!(got.body == [bytes(PART), bytes(1000)].concat());
     assert!(got.header("etag").unwrap().ends_with("-2\""));

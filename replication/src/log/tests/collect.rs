@@ -70,3 +70,23 @@ async fn an_entry_that_was_replaced_is_not_moved() {
     assert!(log.move_entry(one.id(), &place).await.is_err());
     assert_eq!(all(&one).await, [entry(2, 0, 10)]);
 }
+
+#[tokio::test]
+async fn a_fetched_record_is_read_by_place_beside_another_entry_of_the_log_with_its_index() {
+    let disk = disk();
+    let (log, _) = open_uncached(&disk);
+    let one = group(&log, 1);
+    for index in 0..5 {
+        append(&one, vec![entry(1, index, 300)]).await.unwrap();
+    }
+    let fetched = entry(2, 3, 500);
+    let place = log.write_fetched(one.id(), fetched.clone()).await.unwrap();
+    let own: Vec<_> = (0..5).map(|index| entry(1, index, 300)).collect();
+    assert_eq!((all(&one).await, log.read_entry(&place).await.unwrap()), (own.clone(), fetched.clone()));
+    assert!(log.scan_segment(place.segment).unwrap().any(|found| found.unwrap().place == place));
+    drop((one, log));
+    let (log, recovery) = open(&disk);
+    assert_eq!(recovery.findings, []);
+    assert_eq!(all(&group(&log, 1)).await, own);
+    assert_eq!(log.read_entry(&place).await.unwrap(), fetched);
+}

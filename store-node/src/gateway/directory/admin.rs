@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use super::{Bucket, Directory, SECRET_LABEL, key_context};
 use crate::gateway::context;
 use crate::gateway::records::{
-    AccessKeyRecord, BucketRecord, PrincipalRecord, Rights, encode_grant, grant_key,
+    AccessKeyRecord, BucketRecord, PrincipalRecord, Rights, decode_grant, encode_grant, grant_key,
 };
 use crate::gateway::system::{self, SystemError, put, remove};
 use crate::random;
@@ -27,6 +27,9 @@ pub const PRINCIPAL_NAME_CHARS_MAX: usize = 64;
 
 /// How long a change may wait for the system group.
 const CHANGE_HOLD: Duration = Duration::from_secs(20);
+
+/// How often a grant is looked at again because somebody else changed it meanwhile.
+const GRANT_TRIES: u32 = 10;
 
 const BASE32: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 const SECRET_ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -371,17 +374,34 @@ impl Directory {
         let principal = self.principal(name).ok_or(AdminError::NoSuchPrincipal)?;
         let tables = self.tables();
         let bucket = tables.buckets.get(bucket).ok_or(AdminError::NoSuchBucket)?.id;
-        let before = tables.grants.get(&(principal, bucket)).copied().unwrap_or_default();
-        let rights = next(before);
         let key = grant_key(principal, bucket);
-        let change = if rights.any() {
-            put(SystemTable::Grant, key, SystemExpect::Any, encode_grant(rights))
-        } else {
-            remove(SystemTable::Grant, key, SystemExpect::Any)
-        };
-        self.change(vec![change]).await?;
-        tracing::info!(%principal, %bucket, rights = ?rights.names(), "grant changed");
-        Ok(())
+        let mut tries = 0;
+        loop {
+            // as it is now, and changed only if it still is: somebody else may be revoking what this one saw
+            let deadline = Instant::now() + CHANGE_HOLD;
+            let found = system::get(&*self.region, SystemTable::Grant, key.clone(), deadline).await?;
+            let (expect, before) = match found {
+                None => (SystemExpect::Absent, Rights::NONE),
+                Some(record) => {
+                    let rights = decode_grant(record.value).map_err(|_| SystemError::Protocol)?;
+                    (SystemExpect::At(record.changed), rights)
+                }
+            };
+            let rights = next(before);
+            let change = match (rights.any(), expect) {
+                (true, expect) => put(SystemTable::Grant, key.clone(), expect, encode_grant(rights)),
+                (false, SystemExpect::Absent) => return Ok(()),
+                (false, expect) => remove(SystemTable::Grant, key.clone(), expect),
+            };
+            match self.change(vec![change]).await {
+                Err(SystemError::Conflict { .. }) if tries < GRANT_TRIES => tries += 1,
+                Err(error) => return Err(error.into()),
+                Ok(_) => {
+                    tracing::info!(%principal, %bucket, rights = ?rights.names(), "grant changed");
+                    return Ok(());
+                }
+            }
+        }
     }
 
     fn principal(&self, name: &str) -> Option<PrincipalId> {

@@ -60,7 +60,9 @@ impl GuardedBody {
         headers: &HeaderMap,
         context: Arc<RequestContext>,
     ) -> Self {
-        let chunks = plan.chunked.then(ChunkScanner::default);
+        let decoded_length = headers.get("x-amz-decoded-content-length");
+        let decoded_length = decoded_length.and_then(|value| value.to_str().ok()?.parse().ok());
+        let chunks = plan.chunked.then(|| ChunkScanner::new(decoded_length));
         let xml = (plan.xml && !plan.chunked).then(|| XmlScanner::new(headers, plan.completes));
         let began = Instant::now();
         Self { inner, context, chunks, xml, began, received: 0, silence: None, armed: false, done: false }

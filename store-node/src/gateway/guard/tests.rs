@@ -32,6 +32,21 @@ fn a_replayed_put_with_an_added_copy_source_is_refused() {
 }
 
 #[test]
+fn a_parameter_whose_name_is_written_with_escapes_is_refused() {
+    for name in ["X-Amz-%53ignature", "X-Amz-Signatur%65", "%64elete", "upload+Id"] {
+        let target = format!(
+            "/bucket/key?{}&X-Amz-Expires=60&{name}=00",
+            PRESIGNED.replace("&X-Amz-Signature=00", "")
+        );
+        let with = [("x-amz-copy-source", b"other/secret".as_slice())];
+        assert_eq!(code(&head("PUT", &target, &with)), "InvalidArgument", "{name}");
+    }
+    let escaped_value =
+        head("GET", &format!("/bucket?list-type=2&prefix=a%2Fb+c&{PRESIGNED}&X-Amz-Expires=60"), &[]);
+    assert!(check(&escaped_value).is_ok());
+}
+
+#[test]
 fn headers_that_were_signed_or_need_not_be_pass() {
     let authorization = SIGNED.replace("x-amz-date,", "x-amz-date;x-amz-meta-a,");
     let with = [

@@ -11,7 +11,7 @@ use super::get::{Live, Opened, find};
 use super::put::{NewObject, object_key};
 use super::requested::refuse_extras;
 use super::shown::{self, ShownChecksum};
-use crate::gateway::access::stale;
+use crate::gateway::access::{check_owner, stale};
 use crate::gateway::checksum::{Algorithm, Checksum};
 use crate::gateway::context::{self, RequestContext};
 use crate::gateway::directory::Bucket;
@@ -29,7 +29,8 @@ pub(super) async fn copy(
     refuse_extras(&request.headers)?;
     let headers = request.headers;
     let input = request.input;
-    let source = Source::find(core, &context, &input.copy_source).await?;
+    let expected_owner = input.expected_source_bucket_owner.as_deref();
+    let source = Source::find(core, &context, &input.copy_source, expected_owner).await?;
     ReadConditions {
         if_match: input.copy_source_if_match.as_ref(),
         if_none_match: input.copy_source_if_none_match.as_ref(),
@@ -112,6 +113,7 @@ impl Source {
         core: &Arc<Core>,
         context: &RequestContext,
         source: &dto::CopySource,
+        expected_owner: Option<&str>,
     ) -> S3Result<Self> {
         let dto::CopySource::Bucket { bucket, key, version_id } = source else {
             return Err(errors::not_implemented("Access points are not implemented."));
@@ -122,6 +124,7 @@ impl Source {
         if !core.directory.rights(caller, &bucket).includes(Rights::READ) {
             return Err(errors::access_denied());
         }
+        check_owner(expected_owner.map(str::as_bytes), bucket.owner)?;
         let version_id = version_id.as_deref();
         let found = find(core, context, &bucket, key, version_id, BodyWanted::At(0)).await?;
         let marker_named = found.record.is_delete_marker() && version_id.is_some();

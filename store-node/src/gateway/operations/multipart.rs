@@ -9,12 +9,12 @@ use envelope::{ObjectPlace, open_metadata, seal_metadata, seal_parts};
 use s3s::dto;
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 use wire::{
-    Answer, CompleteUpload, CreateUpload, GroupId, ObjectContent, ObjectKey, Operation, Outcome, PartRecord,
-    Query, UploadRecord, VersionId, limits,
+    Answer, BodyWanted, CompleteUpload, CreateUpload, GroupId, ObjectContent, ObjectKey, Operation, Outcome,
+    PartContent, PartRecord, Query, UploadRecord, VersionId, limits,
 };
 
 use super::conditions::write_condition;
-use super::get::sealed_parts;
+use super::get::{find, sealed_parts};
 use super::put::{committed, object_key, written_version_id};
 use super::requested::refuse_extras;
 use super::shown::{self, ShownChecksum};
@@ -165,7 +165,14 @@ pub(super) async fn complete(
     let input = request.input;
     let named = input.multipart_upload.as_ref().and_then(|list| list.parts.as_deref()).unwrap_or_default();
     check_order(named)?;
-    let upload = Upload::find(core, &context, &bucket, &input.key, &input.upload_id).await?;
+    let upload = match Upload::find(core, &context, &bucket, &input.key, &input.upload_id).await {
+        Err(error) if *error.code() == S3ErrorCode::NoSuchUpload => {
+            let before = completed_before(core, &context, &bucket, &input, named).await?;
+            let (content, version_id) = before.ok_or(error)?;
+            return completed(input, &content, version_id);
+        }
+        found => found?,
+    };
     let stored = upload.parts(core, &context, &bucket).await?;
     let parts = choose(named, &stored)?;
     let size: u64 = parts.iter().map(|part| part.part.size).sum();
@@ -175,7 +182,7 @@ pub(super) async fn complete(
     let etag = multipart_etag(parts.iter().map(|part| part.part.etag.as_str()));
     let mut content = ObjectContent {
         size,
-        etag: etag.clone(),
+        etag,
         checksum: checksum.as_ref().map(Checksum::encode).unwrap_or_default(),
         header: upload.record.header.clone(),
         metadata: Bytes::new(),
@@ -183,6 +190,7 @@ pub(super) async fn complete(
         parts: parts.iter().map(|part| part.part.clone()).collect(),
     };
     content.metadata = sealed_metadata(core, &bucket, &upload, &content).await?;
+    let made = content.clone();
     let operation = Operation::CompleteUpload(CompleteUpload {
         bucket: bucket.id,
         key: upload.key.clone(),
@@ -193,14 +201,47 @@ pub(super) async fn complete(
     });
     let deadline = context.deadline_after_body();
     let outcome = core.propose(upload.group, &context, operation, Bytes::new(), deadline).await?;
-    let version = committed(outcome)?;
+    completed(input, &made, written_version_id(bucket.versioning, committed(outcome)?))
+}
+
+/// A client whose answer was lost asks again: the object that its upload became, if it is the current one and has these
+/// parts.
+async fn completed_before(
+    core: &Arc<Core>,
+    context: &RequestContext,
+    bucket: &Bucket,
+    input: &dto::CompleteMultipartUploadInput,
+    named: &[dto::CompletedPart],
+) -> S3Result<Option<(ObjectContent, Option<String>)>> {
+    let found = match find(core, context, bucket, &input.key, None, BodyWanted::Nothing).await {
+        Err(error) if *error.code() == S3ErrorCode::NoSuchKey => return Ok(None),
+        found => found?.live(),
+    };
+    let Ok(live) = found else { return Ok(None) };
+    let is_part = |(named, part): (&dto::CompletedPart, &PartContent)| {
+        let etag = named.e_tag.as_ref().map(|etag| etag.value().trim_matches('"'));
+        named.part_number == Some(part.number.into()) && etag.is_none_or(|etag| etag == part.etag)
+    };
+    let parts = &live.content.parts;
+    let same = VersionId::parse(&input.upload_id) == Some(live.version.version)
+        && named.len() == parts.len()
+        && named.iter().zip(parts).all(is_part);
+    Ok(same.then_some((live.content, live.version_id)))
+}
+
+fn completed(
+    input: dto::CompleteMultipartUploadInput,
+    content: &ObjectContent,
+    version_id: Option<String>,
+) -> S3Result<S3Response<dto::CompleteMultipartUploadOutput>> {
+    let checksum = Checksum::decode(&content.checksum).map_err(|error| errors::undecodable(&error))?;
     let ShownChecksum { crc32, crc32c, crc64nvme, sha1, sha256, kind } = ShownChecksum::of(checksum.as_ref());
     Ok(S3Response::new(dto::CompleteMultipartUploadOutput {
         location: Some(format!("/{}/{}", input.bucket, input.key)),
         bucket: Some(input.bucket),
         key: Some(input.key),
-        e_tag: Some(shown::etag(&etag)),
-        version_id: written_version_id(bucket.versioning, version),
+        e_tag: Some(shown::etag(&content.etag)),
+        version_id,
         checksum_crc32: crc32,
         checksum_crc32c: crc32c,
         checksum_crc64nvme: crc64nvme,

@@ -63,7 +63,8 @@ pub(super) async fn copy(
     let input = request.input;
     let number = part_number(input.part_number)?;
     let upload = Upload::find(core, &context, &bucket, &input.key, &input.upload_id).await?;
-    let source = Source::find(core, &context, &input.copy_source).await?;
+    let expected_owner = input.expected_source_bucket_owner.as_deref();
+    let source = Source::find(core, &context, &input.copy_source, expected_owner).await?;
     ReadConditions {
         if_match: input.copy_source_if_match.as_ref(),
         if_none_match: input.copy_source_if_none_match.as_ref(),

@@ -11,9 +11,17 @@ const LINE_BYTES_MAX: usize = 256;
 /// Everything behind the last chunk, bytes.
 const TRAILER_BYTES_MAX: usize = 16 << 10;
 
+/// Follows the framing, and what it may still carry.
+#[derive(Debug)]
+pub(super) struct ChunkScanner {
+    step: Step,
+    /// Bytes of the announced length that no chunk has announced yet.
+    left: u64,
+}
+
 /// Where in the framing the next byte stands.
 #[derive(Debug)]
-pub(super) enum ChunkScanner {
+enum Step {
     /// In the digits of a size: what they say so far, how many bytes of the line were seen.
     Size { value: u64, seen: usize },
     /// Behind the digits, before the line's end.
@@ -24,54 +32,62 @@ pub(super) enum ChunkScanner {
     Trailer { seen: usize },
 }
 
-impl Default for ChunkScanner {
+impl Default for Step {
     fn default() -> Self {
         Self::Size { value: 0, seen: 0 }
     }
 }
 
 impl ChunkScanner {
+    /// For chunks that carry `decoded_length` bytes in all, if that was said.
+    pub(super) fn new(decoded_length: Option<u64>) -> Self {
+        Self { step: Step::default(), left: decoded_length.unwrap_or(u64::MAX) }
+    }
+
     /// Takes the next bytes.
     pub(super) fn scan(&mut self, mut data: &[u8]) -> Result<(), Fault> {
         while let Some((&byte, rest)) = data.split_first() {
-            match self {
-                Self::Data { left } => {
+            match &mut self.step {
+                Step::Data { left } => {
                     let step = usize::try_from(*left).unwrap_or(usize::MAX).min(data.len());
                     *left -= step as u64;
                     data = &data[step..];
                     if *left == 0 {
-                        *self = Self::default();
+                        self.step = Step::default();
                     }
                     continue;
                 }
-                Self::Trailer { seen } => {
+                Step::Trailer { seen } => {
                     *seen += data.len();
                     return if *seen > TRAILER_BYTES_MAX { Err(Fault::Framing) } else { Ok(()) };
                 }
-                Self::Size { value, seen } => {
+                Step::Size { value, seen } => {
                     *seen += 1;
                     match char::from(byte).to_digit(16) {
                         Some(digit) => *value = *value * 16 + u64::from(digit),
                         None if *seen > 1 && (byte == b';' || byte == b'\r') => {
-                            *self = Self::Extension { value: *value, seen: *seen };
+                            self.step = Step::Extension { value: *value, seen: *seen };
                         }
                         None => return Err(Fault::Framing),
                     }
                 }
-                Self::Extension { value, seen } => {
+                Step::Extension { value, seen } => {
                     *seen += 1;
                     if *seen > LINE_BYTES_MAX {
                         return Err(Fault::Framing);
                     }
                     if byte == b'\n' {
-                        *self = match *value {
-                            0 => Self::Trailer { seen: 0 },
-                            size => Self::Data { left: size + 2 },
+                        let size = *value;
+                        // else a whole chunk would be held that no room was taken for
+                        self.left = self.left.checked_sub(size).ok_or(Fault::Framing)?;
+                        self.step = match size {
+                            0 => Step::Trailer { seen: 0 },
+                            size => Step::Data { left: size + 2 },
                         };
                     }
                 }
             }
-            if let Self::Size { value, .. } = self
+            if let Step::Size { value, .. } = &self.step
                 && *value > CHUNK_BYTES_MAX
             {
                 return Err(Fault::ChunkTooLarge);
@@ -87,7 +103,7 @@ mod tests {
     use super::*;
 
     fn scan(pieces: &[&[u8]]) -> Result<(), Fault> {
-        let mut scanner = ChunkScanner::default();
+        let mut scanner = ChunkScanner::new(None);
         pieces.iter().try_for_each(|piece| scanner.scan(piece))
     }
 
@@ -105,6 +121,14 @@ mod tests {
         assert_eq!(scan(&[b"1000000\r\n"]), Ok(()));
         assert_eq!(scan(&[b"1000001\r\n"]), Err(Fault::ChunkTooLarge));
         assert_eq!(scan(&[b"ffffffffffffffffffff"]), Err(Fault::ChunkTooLarge));
+    }
+
+    #[test]
+    fn chunks_carry_no_more_than_was_announced() {
+        let body = b"5\r\nhello\r\n3\r\nyou\r\n0\r\n\r\n";
+        assert_eq!(ChunkScanner::new(Some(8)).scan(body), Ok(()));
+        assert_eq!(ChunkScanner::new(Some(7)).scan(body), Err(Fault::Framing));
+        assert_eq!(ChunkScanner::new(Some(1)).scan(b"1000000\r\n"), Err(Fault::Framing));
     }
 
     #[test]
