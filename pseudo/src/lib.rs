@@ -6,16 +6,27 @@
 //! names a value.
 
 pub mod cli;
+mod clock;
+mod describe;
 mod dictionary;
 mod error;
+mod export;
+mod figures;
 mod files;
 mod hierarchies;
 mod keys;
 mod limits;
+mod manifest;
 mod measure;
+mod operators;
+mod register;
+mod release;
 mod report;
+mod s3;
 mod search;
+mod signed;
 mod table;
 mod tally;
+mod verify;
 
 pub use error::PseudoError;
