@@ -92,7 +92,7 @@ pub enum PseudoError {
     Export {
         /// Why.
         #[source]
-        source: PipelineError,
+        source: Box<PipelineError>,
     },
     /// A server did not do what was asked of it.
     #[error("{place}: {problem}")]

@@ -134,7 +134,7 @@ impl Export<'_> {
             temporary: &self.temporary,
             seen: reading::Seen::default(),
         };
-        let failed = |source| PseudoError::Export { source };
+        let failed = |error| PseudoError::Export { source: Box::new(error) };
         let counts = policy.columns().any(|rule| matches!(rule.spec, Spec::NullIfRare { .. }));
         let rare =
             if counts { pipeline::count_rare(policy, master, sources.inputs()) } else { Ok(Rare::default()) };
@@ -203,6 +203,11 @@ impl Export<'_> {
                     place: format!("source {}", sources.len() + 1),
                     problem: "there is no such object".to_owned(),
                 })?;
+                if pin.etag.is_none() {
+                    let problem = "the server gives no ETags, so that a change would not be seen".to_owned();
+                    let place = format!("source {}", sources.len() + 1);
+                    return Err(PseudoError::Store { place, problem });
+                }
                 sources.push(Source { bucket: place.bucket.clone(), key, pin, sha256: None });
             }
         }

@@ -107,6 +107,7 @@ pub(crate) fn as_json(stand: &Stand) -> Value {
     })
 }
 
+/// Whether the day by which it was to be deleted is over.
 fn is_overdue(stand: &Stand) -> bool {
-    stand.manifest.terms.delete_on < clock::text(clock::now())
+    clock::text(clock::now()).split('T').next() > Some(stand.manifest.terms.delete_on.as_str())
 }

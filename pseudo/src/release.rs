@@ -23,7 +23,7 @@ const COPY_BYTES_MAX: u64 = 1 << 30;
 pub(crate) enum State {
     /// Nobody has decided.
     Draft,
-    /// Decided, and not all of it is where its readers are.
+    /// Decided, and not seen to be where its readers are: not yet there, or looked for by somebody who is not let in.
     Approved,
     /// Where its readers are.
     Released,
@@ -87,7 +87,7 @@ fn is_released(s3: &S3, decision: &Decision, decided: &[u8]) -> Result<bool, Pse
         return Ok(false);
     };
     let key = place.below(&decision.export).key(RELEASE);
-    Ok(s3.get(&place.bucket, &key, SIGNED_BYTES_MAX)?.as_deref() == Some(decided))
+    Ok(s3.see(&place.bucket, &key, SIGNED_BYTES_MAX)?.as_deref() == Some(decided))
 }
 
 /// Signs that an export is released, and puts it where its readers are. An interrupted release is gone on with.

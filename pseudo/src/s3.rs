@@ -84,12 +84,9 @@ impl S3 {
     /// Reads an object as it was pinned; fails when it is not there any more or is another.
     pub(crate) fn read(&self, bucket: &str, key: &str, pin: &Pin) -> Result<Reading, PseudoError> {
         let path = path(bucket, key)?;
-        // a version never changes; without versions the ETag has to be the same
-        let options = GetOptions {
-            version: pin.version_id.clone(),
-            if_match: if pin.version_id.is_none() { pin.etag.clone() } else { None },
-            ..GetOptions::default()
-        };
+        // a version never changes, but for the one called `null`; so the ETag has to be the same as well
+        let (version, if_match) = (pin.version_id.clone(), pin.etag.clone());
+        let options = GetOptions { version, if_match, ..GetOptions::default() };
         let found = self.runtime.block_on(self.bucket(bucket)?.get_opts(&path, options));
         let found = found.map_err(|error| store(format!("reading an object of {bucket}"), &error))?;
         if found.meta.size != pin.bytes {
@@ -115,6 +112,15 @@ impl S3 {
         }
         let bytes = self.runtime.block_on(found.bytes());
         bytes.map(|bytes| Some(bytes.to_vec())).map_err(|error| store(operation(), &error))
+    }
+
+    /// The same where these credentials may not be let in: then nothing is seen.
+    pub(crate) fn see(&self, bucket: &str, key: &str, most: u64) -> Result<Option<Vec<u8>>, PseudoError> {
+        let found = self.runtime.block_on(self.bucket(bucket)?.head(&path(bucket, key)?));
+        if matches!(found, Err(object_store::Error::PermissionDenied { .. })) {
+            return Ok(None);
+        }
+        self.get(bucket, key, most)
     }
 
     /// Makes an object; `false` when there is one of this name, which stays as it is.
@@ -199,16 +205,15 @@ fn reason(error: &object_store::Error) -> String {
     if !known.is_empty() {
         return format!("{known}{code}");
     }
-    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    let mut cause: &(dyn Error + 'static) = error;
     let mut system = None;
-    while let Some(error) = cause {
-        if let Some(io) = error.downcast_ref::<io::Error>() {
-            system = io
-                .get_ref()
-                .and_then(|inner| inner.downcast_ref::<rustls::Error>())
-                .map_or_else(|| Some(io.kind().to_string()), |tls| Some(format!("TLS: {tls}")));
-        }
-        cause = error.source();
+    while let Some(source) = cause.source() {
+        system = source.downcast_ref::<io::Error>().map(|error| error.kind().to_string()).or(system);
+        cause = source;
+    }
+    // libraries wrap a refused certificate in so many ways that its words are what is left
+    if code.is_empty() && cause.to_string().contains("peer certificate") {
+        return "the server's certificate is not of a known authority, or not the server's: is it in --ca-file?".into();
     }
     format!("{}{code}", system.unwrap_or_else(|| "the request failed".to_owned()))
 }

@@ -54,7 +54,7 @@ impl Spool {
         let first = offset / BLOCK_BYTES;
         let skip = usize::try_from(offset % BLOCK_BYTES).expect("less than a block");
         let blocks = (skip + bytes.len()).div_ceil(16);
-        let number = |block: u64| <[u8; 16]>::from(u128::from(first + block).to_le_bytes());
+        let number = |block: u64| u128::from(first + block).to_le_bytes();
         let mut stream: Vec<Block<Aes256>> = (0..blocks as u64).map(|block| number(block).into()).collect();
         self.cipher.encrypt_blocks(&mut stream);
         let mask = stream.iter().flatten().skip(skip);
