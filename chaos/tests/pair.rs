@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -111,45 +111,62 @@ fn a_planned_switch_under_load_loses_nothing_and_reads_never_fail() {
     dev.end().unwrap();
 }
 
+/// Every process of `region` at once.
+fn each(dev: &Dev, region: &Ready, action: &str) {
+    let parts = region.nodes.iter().map(|node| node.id.as_str()).chain(["gateway"]);
+    for part in parts {
+        dev.twinkeep_of(region, &["dev", action, part]).unwrap();
+    }
+}
+
 #[test]
-fn a_forced_switch_keeps_everything_up_to_its_recovery_point_and_the_old_primary_is_fenced() {
+fn what_a_forced_switch_lost_is_listed_exactly_and_the_old_primary_is_fenced() {
     let run = Run::new("pair-forced").unwrap();
     let mut dev = Dev::start_pair(&run).unwrap();
     let (old, new) = (dev.ready.clone(), dev.other.clone().unwrap());
     let mut client = old.client().unwrap();
     client.create_bucket(BUCKET).unwrap();
+    client.put(BUCKET, "deleted", b"both regions had it").unwrap();
     wait_synced(&dev);
     let mut acknowledged = BTreeMap::new();
-    for number in 0..200 {
-        let (key, bytes) = (format!("{number}"), content("forced", 1, 100 + number));
+    let mut write = |number: usize| {
+        let (key, bytes) = (format!("{number}"), content("forced", 1, 100 + number * 300));
         client.put(BUCKET, &key, &bytes).unwrap();
         acknowledged.insert(key, (unix_millis(), bytes));
+    };
+    (0..200).for_each(&mut write);
+    // the standby stands still; the primary goes on without it
+    for node in &new.nodes {
+        dev.twinkeep_of(&new, &["dev", "stop", &node.id]).unwrap();
     }
-    for node in &old.nodes {
-        dev.twinkeep_of(&old, &["dev", "kill", &node.id]).unwrap();
+    (200..400).for_each(&mut write);
+    client.put(BUCKET, "twice", b"first").unwrap();
+    client.put(BUCKET, "twice", b"second").unwrap();
+    client.delete(BUCKET, "deleted").unwrap();
+    each(&dev, &old, "kill");
+    for node in &new.nodes {
+        dev.twinkeep_of(&new, &["dev", "start", &node.id]).unwrap();
     }
-    dev.twinkeep_of(&old, &["dev", "kill", "gateway"]).unwrap();
     let said = dev.twinkeep(&["failover", "--force", "--to", &new.region, "--json"]).unwrap();
     let report: Value = serde_json::from_str(&said).unwrap();
     let point = report["recovery_point"].as_u64().expect("it was in step before");
     println!("took {} ms", report["took_ms"]);
     let mut client = new.client().unwrap();
-    let mut lost = 0;
+    let mut lost = BTreeSet::new();
     for (key, (at, bytes)) in &acknowledged {
         match client.get(BUCKET, key).unwrap() {
             Some(seen) => assert_eq!(&seen, bytes, "{key}"),
             None => {
                 assert!(*at > point, "{key} was acknowledged at {at}, before the recovery point {point}");
-                lost += 1;
+                lost.insert(key.clone());
             }
         }
     }
-    println!("{lost} of {} acknowledged after the recovery point are not there", acknowledged.len());
+    println!("{} of {} acknowledged are not there", lost.len(), acknowledged.len());
+    assert!(lost.len() > 100, "the standby stood still");
+    assert!(client.get(BUCKET, "deleted").unwrap().is_some());
     client.put(BUCKET, "after", b"the new primary takes writes").unwrap();
-    for node in &old.nodes {
-        dev.twinkeep_of(&old, &["dev", "start", &node.id]).unwrap();
-    }
-    dev.twinkeep_of(&old, &["dev", "start", "gateway"]).unwrap();
+    each(&dev, &old, "start");
     let is_fenced = || {
         let regions = lag(&dev)["regions"].clone();
         let region =
@@ -159,5 +176,60 @@ fn a_forced_switch_keeps_everything_up_to_its_recovery_point_and_the_old_primary
     };
     wait_for("fencing", is_fenced);
     assert!(client.get(BUCKET, "after").unwrap().is_some());
+    check_manifest(&dev, &old, &acknowledged, lost);
+    rejoin(&dev, &old, &new, acknowledged.keys());
     dev.end().unwrap();
+}
+
+/// The old primary gives up what only it has when it is told to, follows the new one, and can take the writes again.
+fn rejoin<'a>(dev: &Dev, old: &Ready, new: &Ready, keys: impl Iterator<Item = &'a String>) {
+    let refused = dev.twinkeep(&["failover", "rejoin"]).expect_err("nothing is given up silently");
+    assert!(refused.to_string().contains("--discard"), "{refused}");
+    let said = dev.twinkeep(&["failover", "rejoin", "--discard", "--json"]).unwrap();
+    let report: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(report["region"], old.region.as_str(), "{report}");
+    assert!(report["discarded"].as_u64().unwrap() > 100, "{report}");
+    let began = Instant::now();
+    wait_for("the old primary's return", || lag(dev)["state"] == "Live");
+    println!("back as a standby after {} ms", began.elapsed().as_millis());
+    wait_synced(dev);
+    let (mut from, mut to) = (new.client().unwrap(), old.client().unwrap());
+    for key in keys.map(String::as_str).chain(["deleted", "twice", "after"]) {
+        assert_eq!(to.get(BUCKET, key).unwrap(), from.get(BUCKET, key).unwrap(), "{key}");
+    }
+    let said = dev.twinkeep(&["failover", "manifest", "--json"]).unwrap();
+    let manifest: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(manifest["entries"].as_array().map(Vec::len), Some(0), "{manifest}");
+    dev.twinkeep(&["failover", "--planned"]).unwrap();
+    to.put(BUCKET, "home again", b"the first region takes writes").unwrap();
+}
+
+/// The manifest names what is lost, and nothing else.
+fn check_manifest(
+    dev: &Dev,
+    old: &Ready,
+    acknowledged: &BTreeMap<String, (u64, Vec<u8>)>,
+    mut lost: BTreeSet<String>,
+) {
+    let said = dev.twinkeep(&["failover", "manifest", "--json"]).unwrap();
+    let manifest: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((&manifest["from"], &manifest["complete"]), (&old.region.clone().into(), &true.into()));
+    let mut others = Vec::new();
+    for entry in manifest["entries"].as_array().unwrap() {
+        assert_eq!(entry["bucket"], BUCKET, "{entry}");
+        assert!(entry["acknowledged_at"].as_u64().is_some() && entry["principal"].is_string(), "{entry}");
+        let key = entry["key"].as_str().unwrap();
+        if !lost.remove(key) {
+            others.push((key, entry["change"].as_str().unwrap(), entry["kept"].as_bool().unwrap()));
+            continue;
+        }
+        let (at, bytes) = &acknowledged[key];
+        assert_eq!((&entry["change"], &entry["kept"]), (&"put".into(), &true.into()), "{entry}");
+        assert_eq!(entry["size"].as_u64().unwrap() as usize, bytes.len(), "{entry}");
+        assert!(entry["acknowledged_at"].as_u64().unwrap() <= *at, "{entry}");
+    }
+    assert!(lost.is_empty(), "not in the manifest: {lost:?}");
+    others.sort_unstable();
+    let expected = [("deleted", "delete", false), ("twice", "put", false), ("twice", "put", true)];
+    assert_eq!(others, expected);
 }

@@ -8,6 +8,10 @@
 //! Every step can be repeated: where each group stands is in its own log, so an interrupted switch is finished by asking
 //! for the same again.
 
+mod rejoin;
+
+pub use rejoin::{LossManifest, RejoinReport, manifest, rejoin};
+
 use crate::ClientError;
 use crate::admin::AdminClient;
 use crate::deployment::Deployment;
@@ -122,12 +126,14 @@ pub fn lag(sides: &[Side]) -> LagReport {
     let regions: Vec<PairReport> = sides.iter().filter_map(|side| side.report().ok()).collect();
     let with =
         |role: PairRole| regions.iter().find(|report| report.groups.iter().any(|group| group.role == role));
-    let (primary, standby) = (with(PairRole::Primary), with(PairRole::Standby));
+    let primary = with(PairRole::Primary);
+    let standby = with(PairRole::Standby).or_else(|| with(PairRole::Bootstrap));
     let whole = standby.filter(|standby| standby.groups.len() == standby.groups_total as usize);
     let last_sync_time = whole.and_then(recovery_point);
     // by the clock of the primary, since that is the one the sync time was read from
     let now = primary.or(standby).map(|report| report.now);
     let state = match standby {
+        Some(standby) if standby.groups.iter().any(|group| group.role == PairRole::Bootstrap) => "Bootstrap",
         Some(standby) if standby.groups.iter().any(|group| group.gone) => "Resync",
         Some(standby)
             if standby.groups.iter().any(|group| group.heard_ms.is_none_or(|ms| ms > HEARD_MAX_MS)) =>
@@ -190,6 +196,12 @@ pub fn forced(from: &str, to: &Side) -> Result<FailoverReport, ClientError> {
     if report.groups.len() != report.groups_total as usize {
         let problem = format!("{} of {} groups answer", report.groups.len(), report.groups_total);
         return Err(ClientError::state(problem, "bring a majority of the nodes of this region up first"));
+    }
+    if report.groups.iter().any(|group| group.role == PairRole::Bootstrap) {
+        return Err(ClientError::state(
+            format!("{} is still taking over the primary's state", to.region),
+            "it cannot take writes before it has all of it; `twinkeep lag` shows how far it is",
+        ));
     }
     let recovery_point = recovery_point(&report);
     let epoch = next_epoch(&[&report], &report);

@@ -10,6 +10,7 @@
 //! After an error the machine must not be used again: reopen it, or wipe the index and learn anew. The exception is an
 //! index without room ([`MachineError::is_for_want_of_room`]): nothing was changed, and the same call can be repeated.
 
+mod adopt;
 mod apply;
 mod buckets;
 mod key;
@@ -28,6 +29,8 @@ mod uploads;
 mod versions;
 mod window;
 
+pub(crate) use adopt::{ADOPTED_END, is_shared, to_adopted};
+pub use pair::Verdict;
 pub use place::Place;
 pub use snapshot::{InstalledRow, SnapshotId, SnapshotPage, SnapshotRow};
 pub(crate) use space::body_row;
@@ -208,6 +211,11 @@ impl<I: Index> Machine<I> {
     /// The epoch that reigns here.
     pub fn epoch(&self) -> Epoch {
         self.state.epoch
+    }
+
+    /// The last change of the system group's records.
+    pub fn revision(&self) -> Revision {
+        self.state.revision
     }
 
     /// When it returns, everything applied before survives a power cut.

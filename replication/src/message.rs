@@ -34,6 +34,10 @@ pub mod kind {
     pub const SHIP: u16 = 16;
     /// How far the groups led here are behind the other region's (bulk).
     pub const PAIR_REPORT: u16 = 17;
+    /// What a group acknowledged and the pair does not have, a page at a time (bulk).
+    pub const DIVERGED: u16 = 18;
+    /// The state of a group, for the other region's group that takes it over (bulk).
+    pub const PAIR_STATE: u16 = 19;
     /// A record whose copy here is rotten, for a replica that repairs it (bulk).
     pub const RECORD: u16 = 20;
     /// A leader tells how far all replicas of its groups are (bulk).

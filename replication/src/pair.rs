@@ -4,12 +4,18 @@
 //! send and no list of things that failed. What comes twice or out of order is refused when it is applied. Nothing here
 //! is on a write's path in the primary; a standby that is away costs it log entries, up to a limit.
 
+mod adopt;
+mod diverged;
 mod message;
 mod primary;
 mod standby;
+mod state;
 
+pub(crate) use diverged::serve as serve_diverged;
+pub use diverged::{DivergedPage, DivergedWrite, diverged};
 pub use message::GroupLag;
 pub use message::decode_lags;
 pub(crate) use message::no_lags;
 pub(crate) use primary::serve;
 pub use standby::Standby;
+pub(crate) use state::serve as serve_state;

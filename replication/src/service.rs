@@ -122,6 +122,11 @@ impl Service {
         self.purges.shipped(group, first.map_or(0, |first| first.saturating_sub(1)));
     }
 
+    /// Transfers of groups' states under way.
+    pub(crate) fn transfers(&self) -> &Transfers {
+        &self.transfers
+    }
+
     /// Whether every replica that this node holds was started.
     pub fn is_running(&self) -> bool {
         self.running.load(Ordering::Acquire)
@@ -296,6 +301,8 @@ impl Service {
             kind::INSTALL => self.install(from, head).await,
             kind::RECORD => self.shared.repairer.serve(head).await,
             kind::SHIP => pair::serve(self, head).await,
+            kind::PAIR_STATE => pair::serve_state(self, head).await,
+            kind::DIVERGED => pair::serve_diverged(self, head).await,
             kind::PAIR_REPORT => Ok(self
                 .standby
                 .get()
@@ -520,8 +527,8 @@ fn check_allowed(from: &Identity, class: PeerClass, kind: u16) -> Result<(), Cal
         kind::PROPOSE | kind::QUERY | kind::LEADERS | kind::NODE_STATUS | kind::GC | kind::SCRUB => {
             (node || gateway) && class == PeerClass::Bulk
         }
-        kind::PAIR_REPORT => (node || gateway) && class == PeerClass::Bulk,
-        kind::SHIP => pair && class == PeerClass::Bulk,
+        kind::PAIR_REPORT | kind::DIVERGED => (node || gateway) && class == PeerClass::Bulk,
+        kind::SHIP | kind::PAIR_STATE => pair && class == PeerClass::Bulk,
         kind::STATE | kind::INSTALL | kind::REPLICA | kind::HELLO | kind::RECORD | kind::HELD => {
             node && class == PeerClass::Bulk
         }

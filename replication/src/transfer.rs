@@ -10,4 +10,4 @@ mod pull;
 mod serve;
 
 pub(crate) use pull::{PullError, install_staged, pull};
-pub(crate) use serve::Transfers;
+pub(crate) use serve::{Begun, Transfers};

@@ -1,6 +1,7 @@
 //! The admin API: what the `twinkeep` command line asks, as JSON over the peer port. Only operators may ask, and nodes of
 //! the region on an operator's behalf.
 
+mod loss;
 mod nodes;
 mod pair;
 mod region;
@@ -94,6 +95,7 @@ impl Admin {
             AdminRequest::ScrubReport { node } => self.scrub(node, false).await,
             AdminRequest::Gc { node } => self.gc(node).await,
             AdminRequest::PairReport => self.pair_report().await,
+            AdminRequest::PairLoss { group, since, after } => self.pair_loss(group, since, after).await,
             AdminRequest::PairStep { step, epoch } => self.pair_step(step, epoch).await,
         }
     }
@@ -160,6 +162,7 @@ fn name(request: &AdminRequest) -> &'static str {
         AdminRequest::ScrubReport { .. } => "scrub-report",
         AdminRequest::Gc { .. } => "gc",
         AdminRequest::PairReport => "pair-report",
+        AdminRequest::PairLoss { .. } => "pair-loss",
         AdminRequest::PairStep { .. } => "pair-step",
     }
 }

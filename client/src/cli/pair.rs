@@ -3,14 +3,17 @@
 use super::Common;
 use super::output::{Output, table};
 use crate::ClientError;
-use crate::failover::{self, FailoverReport, LagReport, Side};
-use clap::Args;
+use crate::failover::{self, FailoverReport, LagReport, LossManifest, RejoinReport, Side};
+use clap::{Args, Subcommand};
 use std::fmt::Write;
 use wire::PairRole;
-use wire::admin::{PairGroup, PairReport};
+use wire::admin::{LostChange, LostWrite, PairGroup, PairReport};
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(super) struct FailoverArguments {
+    #[command(subcommand)]
+    command: Option<FailoverCommand>,
     /// Both regions take part: writes pause for a moment, nothing is lost
     #[arg(long, required_unless_present = "force", conflicts_with = "force")]
     planned: bool,
@@ -20,6 +23,18 @@ pub(super) struct FailoverArguments {
     /// The region that takes the writes [default: the standby]
     #[arg(long, value_name = "REGION")]
     to: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum FailoverCommand {
+    /// List every write that the old primary acknowledged and the new one does not have
+    Manifest,
+    /// Let the old primary follow the new one, after a forced switch
+    Rejoin {
+        /// Give up what only the old primary has
+        #[arg(long)]
+        discard: bool,
+    },
 }
 
 pub(super) fn lag(common: &Common, output: &Output) -> Result<(), ClientError> {
@@ -39,6 +54,17 @@ pub(super) fn failover(
     output: &Output,
 ) -> Result<(), ClientError> {
     let sides = sides(common)?;
+    match arguments.command {
+        Some(FailoverCommand::Manifest) => {
+            let manifest = failover::manifest(&sides)?;
+            return output.either(&manifest, || manifest_page(&manifest));
+        }
+        Some(FailoverCommand::Rejoin { discard }) => {
+            let report = failover::rejoin(&sides, discard)?;
+            return output.either(&report, || rejoin_page(&report));
+        }
+        None => {}
+    }
     let to = match &arguments.to {
         Some(name) => sides.iter().position(|side| side.region == *name).ok_or_else(|| {
             let names: Vec<&str> = sides.iter().map(|side| side.region.as_str()).collect();
@@ -88,8 +114,12 @@ fn lag_page(report: &LagReport) -> String {
 
 fn region_row(report: &PairReport) -> Vec<String> {
     let count = |role: PairRole| report.groups.iter().filter(|group| group.role == role).count();
-    let parts =
-        [(PairRole::Primary, "primary"), (PairRole::Sealed, "sealed"), (PairRole::Standby, "standby")];
+    let parts = [
+        (PairRole::Primary, "primary"),
+        (PairRole::Sealed, "sealed"),
+        (PairRole::Standby, "standby"),
+        (PairRole::Bootstrap, "bootstrap"),
+    ];
     let parts: Vec<String> = parts
         .iter()
         .map(|(role, name)| (count(*role), name))
@@ -123,5 +153,75 @@ fn failover_page(report: &FailoverReport) -> String {
         None => text.push_str("It was never known to have everything: what it lacks is not there.\n"),
     }
     let _ = writeln!(text, "{from} takes no more writes once it hears of {to}.");
+    let _ = writeln!(text, "When it is back, `twinkeep failover manifest` lists what it acknowledged alone.");
     text
+}
+
+fn rejoin_page(report: &RejoinReport) -> String {
+    let RejoinReport { region, primary, discarded } = report;
+    let mut text = format!(
+        "{region} takes over the state of {primary} and follows it; `twinkeep lag` shows how far it is.\n"
+    );
+    if *discarded > 0 {
+        let _ = writeln!(text, "{discarded} writes that only {region} had are given up.");
+    }
+    text
+}
+
+fn manifest_page(manifest: &LossManifest) -> String {
+    let LossManifest { from, to, epoch, complete, entries } = manifest;
+    let mut text = if entries.is_empty() {
+        format!("{to} has everything that {from} acknowledged.\n")
+    } else {
+        let rows: Vec<Vec<String>> = entries.iter().map(lost_row).collect();
+        let headings = ["change", "bucket", "key", "version", ">bytes", "principal", ">acknowledged at, ms"];
+        let mut text = table(&headings, &rows);
+        let _ = writeln!(
+            text,
+            "\n{from} acknowledged {} writes that {to} does not have (epoch {epoch}).",
+            entries.len()
+        );
+        text
+    };
+    if !complete {
+        text.push_str("The list is not whole: some of it is too long ago to be known for certain.\n");
+    }
+    text
+}
+
+fn lost_row(lost: &LostWrite) -> Vec<String> {
+    let change = match lost.change {
+        LostChange::Put if !lost.kept => "put, replaced",
+        LostChange::Put => "put",
+        LostChange::Delete => "delete",
+        LostChange::BeginUpload => "begin upload",
+        LostChange::PutPart => "put part",
+        LostChange::AbortUpload => "abort upload",
+        LostChange::Bucket => "bucket",
+        LostChange::Access => "access",
+        LostChange::Region => "region",
+    };
+    let change = if lost.certain { change.to_owned() } else { format!("{change}?") };
+    let text = |value: &Option<String>| value.clone().unwrap_or_default();
+    vec![
+        change,
+        text(&lost.bucket),
+        lost.key.as_deref().map(printable).unwrap_or_default(),
+        text(&lost.version),
+        lost.size.map(|size| size.to_string()).unwrap_or_default(),
+        text(&lost.principal),
+        lost.acknowledged_at.0.to_string(),
+    ]
+}
+
+/// A name without what a terminal would act on.
+fn printable(name: &str) -> String {
+    name.chars().fold(String::new(), |mut text, c| {
+        if c.is_control() {
+            text.extend(c.escape_default());
+        } else {
+            text.push(c);
+        }
+        text
+    })
 }

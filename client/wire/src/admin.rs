@@ -149,6 +149,16 @@ pub enum AdminRequest {
         /// Under which epoch.
         epoch: u64,
     },
+    /// What this region acknowledged and its pair does not have, a page at a time: [`AdminResponse::LossPage`].
+    PairLoss {
+        /// The group.
+        group: u32,
+        /// The entry under which the other region's reign began in it.
+        since: u64,
+        /// Where the page before ended; 0 for the first.
+        #[serde(default)]
+        after: u64,
+    },
     /// Frees mostly-dead segments now: [`AdminResponse::Gc`].
     Gc {
         /// Only this node.
@@ -207,6 +217,8 @@ pub enum AdminResponse {
     Gc(GcReport),
     /// To [`AdminRequest::PairReport`] and [`AdminRequest::PairStep`].
     Pair(PairReport),
+    /// To [`AdminRequest::PairLoss`].
+    LossPage(LossPage),
     /// To requests that have nothing to tell.
     Done,
     /// To any request that failed.

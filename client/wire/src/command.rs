@@ -6,7 +6,9 @@
 
 use crate::{
     BucketId, DecodeError, Decoder, Encoder, Epoch, PrincipalId, RequestId, StreamId, UnixMillis, VersionId,
-    VersionRef, limits,
+    VersionRef,
+    adopt::AdoptStep,
+    limits,
     pair::{PairStep, ShippedCommand},
     record::{ObjectContent, ObjectKey, PartContent},
     system::SystemChange,
@@ -114,6 +116,8 @@ pub enum Operation {
     PairStep(PairStep),
     /// Applies a command of the pair's primary.
     Shipped(ShippedCommand),
+    /// Takes over the state of the pair's primary.
+    Adopt(AdoptStep),
 }
 
 /// A bucket's versioning at the moment of the request.
@@ -277,6 +281,7 @@ impl Operation {
             Self::System(_) => "system",
             Self::PairStep(_) => "pair-step",
             Self::Shipped(_) => "shipped",
+            Self::Adopt(_) => "adopt",
         }
     }
 
@@ -412,6 +417,10 @@ impl Operation {
                 e.u8(16);
                 shipped.encode(e);
             }
+            Self::Adopt(step) => {
+                e.u8(17);
+                step.encode(e);
+            }
         }
     }
 
@@ -469,6 +478,7 @@ impl Operation {
             14 => Self::System(d.list(limits::SYSTEM_CHANGES_MAX, SystemChange::decode)?),
             15 => Self::PairStep(PairStep::decode(d)?),
             16 => Self::Shipped(ShippedCommand::decode(d)?),
+            17 => Self::Adopt(AdoptStep::decode(d)?),
             found => return Err(d.unknown(u64::from(found))),
         })
     }

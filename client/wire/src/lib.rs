@@ -7,6 +7,7 @@
 //! It leaves to others: what the bytes mean for state (`replication`), how they are sealed (`envelope`).
 
 pub mod admin;
+mod adopt;
 mod answer;
 mod codec;
 mod command;
@@ -23,6 +24,7 @@ mod serde_id;
 mod system;
 mod units;
 
+pub use adopt::*;
 pub use answer::*;
 pub use codec::{DecodeError, Decoder, Encoder};
 pub use command::*;

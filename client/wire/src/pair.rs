@@ -18,6 +18,8 @@ pub enum PairRole {
     Sealed,
     /// Applies what the other region's primary agreed on, and nothing else.
     Standby,
+    /// Is taking over the primary's state: what it has is no whole state, and nobody reads it.
+    Bootstrap,
 }
 
 /// A group's part in its pair, as its log has it.
@@ -60,6 +62,12 @@ pub enum PairStep {
         /// The entry under which that one began.
         since: Sequence,
     },
+    /// Gives the own state up for that of the primary that was promoted under `epoch`: a fenced primary, or a standby that
+    /// the primary's log no longer reaches back to.
+    Rejoin {
+        /// The primary's epoch.
+        epoch: Epoch,
+    },
 }
 
 /// A command of the primary on its way to the standby; its body is the shipped command's.
@@ -87,6 +95,7 @@ impl PairRole {
             0 => Self::Primary,
             1 => Self::Sealed,
             2 => Self::Standby,
+            3 => Self::Bootstrap,
             found => return Err(d.unknown(u64::from(found))),
         })
     }
@@ -121,6 +130,7 @@ impl PairStep {
             Self::Unseal { epoch } => (1, epoch),
             Self::Promote { epoch } => (2, epoch),
             Self::Follow { epoch, .. } => (3, epoch),
+            Self::Rejoin { epoch } => (4, epoch),
         };
         e.u8(number);
         e.u64(epoch.0);
@@ -137,6 +147,7 @@ impl PairStep {
             1 => Self::Unseal { epoch },
             2 => Self::Promote { epoch },
             3 => Self::Follow { epoch, since: Sequence(d.u64()?) },
+            4 => Self::Rejoin { epoch },
             found => return Err(d.unknown(u64::from(found))),
         })
     }

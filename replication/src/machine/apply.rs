@@ -36,6 +36,8 @@ pub(super) struct Applying<'a, I> {
     pub(super) revision: Revision,
     pub(super) pair: Pair,
     new: NewOutcomes,
+    /// The rows of outcomes are not those in memory any more.
+    pub(super) outcomes_replaced: bool,
 }
 
 /// What an operation knows of its entry.
@@ -65,6 +67,7 @@ impl<I: Index> Machine<I> {
             revision: self.state.revision,
             pair: self.state.pair.clone(),
             new: NewOutcomes::default(),
+            outcomes_replaced: false,
         };
         let mut membership = None;
         let mut outcomes = Vec::with_capacity(entries.len());
@@ -86,7 +89,7 @@ impl<I: Index> Machine<I> {
                 }
             });
         }
-        let Applying { mut transaction, epoch, revision, pair, new, .. } = applying;
+        let Applying { mut transaction, epoch, revision, pair, new, outcomes_replaced, .. } = applying;
         let reached = pair.reached(last.position.index);
         let window = self.state.window.write(&mut transaction, new, reached.0)?;
         transaction.put(&key::APPLIED, row::value(|e| last.position.encode(e)));
@@ -103,7 +106,11 @@ impl<I: Index> Machine<I> {
             pair.put(&mut transaction);
         }
         self.write(transaction.into_changes())?;
-        self.state.window.absorb(window);
+        if outcomes_replaced {
+            self.state.window = Window::open(&self.index)?;
+        } else {
+            self.state.window.absorb(window);
+        }
         self.state.applied = Some(last.position);
         self.state.membership = membership.or(self.state.membership.take());
         (self.state.epoch, self.state.revision, self.state.pair) = (epoch, revision, pair);
@@ -127,6 +134,7 @@ impl<I: Index> Applying<'_, I> {
     fn command(&mut self, window: &Window, command: &Command) -> Result<Outcome, MachineError> {
         let judged = match &command.operation {
             Operation::Shipped(shipped) => self.shipped(window, shipped),
+            Operation::Adopt(step) => self.adopt(step),
             _ => self.once(window, command, self.pair.role).map_err(Halt::Failed),
         };
         match judged {
@@ -160,10 +168,18 @@ impl<I: Index> Applying<'_, I> {
             matches!(outcome, Outcome::Refused(Refusal::StaleEpoch { .. } | Refusal::PairRole { .. }));
         if let Some(identity) = identity
             && !passing
+            // what is taken over has outcomes of its own
+            && self.pair.role != PairRole::Bootstrap
         {
             self.new.push(self.entry.sequence.0, identity, outcome.clone());
         }
         Ok(outcome)
+    }
+
+    /// Drops the outcomes of this batch so far, and what memory has of earlier ones.
+    pub(super) fn forget_new_outcomes(&mut self) {
+        self.new = NewOutcomes::default();
+        self.outcomes_replaced = true;
     }
 
     fn judge(&mut self, command: &Command, role: PairRole) -> Judged {
@@ -197,7 +213,9 @@ impl<I: Index> Applying<'_, I> {
             Operation::ForgetBucket { bucket } => self.forget_bucket(*bucket),
             Operation::System(changes) => self.change_system(changes),
             // above, and in `command`; never one within another
-            Operation::PairStep(_) | Operation::Shipped(_) => Err(Refusal::WrongGroup.into()),
+            Operation::PairStep(_) | Operation::Shipped(_) | Operation::Adopt(_) => {
+                Err(Refusal::WrongGroup.into())
+            }
         }
     }
 }

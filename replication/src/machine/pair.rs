@@ -7,9 +7,10 @@
 use super::{
     Machine, MachineError,
     apply::{Applying, Halt, Judged},
-    key, row,
+    key,
+    row::{self, VersionRow},
     transaction::Transaction,
-    window::Window,
+    window::{CommandIdentity, FirstOutcome, Window},
 };
 use crate::index::Index;
 use bytes::Bytes;
@@ -18,6 +19,9 @@ use wire::{
     Sequence, ShippedCommand, SystemTable, UnixMillis,
 };
 
+/// A row's key, bytes: the longest name, escaped, and what surrounds it.
+const ROW_KEY_BYTES_MAX: usize = 4 << 10;
+
 /// Reigns that a group remembers. 4,096: a switch a day for eleven years.
 const REIGNS_MAX: usize = 4_096;
 
@@ -25,15 +29,29 @@ const REIGNS_MAX: usize = 4_096;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Pair {
     pub(super) role: PairRole,
+    /// Of a group that takes over the primary's state: under which entry it began to, and up to where it has it.
+    pub(super) session: u64,
+    pub(super) adopted: Bytes,
     /// Of a standby: the last entry of the primary that was applied.
     applied: Sequence,
     /// Of a standby: the time in it.
-    time: UnixMillis,
+    pub(super) time: UnixMillis,
     /// The entry under which the present reign began.
     since: Sequence,
     /// Of a standby: whether the primary was sealed at the last entry applied.
     primary_sealed: bool,
     reigns: Vec<Reign>,
+}
+
+/// What became of a client's command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It was acknowledged, and the version that it made is there.
+    Kept = 0,
+    /// It was acknowledged; it made no version, or one that a later command replaced.
+    Replaced = 1,
+    /// It may have been acknowledged: it is too long ago to be remembered.
+    Uncertain = 2,
 }
 
 /// From the entry at `from` of the own log on, an entry's number is its index and `ahead`.
@@ -60,11 +78,20 @@ impl Pair {
 
     /// The last number of the pair once the entry at `index` of the own log is applied.
     pub(super) fn reached(&self, index: u64) -> Sequence {
-        if self.role == PairRole::Standby { self.applied } else { self.sequence_of(index) }
+        match self.role {
+            PairRole::Standby | PairRole::Bootstrap => self.applied,
+            PairRole::Primary | PairRole::Sealed => self.sequence_of(index),
+        }
     }
 
     pub(super) fn put<I: Index>(&self, transaction: &mut Transaction<'_, I>) {
         transaction.put(&key::PAIR, row::value(|e| self.encode(e)));
+    }
+
+    /// What lies before `sequence` is here: it is followed from there.
+    pub(super) fn begin_following(&mut self, sequence: Sequence, since: Sequence) {
+        self.role = PairRole::Standby;
+        (self.applied, self.since, self.primary_sealed) = (sequence, since, false);
     }
 
     fn encode(&self, e: &mut Encoder) {
@@ -73,6 +100,8 @@ impl Pair {
         e.u64(self.time.0);
         e.u64(self.since.0);
         e.flag(self.primary_sealed);
+        e.u64(self.session);
+        e.bytes(&self.adopted);
         e.list(&self.reigns, |e, reign| {
             e.u64(reign.from);
             e.u64(reign.ahead);
@@ -86,6 +115,8 @@ impl Pair {
             time: UnixMillis(d.u64()?),
             since: Sequence(d.u64()?),
             primary_sealed: d.flag()?,
+            session: d.u64()?,
+            adopted: d.bytes(ROW_KEY_BYTES_MAX)?,
             reigns: d.list(REIGNS_MAX, |d| Ok(Reign { from: d.u64()?, ahead: d.u64()? }))?,
         })
     }
@@ -128,6 +159,35 @@ impl<I: Index> Machine<I> {
     }
 }
 
+impl<I: Index> Machine<I> {
+    /// What became of a client's command that was applied as the entry `sequence`; nothing if it changed nothing that a
+    /// client asked for.
+    pub fn verdict(&self, command: &Command, sequence: Sequence) -> Result<Option<Verdict>, MachineError> {
+        let made = match &command.operation {
+            Operation::CommitVersion(commit) => Some((commit.bucket, &commit.key, commit.version)),
+            Operation::CompleteUpload(complete) => Some((complete.bucket, &complete.key, complete.upload)),
+            Operation::DeleteObject(_)
+            | Operation::CreateUpload(_)
+            | Operation::PutPart(_)
+            | Operation::AbortUpload { .. } => None,
+            Operation::System(_) if !is_local(&command.operation) => None,
+            _ => return Ok(None),
+        };
+        if let Some((bucket, object, version)) = made
+            && let Some(row) = self.index.get(&key::version(bucket, object.as_bytes(), sequence))?
+            && VersionRow::decode(row)?.record.version.version == version
+        {
+            return Ok(Some(Verdict::Kept));
+        }
+        let Some(identity) = CommandIdentity::of(command) else { return Ok(None) };
+        Ok(match self.state.window.outcome_of(&self.index, &identity, sequence.0)? {
+            Some(FirstOutcome::CameBefore | FirstOutcome::Was(Outcome::Refused(_))) => None,
+            Some(FirstOutcome::Was(_)) => Some(Verdict::Replaced),
+            None => Some(Verdict::Uncertain),
+        })
+    }
+}
+
 impl<I: Index> Applying<'_, I> {
     /// Whether `role` allows a command of this group's own clients or controllers.
     pub(super) fn check_role(&self, operation: &Operation, role: PairRole) -> Result<(), Halt> {
@@ -138,7 +198,7 @@ impl<I: Index> Applying<'_, I> {
         if allowed { Ok(()) } else { Err(self.not_in(role)) }
     }
 
-    fn not_in(&self, role: PairRole) -> Halt {
+    pub(super) fn not_in(&self, role: PairRole) -> Halt {
         Refusal::PairRole { role, epoch: self.epoch }.into()
     }
 
@@ -148,7 +208,7 @@ impl<I: Index> Applying<'_, I> {
         match step {
             PairStep::Seal { epoch } | PairStep::Unseal { epoch } => {
                 self.check_epoch(epoch)?;
-                if role == PairRole::Standby {
+                if !matches!(role, PairRole::Primary | PairRole::Sealed) {
                     return Err(self.not_in(role));
                 }
                 let seals = matches!(step, PairStep::Seal { .. });
@@ -176,8 +236,20 @@ impl<I: Index> Applying<'_, I> {
                 if role != PairRole::Sealed {
                     return Err(self.not_in(role));
                 }
-                self.pair.role = PairRole::Standby;
-                (self.pair.applied, self.pair.since, self.pair.primary_sealed) = (since, since, false);
+                self.pair.begin_following(since, since);
+                self.epoch = epoch;
+            }
+            PairStep::Rejoin { epoch } if role == PairRole::Bootstrap && epoch == self.epoch => {}
+            PairStep::Rejoin { epoch } => {
+                let newer = if role == PairRole::Sealed { epoch > self.epoch } else { epoch >= self.epoch };
+                if !newer {
+                    return Err(Refusal::StaleEpoch { current: self.epoch }.into());
+                }
+                if !matches!(role, PairRole::Sealed | PairRole::Standby) {
+                    return Err(self.not_in(role));
+                }
+                self.pair.role = PairRole::Bootstrap;
+                (self.pair.applied, self.pair.time) = (Sequence(0), UnixMillis(0));
                 self.epoch = epoch;
             }
         }
@@ -201,7 +273,7 @@ impl<I: Index> Applying<'_, I> {
         match command.operation {
             Operation::PairStep(PairStep::Seal { .. }) => self.pair.primary_sealed = true,
             Operation::PairStep(PairStep::Unseal { .. }) => self.pair.primary_sealed = false,
-            Operation::PairStep(_) | Operation::Shipped(_) => {}
+            Operation::PairStep(_) | Operation::Shipped(_) | Operation::Adopt(_) => {}
             // which nodes the other region has is its own affair
             _ if is_local(&command.operation) => {}
             _ => {
@@ -214,16 +286,22 @@ impl<I: Index> Applying<'_, I> {
         Ok(Outcome::Done)
     }
 
-    fn check_epoch(&self, epoch: wire::Epoch) -> Result<(), Halt> {
+    pub(super) fn check_epoch(&self, epoch: wire::Epoch) -> Result<(), Halt> {
         if epoch < self.epoch { Err(Refusal::StaleEpoch { current: self.epoch }.into()) } else { Ok(()) }
     }
 }
 
 /// Whether a command changes nothing but what each region keeps for itself.
 fn is_local(operation: &Operation) -> bool {
-    let local = |table| matches!(table, SystemTable::Node | SystemTable::Placement | SystemTable::Job);
     match operation {
-        Operation::System(changes) => !changes.is_empty() && changes.iter().all(|change| local(change.table)),
+        Operation::System(changes) => {
+            !changes.is_empty() && changes.iter().all(|change| is_local_table(change.table))
+        }
         _ => false,
     }
+}
+
+/// Whether each region has its own records in a table.
+pub(super) fn is_local_table(table: SystemTable) -> bool {
+    matches!(table, SystemTable::Node | SystemTable::Placement | SystemTable::Job)
 }

@@ -101,13 +101,14 @@ impl<I: Index> Machine<I> {
         (id, self.state.applied, self.state.membership.clone())
     }
 
-    /// Rows after `after` (which, like all before it, has arrived), up to some `bytes_max` of keys, values and bodies
-    /// but at least one. Nothing if the snapshot is no longer open: begin anew.
+    /// Rows after `after` (which, like all before it, has arrived), up to some `bytes_max` of keys and values, with
+    /// `bodies` of their bodies too, but at least one. Nothing if the snapshot is no longer open: begin anew.
     pub fn snapshot_rows(
         &mut self,
         id: SnapshotId,
         after: Option<&[u8]>,
         bytes_max: usize,
+        bodies: bool,
     ) -> Result<Option<SnapshotPage>, MachineError> {
         let Some(snapshot) = self.snapshot.as_mut().filter(|snapshot| snapshot.id == id) else {
             return Ok(None);
@@ -123,7 +124,7 @@ impl<I: Index> Machine<I> {
                 continue;
             }
             let row = without_place(row_key, value)?;
-            let body = row.body.map_or(0, |place| place.live_bytes() as usize);
+            let body = row.body.filter(|_| bodies).map_or(0, |place| place.live_bytes() as usize);
             bytes += row.key.len() + row.value.len() + body;
             if bytes > bytes_max && !page.rows.is_empty() {
                 page.last = false;
@@ -185,7 +186,7 @@ impl<I: Index> Machine<I> {
     }
 }
 
-fn without_place(row_key: RowBytes, value: RowBytes) -> Result<SnapshotRow, MachineError> {
+pub(super) fn without_place(row_key: RowBytes, value: RowBytes) -> Result<SnapshotRow, MachineError> {
     let (body, value) = match row_key[0] {
         key::table::CHUNK => (Some(row::read("chunk row", value, Place::decode)?), Bytes::new()),
         key::table::VERSION if value.first() == Some(&1) => {
@@ -199,7 +200,7 @@ fn without_place(row_key: RowBytes, value: RowBytes) -> Result<SnapshotRow, Mach
     Ok(SnapshotRow { key: row::shared(row_key), value, body })
 }
 
-fn with_place(row: &InstalledRow) -> Result<RowBytes, MachineError> {
+pub(super) fn with_place(row: &InstalledRow) -> Result<RowBytes, MachineError> {
     let damaged = Err(MachineError::Row { row: "snapshot row" });
     let table = row.key.first().copied().unwrap_or(0);
     let points =

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::index::{Index, RowBytes};
 use bytes::Bytes;
-use wire::{Operation, Sequence};
+use wire::{AdoptStep, Operation, Sequence};
 
 /// A row that points to a body, and where the body lies.
 pub type LiveBody = (Bytes, Place);
@@ -110,6 +110,7 @@ pub(crate) fn body_row(operation: &Operation, sequence: Sequence) -> Option<Vec<
         Operation::CommitVersion(commit) if commit.content.parts.iter().any(|part| part.inline) => {
             Some(key::version(commit.bucket, commit.key.as_bytes(), sequence))
         }
+        Operation::Adopt(AdoptStep::Record { key, .. }) => Some(key.to_vec()),
         _ => None,
     }
 }

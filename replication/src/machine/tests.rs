@@ -363,7 +363,8 @@ fn what_the_index_had_no_room_for_changes_nothing_and_can_be_applied_again() {
     assert_eq!(crowded.state.liveness, roomy.state.liveness, "seed {seed}");
     // a snapshot that was open all the while shows nothing of what was refused, nor of what came later
     let (id, at_begin) = snapshot.expect("one in three rounds begins one");
-    let page = crowded.snapshot_rows(id, None, usize::MAX).unwrap().expect("it is the last that was begun");
+    let page =
+        crowded.snapshot_rows(id, None, usize::MAX, true).unwrap().expect("it is the last that was begun");
     let shown: Vec<&[u8]> = page.rows.iter().map(|row| &*row.key).collect();
     let begun = at_begin.iter().map(|(key, _)| &**key);
     let not_sent = |key: &&[u8]| key[0] != key::table::LIVENESS && **key != key::FORMAT;
@@ -386,7 +387,7 @@ fn a_snapshot_is_the_state_at_its_begin_whatever_is_applied_meanwhile() {
     target.begin_install().unwrap();
     let (mut meanwhile, mut after) = (entries[2_000..].iter(), None);
     loop {
-        let page = source.snapshot_rows(id, after.as_deref(), 2_000).unwrap().unwrap();
+        let page = source.snapshot_rows(id, after.as_deref(), 2_000, true).unwrap().unwrap();
         let rows: Vec<_> = page
             .rows
             .into_iter()
@@ -415,7 +416,7 @@ fn an_interrupted_install_leaves_an_empty_machine() {
     let mut machine = open(MemoryIndex::default());
     machine.apply(&entries).unwrap();
     let (id, ..) = machine.begin_snapshot();
-    let page = machine.snapshot_rows(id, None, usize::MAX).unwrap().unwrap();
+    let page = machine.snapshot_rows(id, None, usize::MAX, true).unwrap().unwrap();
     let rows: Vec<_> = page
         .rows
         .into_iter()

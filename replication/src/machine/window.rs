@@ -16,6 +16,14 @@ pub(crate) const WINDOW_ENTRIES: u64 = 8192;
 /// Outcomes in one row. 64 stay below 4 KiB, above which sled's pages get slow.
 const ROW_OUTCOMES_MAX: usize = 64;
 
+/// What is remembered of one entry's command.
+pub(crate) enum FirstOutcome {
+    /// It gave this.
+    Was(Outcome),
+    /// It had been applied before, and gave what it gave then.
+    CameBefore,
+}
+
 /// Which command: request id, operation, checksum of the operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct CommandIdentity {
@@ -51,7 +59,8 @@ impl CommandIdentity {
             | Operation::AbandonStream { .. }
             | Operation::ExpireStreams { .. }
             | Operation::PairStep(_)
-            | Operation::Shipped(_) => None,
+            | Operation::Shipped(_)
+            | Operation::Adopt(_) => None,
             _ => {
                 let mut e = Encoder::with_capacity(256);
                 command.operation.encode(&mut e);
@@ -99,6 +108,23 @@ impl Window {
             .ok_or(MachineError::Row { row: "remembered outcome" })?;
         let remembered = decode(value)?.into_iter().find(|remembered| remembered.index == *index);
         Ok(remembered.map(|remembered| remembered.outcome))
+    }
+
+    /// Whether the entry at `index` was the first with its command, and what it gave; nothing of what is forgotten.
+    pub(crate) fn outcome_of(
+        &self,
+        rows: &impl Index,
+        identity: &CommandIdentity,
+        index: u64,
+    ) -> Result<Option<FirstOutcome>, MachineError> {
+        let Some(first) = self.by_identity.get(identity) else { return Ok(None) };
+        if *first != index {
+            return Ok(Some(FirstOutcome::CameBefore));
+        }
+        let found = rows.scan(&key::outcome(index)..&key::table_end(key::table::OUTCOME), true).next();
+        let (_, value) = found.ok_or(MachineError::Row { row: "remembered outcome" })??;
+        let remembered = decode(value)?.into_iter().find(|remembered| remembered.index == index);
+        Ok(remembered.map(|remembered| FirstOutcome::Was(remembered.outcome)))
     }
 
     /// Adds the batch's rows to the transaction and drops those that no entry after `applied` may see. What must be

@@ -19,7 +19,7 @@ use wire::{PairRole, PairState, UnixMillis, limits};
 const BODIES_MAX: usize = limits::FRAME_BODY_BYTES_MAX;
 
 /// Heads in one answer, bytes: half of what a frame takes, so that one more fits whatever its length.
-const HEADS_MAX: usize = limits::FRAME_HEAD_BYTES_MAX / 2;
+pub(super) const HEADS_MAX: usize = limits::FRAME_HEAD_BYTES_MAX / 2;
 
 /// The longest that an answer without commands waits.
 const WAIT_MAX: Duration = Duration::from_secs(5);
@@ -121,7 +121,7 @@ fn answer(look: &Look, complete: bool, gone: bool, commands: Vec<(ShippedHead, b
     Reply { head: shipment.encode(), body: body.freeze() }
 }
 
-fn clock() -> UnixMillis {
+pub(super) fn clock() -> UnixMillis {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     UnixMillis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

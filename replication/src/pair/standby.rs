@@ -1,6 +1,9 @@
 //! The standby's side: one task per group that is led here reads the primary's log and proposes it.
 
-use super::message::{GroupLag, ShipRequest, Shipment, encode_lags};
+use super::{
+    adopt::Adoption,
+    message::{GroupLag, ShipRequest, Shipment, encode_lags},
+};
 use crate::{message::kind, peer::Reply, raft::Proposal, replica::Replica, router::Router, service::Service};
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -14,8 +17,8 @@ use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, info, warn};
 use wire::{
-    Command, CommandMeta, Epoch, GroupId, Operation, Outcome, PairRole, PairStep, Refusal, Sequence,
-    ShippedCommand, UnixMillis,
+    Command, CommandMeta, GroupId, Operation, Outcome, PairRole, PairStep, Refusal, Sequence, ShippedCommand,
+    UnixMillis,
 };
 
 /// How often it is looked whether groups are led here.
@@ -35,7 +38,7 @@ const RETRY: Duration = Duration::from_millis(200);
 
 /// Why shipping stopped for a moment.
 #[derive(Debug, Error)]
-enum ShipError {
+pub(super) enum ShipError {
     #[error("the other region does not answer")]
     Ask(#[from] crate::region::RegionError),
     #[error("the other region's answer makes no sense")]
@@ -145,10 +148,25 @@ impl Standby {
         }
     }
 
+    /// The other region.
+    pub(super) fn other(&self) -> &Router {
+        &self.other
+    }
+
+    /// Whether the disk takes `bytes` more.
+    pub(super) fn check_room(&self, bytes: usize) -> Result<(), ShipError> {
+        let has_room = self.service.upgrade().is_some_and(|service| service.has_room_for(bytes));
+        if has_room { Ok(()) } else { Err(ShipError::Full) }
+    }
+
     /// Asks once, and applies what comes if this is the standby.
     async fn fetch(&self, replica: &Replica) -> Result<(), ShipError> {
         let group = replica.address.group;
         let own = replica.state.machine().pair();
+        if own.role == PairRole::Bootstrap {
+            self.note(group, |known| *known = Known::default());
+            return Adoption::run(self, replica).await;
+        }
         let request = ShipRequest { group, after: own.sequence, wait_ms: WAIT_MS };
         let deadline = Instant::now() + ASK_WAIT;
         let reply = self.other.ask(group, kind::SHIP, request.encode(), deadline).await?;
@@ -157,7 +175,9 @@ impl Standby {
             && shipment.state.role == PairRole::Primary
             && shipment.state.epoch > own.epoch
         {
-            return self.fence(replica, own.epoch).await;
+            let epoch = own.epoch;
+            warn!(%group, %epoch, "the other region reigns under a newer epoch: this one takes no more writes");
+            return self.step(replica, PairStep::Seal { epoch }).await;
         }
         let follows = own.role == PairRole::Standby && shipment.state.role != PairRole::Standby;
         if !follows {
@@ -181,17 +201,15 @@ impl Standby {
             }
         });
         if gone {
-            warn!(%group, after = own.sequence.0, "the primary's log no longer reaches back to this standby");
-            tokio::time::sleep(ASK_WAIT).await;
+            warn!(%group, after = own.sequence.0, "the primary's log no longer reaches back to this standby: it takes over the whole state");
+            return self.step(replica, PairStep::Rejoin { epoch: state.epoch }).await;
         }
         applied
     }
 
-    /// The other region was promoted while this one was away: it takes no more writes.
-    async fn fence(&self, replica: &Replica, epoch: Epoch) -> Result<(), ShipError> {
-        let group = replica.address.group;
-        warn!(%group, %epoch, "the other region reigns under a newer epoch: this one takes no more writes");
-        let operation = Operation::PairStep(PairStep::Seal { epoch });
+    /// Changes the group's own part.
+    async fn step(&self, replica: &Replica, step: PairStep) -> Result<(), ShipError> {
+        let operation = Operation::PairStep(step);
         let head = Command { meta: CommandMeta::default(), operation, body: Bytes::new() }.encode_head();
         let written = replica.raft.client_write(Proposal { head, body: Bytes::new() }).await;
         match written.map_err(|error| ShipError::Propose { reason: error.to_string() })?.data {
@@ -235,9 +253,7 @@ impl Standby {
             proposals.push(Proposal { head, body });
         }
         let bytes = proposals.iter().map(|proposal| proposal.head.len() + proposal.body.len()).sum();
-        if !self.service.upgrade().is_some_and(|service| service.has_room_for(bytes)) {
-            return Err(ShipError::Full);
-        }
+        self.check_room(bytes)?;
         let refused = |reason: &dyn std::fmt::Display| ShipError::Propose { reason: reason.to_string() };
         let written = replica.raft.client_write_many(proposals).await;
         let mut written = written.map_err(|error| refused(&error))?;

@@ -16,7 +16,7 @@ use openraft::{
     raft::ReadPolicy,
 };
 use tracing::{error, warn};
-use wire::{Answer, CallRefusal, Decoder, GroupId, Query};
+use wire::{Answer, CallRefusal, Decoder, GroupId, PairRole, Query};
 
 impl Service {
     pub(super) async fn query(&self, head: Bytes) -> Result<Reply, CallRefusal> {
@@ -25,6 +25,10 @@ impl Service {
         let linearizable = d.flag().map_err(not_understood)?;
         let query = Query::decode(d.rest()).map_err(not_understood)?;
         let replica = self.replica(group).ok_or_else(|| refuse(refusal::NO_REPLICA, ""))?;
+        let reads_state = group != GroupId::SYSTEM && query != Query::PairState;
+        if reads_state && replica.state.machine().pair().role == PairRole::Bootstrap {
+            return Err(refuse(refusal::OVERLOADED, "the state of this group is being brought up"));
+        }
         if linearizable {
             ensure_linearizable(&replica.raft, group).await?;
         }

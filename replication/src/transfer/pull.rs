@@ -159,7 +159,7 @@ pub(crate) fn install_staged(
     let (snapshot, _, _) = staged.begin_snapshot();
     let mut after: Option<Bytes> = None;
     loop {
-        let page = staged.snapshot_rows(snapshot, after.as_deref(), COPY_BYTES)?;
+        let page = staged.snapshot_rows(snapshot, after.as_deref(), COPY_BYTES, true)?;
         let page = page.ok_or(MachineError::Row { row: "staged row that went away" })?;
         let rows: Vec<InstalledRow> = page
             .rows

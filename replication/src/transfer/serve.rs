@@ -3,7 +3,7 @@
 use super::page::{PAGE_BYTES_MAX, Page, PageRecord, PageRequest, PageRow, decode_request};
 use crate::{
     log::{Place, ReadError},
-    machine::{MachineError, SnapshotId, SnapshotRow},
+    machine::{MachineError, SnapshotId, SnapshotPage, SnapshotRow},
     message::refusal,
     peer::{CallRefusal, Reply},
     raft::GroupState,
@@ -17,7 +17,7 @@ use std::{
 };
 use tokio::time::Instant;
 use tracing::warn;
-use wire::GroupId;
+use wire::{GroupId, PairState, Revision};
 
 /// A transfer that nobody has asked about for so long is over.
 const IDLE_MAX: Duration = Duration::from_secs(60);
@@ -26,6 +26,14 @@ const IDLE_MAX: Duration = Duration::from_secs(60);
 #[derive(Default)]
 pub(crate) struct Transfers {
     sessions: Mutex<HashMap<GroupId, Session>>,
+}
+
+/// A transfer that has begun, and where the group stood then.
+pub(crate) struct Begun {
+    pub(crate) session: u64,
+    pub(crate) applied: u64,
+    pub(crate) pair: PairState,
+    pub(crate) revision: Revision,
 }
 
 #[derive(Clone, Copy)]
@@ -48,12 +56,7 @@ impl Transfers {
         match request {
             PageRequest::Begin => self.begin(state),
             PageRequest::Rows { session, after } => self.rows(state, session, &after).await,
-            PageRequest::End { session } => {
-                let ended = self.touch(group, session)?;
-                self.lock().remove(&group);
-                state.machine_mut().end_snapshot(ended.snapshot);
-                Ok(Reply::default())
-            }
+            PageRequest::End { session } => self.end(state, session).map(|()| Reply::default()),
         }
     }
 
@@ -70,6 +73,13 @@ impl Transfers {
     }
 
     fn begin(&self, state: &GroupState) -> Result<Reply, CallRefusal> {
+        let Begun { session, applied, .. } = self.open(state)?;
+        let page = Page { session, applied, rows: Vec::new(), last: false };
+        Ok(Reply::head(page.encode()))
+    }
+
+    /// Keeps the rows of a group as they are now, for whoever pulls them.
+    pub(crate) fn open(&self, state: &GroupState) -> Result<Begun, CallRefusal> {
         let now = Instant::now();
         let mut sessions = self.lock();
         let known = sessions.get(&state.group);
@@ -80,24 +90,48 @@ impl Transfers {
             ));
         }
         let number = known.map_or(1, |known| known.number + 1);
-        let (snapshot, applied, _membership) = state.machine_mut().begin_snapshot();
+        let mut machine = state.machine_mut();
+        let (snapshot, applied, _membership) = machine.begin_snapshot();
         let applied = applied.map_or(0, |position| position.index);
         sessions.insert(state.group, Session { number, snapshot, applied, asked: now });
-        let page = Page { session: number, applied, rows: Vec::new(), last: false };
-        Ok(Reply::head(page.encode()))
+        Ok(Begun { session: number, applied, pair: machine.pair(), revision: machine.revision() })
+    }
+
+    /// The rows after `after` as they were then.
+    pub(crate) fn page(
+        &self,
+        state: &GroupState,
+        session: u64,
+        after: &[u8],
+        bytes_max: usize,
+        bodies: bool,
+    ) -> Result<SnapshotPage, CallRefusal> {
+        let known = self.touch(state.group, session)?;
+        let after = (!after.is_empty()).then_some(after);
+        let page = state.machine_mut().snapshot_rows(known.snapshot, after, bytes_max, bodies);
+        page.map_err(|error: MachineError| failed(state.group, &error))?
+            .ok_or_else(|| CallRefusal::new(refusal::MALFORMED, "the transfer is over: begin again"))
+    }
+
+    /// Nobody needs the former rows any more.
+    pub(crate) fn end(&self, state: &GroupState, session: u64) -> Result<(), CallRefusal> {
+        let ended = self.touch(state.group, session)?;
+        self.lock().remove(&state.group);
+        state.machine_mut().end_snapshot(ended.snapshot);
+        Ok(())
+    }
+
+    /// Somebody still reads what the session holds.
+    pub(crate) fn keep(&self, state: &GroupState, session: u64) -> Result<(), CallRefusal> {
+        self.touch(state.group, session).map(drop)
     }
 
     async fn rows(&self, state: &GroupState, session: u64, after: &[u8]) -> Result<Reply, CallRefusal> {
-        let known = self.touch(state.group, session)?;
-        let after = (!after.is_empty()).then_some(after);
-        let page = state
-            .machine_mut()
-            .snapshot_rows(known.snapshot, after, PAGE_BYTES_MAX)
-            .map_err(|error: MachineError| failed(state.group, &error))?
-            .ok_or_else(|| CallRefusal::new(refusal::MALFORMED, "the transfer is over: begin again"))?;
+        let applied = self.touch(state.group, session)?.applied;
+        let page = self.page(state, session, after, PAGE_BYTES_MAX, true)?;
         let (rows, body) =
             read_records(state, page.rows).await.map_err(|error| failed(state.group, &error))?;
-        let page = Page { session, applied: known.applied, rows, last: page.last };
+        let page = Page { session, applied, rows, last: page.last };
         Ok(Reply { head: page.encode(), body })
     }
 

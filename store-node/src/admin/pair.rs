@@ -41,6 +41,7 @@ impl Admin {
                     PairChange::Seal => PairStep::Seal { epoch },
                     PairChange::Unseal => PairStep::Unseal { epoch },
                     PairChange::Promote => PairStep::Promote { epoch },
+                    PairChange::Rejoin => PairStep::Rejoin { epoch },
                     PairChange::Follow { since } => {
                         let missing = || invalid("a group is missing in `since`", "name every group");
                         let found = since.iter().find(|(number, _)| *number == group.0);

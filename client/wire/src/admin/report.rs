@@ -381,6 +381,8 @@ pub enum PairChange {
         /// Groups, and under which entry the new primary's reign began in each.
         since: Vec<(u32, u64)>,
     },
+    /// The fenced primary gives up its state for that of the new one, and becomes its standby.
+    Rejoin,
 }
 
 /// Where a region stands in its pair.
@@ -424,4 +426,67 @@ pub struct PairGroup {
     /// The other region's log no longer reaches back to where this group is.
     #[serde(default)]
     pub gone: bool,
+}
+
+/// A page of what a region acknowledged and its pair does not have.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LossPage {
+    /// Whether the region still knows all of it.
+    pub complete: bool,
+    /// In the order in which it happened.
+    pub entries: Vec<LostWrite>,
+    /// Where the next page begins, if there is one.
+    #[serde(default)]
+    pub next: Option<u64>,
+}
+
+/// A write that one region acknowledged and the other does not have.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LostWrite {
+    /// What it did.
+    pub change: LostChange,
+    /// The bucket's name, or its number if it has none any more.
+    pub bucket: Option<String>,
+    /// The object's name; bytes that are no UTF-8 are replaced.
+    pub key: Option<String>,
+    /// The version's id as S3 clients know it.
+    pub version: Option<String>,
+    /// Of an object or part: its size, bytes.
+    pub size: Option<u64>,
+    /// Of an object or part: its ETag.
+    pub etag: Option<String>,
+    /// Who did it: a name, or a number if it has none any more.
+    pub principal: Option<String>,
+    /// The gateway's clock when it was proposed, before it was acknowledged.
+    pub acknowledged_at: UnixMillis,
+    /// Of a `put`: whether the region that acknowledged it still has it.
+    pub kept: bool,
+    /// Whether it is known that it was acknowledged.
+    pub certain: bool,
+    /// Its group.
+    pub group: u32,
+    /// Its number there.
+    pub sequence: u64,
+}
+
+/// What a lost write did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LostChange {
+    /// An object was written.
+    Put,
+    /// An object or version was deleted.
+    Delete,
+    /// A multipart upload was begun.
+    BeginUpload,
+    /// A part was uploaded.
+    PutPart,
+    /// A multipart upload was given up.
+    AbortUpload,
+    /// A bucket was made, changed or removed.
+    Bucket,
+    /// A principal, an access key or a grant was made, changed or removed.
+    Access,
+    /// Something else of the region's own was changed: wrapped keys, settings.
+    Region,
 }

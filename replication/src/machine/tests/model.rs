@@ -140,7 +140,7 @@ impl Model {
                     parts.values().for_each(|part| drop(self.adopted.remove(&part.part.stream)));
                 }
             }
-            Operation::System(_) | Operation::PairStep(_) | Operation::Shipped(_) => {
+            Operation::System(_) | Operation::PairStep(_) | Operation::Shipped(_) | Operation::Adopt(_) => {
                 return Err(Refusal::WrongGroup);
             }
         }

@@ -1,6 +1,9 @@
 //! Two machines as a pair: what the primary agreed on makes the same state in the standby, through any number of switches.
 
-use super::*;
+use super::{
+    adopt::{ADOPTED_END, is_shared, to_adopted},
+    *,
+};
 
 /// One region's group.
 struct Side {
@@ -70,7 +73,7 @@ fn drain(random: &mut Random, primary: &Side, standby: &mut Side) {
 /// Rows that both regions must have alike: without places, and without what each counts for itself.
 fn shared_rows(side: &mut Side) -> Vec<(Bytes, Bytes)> {
     let (id, ..) = side.machine.begin_snapshot();
-    let page = side.machine.snapshot_rows(id, None, usize::MAX).unwrap().unwrap();
+    let page = side.machine.snapshot_rows(id, None, usize::MAX, true).unwrap().unwrap();
     side.machine.end_snapshot(id);
     let own = |key: &[u8]| {
         [&key::APPLIED, &key::PAIR, &key::REVISION, &key::MEMBERSHIP].iter().any(|meta| *key == meta[..])
@@ -191,4 +194,157 @@ fn a_groups_part_survives_a_restart_and_a_copy() {
     let again = Machine::open_as(PairRole::Standby, GroupId(1), standby.machine.into_index()).unwrap();
     assert_eq!(again.pair(), expected);
     assert_eq!((expected.role, expected.epoch), (PairRole::Primary, Epoch(5)));
+}
+
+/// Takes over the primary's state as a standby's leader does, in small pages; says how many records travelled.
+fn adopt(random: &mut Random, primary: &mut Side, standby: &mut Side) -> usize {
+    let (id, ..) = primary.machine.begin_snapshot();
+    let (state, revision) = (primary.state(), primary.machine.revision());
+    let step = |standby: &mut Side, random: &mut Random, step, body| {
+        let adopted = Command { body, ..command(Operation::Adopt(step)) };
+        assert_eq!(standby.apply(random, adopted), Outcome::Done);
+        standby.log.len() as u64
+    };
+    let session = step(standby, random, AdoptStep::Begin { epoch: state.epoch }, Bytes::new());
+    let (mut after, mut records) = (Bytes::new(), 0);
+    loop {
+        let page = primary.machine.snapshot_rows(id, Some(&after), 500, false).unwrap().unwrap();
+        let through = page
+            .rows
+            .last()
+            .filter(|row| !page.last && *row.key < ADOPTED_END[..])
+            .map(|row| row.key.clone());
+        let shared = page.rows.into_iter().filter(|row| is_shared(&row.key));
+        let mut rows = Vec::new();
+        for (row, place) in shared.map(to_adopted) {
+            if let (Some(sum), Some(place)) = (&row.record, place)
+                && !standby.machine.holds(&row.key, sum).unwrap()
+            {
+                let Payload::Command { command, .. } = &primary.log[place.offset as usize - 1].payload else {
+                    panic!("no command at {place:?}");
+                };
+                let (key, value) = (row.key.clone(), row.value.clone());
+                step(standby, random, AdoptStep::Record { session, key, value }, command.body.clone());
+                records += 1;
+            }
+            rows.push(row);
+        }
+        let last = through.is_none();
+        let through = through.unwrap_or(Bytes::from_static(&ADOPTED_END));
+        step(standby, random, AdoptStep::Rows { session, through: through.clone(), rows }, Bytes::new());
+        after = through;
+        if last {
+            break;
+        }
+    }
+    primary.machine.end_snapshot(id);
+    let (sequence, time, since) = (state.sequence, state.time, state.since);
+    let state = AdoptedState { sequence, time, since, revision };
+    step(standby, random, AdoptStep::End { session, state }, Bytes::new());
+    records
+}
+
+/// What the rows keep alive is what is counted.
+fn assert_liveness(side: &Side, context: &str) {
+    let mut expected: BTreeMap<u32, u64> = BTreeMap::new();
+    for (_, place) in side.machine.live_bodies(None, usize::MAX).unwrap().0 {
+        *expected.entry(place.segment).or_default() += place.live_bytes();
+    }
+    let counted: BTreeMap<u32, u64> =
+        side.machine.segment_liveness().filter(|(_, bytes)| *bytes > 0).collect();
+    assert_eq!(counted, expected, "{context}");
+}
+
+#[test]
+fn an_old_primary_takes_over_the_state_of_the_new_one_and_follows_it() {
+    let seed = Random::seed();
+    println!("seed {seed} (repeat with SEED={seed})");
+    for run in 0..20 {
+        let context = format!("seed {seed} run {run}");
+        let mut random = Random::new(seed.wrapping_add(run));
+        let mut workload = Workload::new(seed.wrapping_add(run));
+        let mut model = Model::default();
+        let mut old = Side::new(PairRole::Primary);
+        let mut new = Side::new(PairRole::Standby);
+        let mut write = |random: &mut Random, side: &mut Side, count: u64, model: &mut Model| {
+            for _ in 0..count {
+                let mut next = workload.next(&all_versions(model));
+                next.meta.epoch = side.state().epoch.max(Epoch(1));
+                side.apply(random, next.clone());
+                model.apply(side.state().sequence.0, &next);
+            }
+        };
+        write(&mut random, &mut old, 150, &mut model);
+        drain(&mut random, &old, &mut new);
+        // the new one is promoted by force; the old one goes on alone for a while
+        let epoch = Epoch(old.state().epoch.0 + 1);
+        let count = random.below(80);
+        write(&mut random, &mut old, count, &mut Model::default());
+        assert!(matches!(new.step(&mut random, PairStep::Promote { epoch }), Outcome::Pair(_)));
+        let count = random.below(80);
+        write(&mut random, &mut new, count, &mut model);
+        let fence = old.state().epoch;
+        old.step(&mut random, PairStep::Seal { epoch: fence });
+        assert!(matches!(old.step(&mut random, PairStep::Rejoin { epoch }), Outcome::Pair(_)), "{context}");
+        if random.below(2) == 0 {
+            // a leader that came to nothing
+            let begin = AdoptStep::Begin { epoch };
+            assert_eq!(old.apply(&mut random, command(Operation::Adopt(begin))), Outcome::Done);
+        }
+        let promoted = old.step(&mut random, PairStep::Promote { epoch: Epoch(epoch.0 + 1) });
+        assert!(matches!(promoted, Outcome::Refused(Refusal::PairRole { .. })), "{context}: {promoted:?}");
+        let records = adopt(&mut random, &mut new, &mut old);
+        assert_same(&mut new, &mut old, &context);
+        assert_liveness(&old, &context);
+        write(&mut random, &mut new, 50, &mut model);
+        drain(&mut random, &new, &mut old);
+        assert_same(&mut new, &mut old, &context);
+        let all = new.machine.live_bodies(None, usize::MAX).unwrap().0.len();
+        println!("run {run}: {records} records of {all} travelled");
+        // what is held already does not travel again
+        assert!(matches!(old.step(&mut random, PairStep::Rejoin { epoch }), Outcome::Pair(_)), "{context}");
+        assert_eq!(adopt(&mut random, &mut new, &mut old), 0, "{context}");
+        assert_same(&mut new, &mut old, &context);
+    }
+}
+
+#[test]
+fn steps_of_another_session_or_out_of_order_change_nothing() {
+    let mut random = Random::new(3);
+    let mut side = Side::new(PairRole::Standby);
+    let epoch = Epoch(2);
+    let adopt = |step| command(Operation::Adopt(step));
+    let out_of_order = Outcome::Refused(Refusal::OutOfOrder { applied: Sequence(0) });
+    let rows = |session, through: &'static [u8]| AdoptStep::Rows {
+        session,
+        through: Bytes::from_static(through),
+        rows: Vec::new(),
+    };
+    let early = side.apply(&mut random, adopt(AdoptStep::Begin { epoch }));
+    assert!(
+        matches!(early, Outcome::Refused(Refusal::PairRole { role: PairRole::Standby, .. })),
+        "{early:?}"
+    );
+    side.step(&mut random, PairStep::Rejoin { epoch });
+    side.apply(&mut random, adopt(AdoptStep::Begin { epoch }));
+    let session = side.log.len() as u64;
+    assert_eq!(side.apply(&mut random, adopt(rows(session - 1, b"\x05"))), out_of_order);
+    assert_eq!(side.apply(&mut random, adopt(rows(session, b"\x05"))), Outcome::Done);
+    assert_eq!(side.apply(&mut random, adopt(rows(session, b"\x05"))), out_of_order);
+    assert_eq!(side.apply(&mut random, adopt(rows(session, b"\xF1"))), out_of_order);
+    let state = AdoptedState {
+        sequence: Sequence(9),
+        time: UnixMillis(1),
+        since: Sequence(1),
+        revision: Revision(0),
+    };
+    assert_eq!(side.apply(&mut random, adopt(AdoptStep::End { session, state })), out_of_order);
+    let row = AdoptedRow {
+        key: Bytes::from_static(b"\x06no such chunk"),
+        value: Bytes::new(),
+        record: Some(RecordSum { length: 1, crc: 2 }),
+    };
+    let lacks = AdoptStep::Rows { session, through: Bytes::from_static(b"\x07"), rows: vec![row] };
+    assert_eq!(side.apply(&mut random, adopt(lacks)), Outcome::Refused(Refusal::MissingChunks));
+    assert_eq!(side.state().role, PairRole::Bootstrap);
 }

@@ -1,0 +1,146 @@
+//! After a forced switch: what it lost, write by write, asked of the old primary, which still has it; and the old primary's
+//! return as a standby.
+
+use super::Side;
+use crate::ClientError;
+use serde::Serialize;
+use wire::PairRole;
+use wire::admin::{AdminRequest, AdminResponse, LostWrite, PairChange, PairReport};
+
+/// Everything that the old primary acknowledged and the new one does not have.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LossManifest {
+    /// The region that acknowledged it.
+    pub from: String,
+    /// The region that does not have it.
+    pub to: String,
+    /// The epoch that began with the switch.
+    pub epoch: u64,
+    /// Whether the list is whole: the old primary's logs reach back to the switch, and nothing in it is uncertain.
+    pub complete: bool,
+    /// Group by group, in the order in which it happened.
+    pub entries: Vec<LostWrite>,
+}
+
+/// An old primary that began to follow the new one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RejoinReport {
+    /// The region that follows.
+    pub region: String,
+    /// The region that it follows.
+    pub primary: String,
+    /// How many writes that only it had are given up.
+    pub discarded: usize,
+}
+
+/// Asks the old primary of `sides` for what the new one lacks; empty if nobody was promoted over it.
+pub fn manifest(sides: &[Side; 2]) -> Result<LossManifest, ClientError> {
+    let reports = [whole(&sides[0])?, whole(&sides[1])?];
+    let (old, new) = order(&reports)?;
+    list(sides, &reports, old, new)
+}
+
+/// Lets the old primary follow the new one; what only it has is given up if `discard` says so.
+pub fn rejoin(sides: &[Side; 2], discard: bool) -> Result<RejoinReport, ClientError> {
+    let reports = [whole(&sides[0])?, whole(&sides[1])?];
+    let (old, new) = order(&reports)?;
+    let (from, to) = (&sides[old], &sides[new]);
+    if reports[old].groups.iter().any(|group| group.role == PairRole::Primary) {
+        return Err(ClientError::state(
+            format!("{} still takes writes", from.region),
+            "it stops as soon as it hears of the other region: ask again in a moment",
+        ));
+    }
+    let mut report = RejoinReport { region: from.region.clone(), primary: to.region.clone(), discarded: 0 };
+    if reports[old].groups.iter().all(|group| group.role == PairRole::Standby) {
+        return Ok(report);
+    }
+    let manifest = list(sides, &reports, old, new)?;
+    if !discard && !(manifest.complete && manifest.entries.is_empty()) {
+        let problem =
+            format!("{} has {} writes that {} does not", from.region, manifest.entries.len(), to.region);
+        return Err(ClientError::state(
+            problem,
+            "save the list (`twinkeep failover manifest --json`), copy what shall be kept from the old region, which still answers reads, then ask again with --discard",
+        ));
+    }
+    from.change(PairChange::Rejoin, manifest.epoch, |group| {
+        matches!(group.role, PairRole::Bootstrap | PairRole::Standby)
+    })?;
+    report.discarded = manifest.entries.len();
+    Ok(report)
+}
+
+/// Which of the two is the old primary, and which the new one.
+fn order(reports: &[PairReport; 2]) -> Result<(usize, usize), ClientError> {
+    let reigns = |report: &PairReport| report.groups.iter().all(|group| group.role == PairRole::Primary);
+    let new = match [reigns(&reports[0]), reigns(&reports[1])] {
+        [true, false] => 0,
+        [false, true] => 1,
+        [true, true] if newest(&reports[0]) > newest(&reports[1]) => 0,
+        [true, true] => 1,
+        [false, false] => {
+            return Err(ClientError::state(
+                "neither region takes writes in all of its groups",
+                "finish the switch first: ask for it again with `twinkeep failover`",
+            ));
+        }
+    };
+    Ok((1 - new, new))
+}
+
+fn newest(report: &PairReport) -> u64 {
+    report.groups.iter().map(|group| group.epoch).max().unwrap_or(0)
+}
+
+fn list(
+    sides: &[Side; 2],
+    reports: &[PairReport; 2],
+    old: usize,
+    new: usize,
+) -> Result<LossManifest, ClientError> {
+    let mut manifest = LossManifest {
+        from: sides[old].region.clone(),
+        to: sides[new].region.clone(),
+        epoch: newest(&reports[new]),
+        complete: true,
+        entries: Vec::new(),
+    };
+    for group in &reports[new].groups {
+        let there = reports[old].groups.iter().find(|other| other.group == group.group);
+        // a standby follows: what it has came from the new primary
+        if there.is_some_and(|there| there.role != PairRole::Standby && there.epoch < group.epoch) {
+            sides[old].list_lost(group.group, group.since, &mut manifest)?;
+        }
+    }
+    manifest.complete &= manifest.entries.iter().all(|entry| entry.certain);
+    Ok(manifest)
+}
+
+fn whole(side: &Side) -> Result<PairReport, ClientError> {
+    let report = side.report()?;
+    if report.groups.len() != report.groups_total as usize {
+        let problem =
+            format!("{} of {} groups of {} answer", report.groups.len(), report.groups_total, report.region);
+        return Err(ClientError::state(problem, "the list needs all of both regions; ask again"));
+    }
+    Ok(report)
+}
+
+impl Side {
+    fn list_lost(&self, group: u32, since: u64, manifest: &mut LossManifest) -> Result<(), ClientError> {
+        let mut after = 0;
+        loop {
+            let page = match self.client.ask(&AdminRequest::PairLoss { group, since, after })? {
+                AdminResponse::LossPage(page) => page,
+                other => return Err(self.client.unexpected(&other)),
+            };
+            manifest.complete &= page.complete;
+            manifest.entries.extend(page.entries);
+            match page.next {
+                Some(next) if next > after => after = next,
+                _ => return Ok(()),
+            }
+        }
+    }
+}
