@@ -276,7 +276,20 @@ fn an_export_that_is_killed_anywhere_goes_on_without_a_lost_or_doubled_row() {
         (&done["resumed"], &done["parts"], &done["counts"]["records_out"]),
         (&true.into(), &60.into(), &3000.into())
     );
-    desk.json(&desk.approver, &desk.release("approve", "killed", "approver"));
+    // so is a release: until its last object is there, nobody takes it for one
+    let approve = desk.release("approve", "killed", "approver");
+    for parts in [1, 20] {
+        let mut child = desk.spawn(&desk.approver, &approve);
+        while desk.names("analytics", "usage/killed/data/").len() < parts {
+            assert!(child.try_wait().unwrap().is_none(), "it ended before {parts} parts were seen");
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(desk.names("analytics", "usage/killed/release.json").is_empty());
+        let status = desk.json(&desk.approver, &desk.release("status", "killed", ""));
+        assert_eq!(status["state"], "approved");
+    }
+    desk.json(&desk.approver, &approve);
     let read = read(&desk, "analytics/usage/killed");
     assert_eq!(read["pages"], Value::from((0..3000).collect::<Vec<_>>()));
     let parts: HashSet<String> = desk.names("analytics", "usage/killed/data/").into_iter().collect();
