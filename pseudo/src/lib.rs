@@ -1,4 +1,4 @@
-//! The pseudonymisation service: for now its command line `pseudo`, which keeps keys, checks policies, pseudonymises files, and measures
+//! The pseudonymisation service: for now its command line `pseudo`, which keeps keys, checks policies, pseudonymises files and stored objects, and measures
 //! how far a table is from its people.
 //!
 //! It depends on nothing of the store but leaves: not on `replication`, not on `store-node`; and nothing of the store
