@@ -3,12 +3,15 @@
 //! Conventions are those of `twinkeep`: results on standard output, everything else on standard error; `--json` gives one
 //! object with `schema_version` (errors too); exit codes 0 ok, 1 failed, 2 usage.
 
+mod export;
 mod init;
 mod keys;
 mod lint;
 mod output;
+mod release;
 mod risk;
 mod run;
+mod verify;
 
 use clap::{Parser, Subcommand};
 use output::Output;
@@ -35,7 +38,16 @@ enum Command {
     Lint(lint::LintArguments),
     /// Pseudonymise files under a policy
     Run(Box<run::RunArguments>),
-    /// Keys: the root in shares, and the domain keys under it
+    /// Pseudonymise stored objects into an export: objects in, objects out, and a signed manifest
+    Export(Box<export::ExportArguments>),
+    /// Check a manifest, or what was released, and its files
+    Verify(Box<verify::VerifyArguments>),
+    /// Decide as a second person whether an export goes to its readers
+    #[command(subcommand)]
+    Release(Box<release::ReleaseCommand>),
+    /// List the exports of a place: for whom, why, until when, and what was decided
+    Register(Box<release::RegisterArguments>),
+    /// Keys: the root in shares, the domain keys under it, what signs
     #[command(subcommand)]
     Keys(keys::KeysCommand),
     /// Measure the risk that a table's people are found again, or find the levels that bring it down
@@ -57,6 +69,10 @@ pub fn run() -> ExitCode {
         Command::Init(arguments) => init::run(arguments, &output),
         Command::Lint(arguments) => lint::run(arguments, &output),
         Command::Run(arguments) => run::run(arguments, &output),
+        Command::Export(arguments) => export::run(arguments, &output),
+        Command::Verify(arguments) => verify::run(arguments, &output),
+        Command::Release(command) => release::run(command, &output),
+        Command::Register(arguments) => release::register(arguments, &output),
         Command::Keys(command) => keys::run(command, &output),
         Command::Risk(arguments) => risk::run(arguments, &output),
     };

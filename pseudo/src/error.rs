@@ -1,5 +1,6 @@
 //! Everything that can go wrong, with the exit code that says which kind it was. No message holds a value of a table.
 
+use crate::signed::Refused;
 use custody::CustodyError;
 use pipeline::PipelineError;
 use policy::PolicyError;
@@ -86,6 +87,37 @@ pub enum PseudoError {
         #[source]
         source: PipelineError,
     },
+    /// An export ended before its end.
+    #[error("the export stopped and has no manifest")]
+    Export {
+        /// Why.
+        #[source]
+        source: Box<PipelineError>,
+    },
+    /// A server did not do what was asked of it.
+    #[error("{place}: {problem}")]
+    Store {
+        /// What was attempted.
+        place: String,
+        /// Why not.
+        problem: String,
+    },
+    /// Something signed is not what it should be.
+    #[error("{place}: {problem}")]
+    Signed {
+        /// What was looked at.
+        place: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A rule about who may release what stands against it.
+    #[error("{problem}")]
+    Gate {
+        /// Which one.
+        problem: String,
+        /// What to do.
+        advice: String,
+    },
     /// The command did what it should, and found that the table cannot be made what was asked for.
     #[error("{problem}")]
     Unreachable {
@@ -119,6 +151,12 @@ impl PseudoError {
         move |source| Self::Custody { place, source }
     }
 
+    /// Something signed that is refused.
+    pub(crate) fn signed(place: impl Into<String>) -> impl FnOnce(Refused) -> Self {
+        let place = place.into();
+        move |refused| Self::Signed { place, problem: refused.to_string() }
+    }
+
     /// The process's exit code: 1 failed, 2 usage.
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -130,7 +168,10 @@ impl PseudoError {
     /// What can be done; empty where the message says it all.
     pub fn advice(&self) -> &str {
         match self {
-            Self::Usage { advice, .. } | Self::Unreachable { advice, .. } => advice,
+            Self::Usage { advice, .. } | Self::Unreachable { advice, .. } | Self::Gate { advice, .. } => {
+                advice
+            }
+            Self::Export { .. } => "the same command with its --id goes on with it",
             Self::Memory { .. } => "allow more with --memory",
             Self::Unsound { .. } => "`pseudo lint` says which; nothing runs before they are mended",
             _ => "",
@@ -149,6 +190,10 @@ impl PseudoError {
             Self::Policy { .. } | Self::Unsound { .. } => "policy",
             Self::Custody { .. } => "custody",
             Self::Run { .. } => "run",
+            Self::Export { .. } => "export",
+            Self::Store { .. } => "store",
+            Self::Signed { .. } => "signed",
+            Self::Gate { .. } => "gate",
         }
     }
 }

@@ -26,6 +26,18 @@ pub(crate) fn read(path: &Path, bytes_max: usize) -> Result<Zeroizing<Vec<u8>>, 
     Ok(bytes)
 }
 
+/// Reads something signed, which is no secret and may be long.
+pub(crate) fn read_signed(path: &Path, bytes_max: usize) -> Result<Vec<u8>, PseudoError> {
+    let failed = || PseudoError::file("reading", path);
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(failed())?;
+    file.take(bytes_max as u64 + 1).read_to_end(&mut bytes).map_err(failed())?;
+    if bytes.len() > bytes_max {
+        return Err(PseudoError::table(path, format!("longer than {bytes_max} bytes")));
+    }
+    Ok(bytes)
+}
+
 /// Reads a text file of so many bytes at most.
 pub(crate) fn read_text(path: &Path, bytes_max: usize) -> Result<Zeroizing<String>, PseudoError> {
     let bytes = read(path, bytes_max)?;

@@ -1,18 +1,20 @@
 //! A folder of domain keys wrapped under a root, and shares of the root in files elsewhere.
 //!
-//! The folder holds `root.check` (which root its keys are under) and one file per domain and version, `DOMAIN.VERSION.key`. Nothing
+//! The folder holds `root.check` (which root its keys are under), one file per domain and version, `DOMAIN.VERSION.key`, and what the
+//! service signs with, `signing.wrapped`. Nothing
 //! in it opens without enough shares; shares belong into the hands of different people, never into this folder.
 
 use crate::{PseudoError, files};
 use custody::{
-    DomainName, KeyVersion, MasterKey, RootCheck, RootKey, SHARE_BYTES, Share, WRAPPED_MASTER_BYTES_MAX,
-    WrappedName,
+    DomainName, KeyVersion, MasterKey, RootCheck, RootKey, SHARE_BYTES, Share, SigningKey,
+    WRAPPED_MASTER_BYTES_MAX, WRAPPED_SIGNING_BYTES, WrappedName,
 };
 use std::fs;
 use std::path::{Path, PathBuf};
 
 const CHECK_FILE: &str = "root.check";
 const SUFFIX: &str = "key";
+const SIGNING_FILE: &str = "signing.wrapped";
 /// A share as text with as much space as anyone types, bytes.
 const SHARE_TEXT_BYTES_MAX: usize = 8 * SHARE_BYTES;
 /// Files of one folder: every version of a hundred domains.
@@ -95,6 +97,24 @@ impl KeyFolder {
             return Err(PseudoError::table(&path, "the key inside has another name than its file"));
         }
         Ok(master)
+    }
+
+    /// Makes what the service signs with. There is one for a folder.
+    pub(crate) fn add_signing(&self, root: &RootKey) -> Result<SigningKey, PseudoError> {
+        let key = SigningKey::generate(files::random)?;
+        files::write(&self.path.join(SIGNING_FILE), &root.wrap_signing(&key))?;
+        Ok(key)
+    }
+
+    /// What the service signs with.
+    pub(crate) fn signing(&self, root: &RootKey) -> Result<SigningKey, PseudoError> {
+        let path = self.path.join(SIGNING_FILE);
+        if !path.exists() {
+            let advice = "`pseudo keys signing` makes one";
+            return Err(PseudoError::usage("the folder has no key to sign with", advice));
+        }
+        let bytes = files::read(&path, WRAPPED_SIGNING_BYTES)?;
+        root.unwrap_signing(&bytes).map_err(PseudoError::custody(path.display().to_string()))
     }
 
     /// Removes a key. Copies elsewhere stay.

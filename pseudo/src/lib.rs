@@ -1,4 +1,4 @@
-//! The pseudonymisation service: for now its command line `pseudo`, which keeps keys, checks policies, pseudonymises files, and measures
+//! The pseudonymisation service: for now its command line `pseudo`, which keeps keys, checks policies, pseudonymises files and stored objects, and measures
 //! how far a table is from its people.
 //!
 //! It depends on nothing of the store but leaves: not on `replication`, not on `store-node`; and nothing of the store
@@ -6,16 +6,27 @@
 //! names a value.
 
 pub mod cli;
+mod clock;
+mod describe;
 mod dictionary;
 mod error;
+mod export;
+mod figures;
 mod files;
 mod hierarchies;
 mod keys;
 mod limits;
+mod manifest;
 mod measure;
+mod operators;
+mod register;
+mod release;
 mod report;
+mod s3;
 mod search;
+mod signed;
 mod table;
 mod tally;
+mod verify;
 
 pub use error::PseudoError;

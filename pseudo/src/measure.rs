@@ -63,7 +63,8 @@ pub(crate) fn measure(plan: &Plan) -> Result<Measured, PseudoError> {
     counting.finish(values_not_utf8)
 }
 
-struct Counting<'a> {
+/// Counts records one by one.
+pub(crate) struct Counting<'a> {
     plan: &'a Plan,
     fingerprinter: Fingerprinter,
     /// One per sensitive attribute, or one for the classes alone.
@@ -72,7 +73,8 @@ struct Counting<'a> {
 }
 
 impl<'a> Counting<'a> {
-    fn new(plan: &'a Plan, key: [u8; KEY_BYTES]) -> Self {
+    /// Counts what the plan says, under a key of its own.
+    pub(crate) fn new(plan: &'a Plan, key: [u8; KEY_BYTES]) -> Self {
         let tallies = plan.sensitive.len().max(1);
         let share = (plan.memory_bytes - plan.memory_bytes / DICTIONARY_SHARE) / tallies;
         Self {
@@ -83,7 +85,18 @@ impl<'a> Counting<'a> {
         }
     }
 
-    fn record(&mut self, number: u64, cells: &[Cell<'_>]) -> Result<(), PseudoError> {
+    /// What is counted.
+    pub(crate) fn plan(&self) -> &'a Plan {
+        self.plan
+    }
+
+    /// Whether nothing was counted yet.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.tallies[0].records() == 0
+    }
+
+    /// Counts a record: cells of the quasi-identifiers, then of the sensitive attributes.
+    pub(crate) fn record(&mut self, number: u64, cells: &[Cell<'_>]) -> Result<(), PseudoError> {
         let (quasi, sensitive) = cells.split_at(self.plan.quasi.len());
         for (quasi, cell) in self.plan.quasi.iter().zip(quasi) {
             match (&quasi.hierarchy, cell) {
@@ -115,7 +128,8 @@ impl<'a> Counting<'a> {
             .ok_or_else(|| Dictionary::full(&self.plan.sensitive[index]))
     }
 
-    fn finish(self, values_not_utf8: u64) -> Result<Measured, PseudoError> {
+    /// The figures of what was counted.
+    pub(crate) fn finish(self, values_not_utf8: u64) -> Result<Measured, PseudoError> {
         let sorted: Vec<Sorted> = self.tallies.into_iter().map(Tally::finish).collect::<Result<_, _>>()?;
         let left_out = failing(&sorted, &self.plan.limits, &[])?;
         let left_out = left_out.as_slice();

@@ -63,6 +63,11 @@ impl Tally {
         }
     }
 
+    /// How much was counted so far.
+    pub(crate) fn records(&self) -> u64 {
+        self.records
+    }
+
     /// Counts an entry.
     pub(crate) fn push(&mut self, class: ClassKey, value: u32, count: u32) -> Result<(), PseudoError> {
         if self.buffer.len() == self.capacity {

@@ -168,6 +168,48 @@ fn too_few_wrong_and_foreign_shares_open_nothing() {
 }
 
 #[test]
+fn operators_are_enrolled_by_enough_shares_and_open_their_key_with_their_own_passphrase() {
+    let place = Place::new().with_keys();
+    let public = place.json(&format!("keys signing {OPENED}"))["public_key"].as_str().unwrap().to_owned();
+    let (code, said) = place.error(&format!("keys signing {OPENED}"));
+    assert!(code == 1 && said.contains("exists"), "there is one for a folder: {said}");
+    fs::write(place.path("pass.txt"), "a long passphrase\n").unwrap();
+    fs::write(place.path("other.txt"), "another passphrase\n").unwrap();
+    let made = place.json("keys operator ada -o @ada.key --passphrase-file @pass.txt");
+    assert_eq!(made["operator"], "ada");
+    let mode = std::os::unix::fs::MetadataExt::mode(&fs::metadata(place.path("ada.key")).unwrap());
+    assert_eq!(mode & 0o777, 0o600);
+    assert_eq!(place.error("keys operator ada -o @bob.key").0, 2, "without a passphrase");
+    assert_eq!(
+        place.error("keys operator Ada -o @bob.key --passphrase-file @pass.txt").0,
+        1,
+        "a name it cannot have"
+    );
+    let (code, said) = place.error("keys enrol @ada.key --keys @keys --share @shares/share-1.txt");
+    assert!(code == 1 && said.contains("2 are needed"), "{said}");
+    let status = |passphrase: &str| {
+        let line = "release refuse s3://drafts/x --reason no --endpoint http://127.0.0.1:9 --credentials @access.txt";
+        place.error(&format!("{line} --key {public} --operator @ada.key --passphrase-file @{passphrase}"))
+    };
+    fs::write(place.path("access.txt"), "AWS_ACCESS_KEY_ID=a\nAWS_SECRET_ACCESS_KEY=b\n").unwrap();
+    let (code, said) = status("pass.txt");
+    assert!(code == 1 && said.contains("others than its owner may read it"), "{said}");
+    let owner_alone = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    fs::set_permissions(place.path("access.txt"), owner_alone).unwrap();
+    let (code, said) = status("other.txt");
+    assert!(code == 1 && said.contains("the passphrase is another"), "{said}");
+    let (code, said) = status("pass.txt");
+    assert!(code == 1 && said.contains("ada.key.certificate"), "nobody vouches for ada yet: {said}");
+    place.json(&format!("keys enrol @ada.key {OPENED}"));
+    assert_eq!(place.json(&format!("keys verify {OPENED}"))["opened"], 1, "what signs is no domain key");
+    // a certificate counts under the service's key alone
+    let foreign = "00".repeat(32);
+    let line = "release status s3://drafts/x --endpoint http://10.1.1.1 --credentials @access.txt";
+    let (code, said) = place.error(&format!("{line} --key {foreign}"));
+    assert!(code == 2 && said.contains("plain http to another machine"), "{said}");
+}
+
+#[test]
 fn a_run_that_stops_leaves_no_output_and_says_where() {
     let place = Place::new().with_keys();
     let mut jobs: String = (0..3).map(record).collect();

@@ -79,4 +79,16 @@ pub enum CustodyError {
         /// What was being opened.
         what: &'static str,
     },
+    /// A passphrase that does not open a file, or a file that was changed.
+    #[error("{what}: the passphrase is another, or the file was changed")]
+    WrongPassphrase {
+        /// What was being opened.
+        what: &'static str,
+    },
+    /// Less memory than a passphrase takes.
+    #[error("{memory_kib} KiB of memory are not there, which the passphrase takes")]
+    NoMemory {
+        /// How much it takes.
+        memory_kib: u32,
+    },
 }

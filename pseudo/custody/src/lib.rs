@@ -4,6 +4,8 @@
 //! root             split among people, so many of whom are needed: [`RootKey`], [`Share`]
 //!  └ domain master one per pseudonymisation domain and version, wrapped under the root: [`MasterKey`]
 //!     └ field key  one per purpose, field class and scope, derived by HKDF: [`FieldKey`]
+//! signing key      what the service signs with, wrapped under the root: [`SigningKey`]
+//! operator key     what a person signs with, sealed under a passphrase: [`OperatorKey`]
 //! ```
 //!
 //! Two domains have independent masters and every derivation names its domain, version, purpose, class and scope, so no
@@ -17,17 +19,23 @@ mod field;
 mod frame;
 mod master;
 mod name;
+mod operator;
 mod root;
 mod secret;
 mod shamir;
 mod share;
+mod sign;
 
 pub use error::CustodyError;
 pub use field::{FIELD_KEY_BYTES, FieldKey, Purpose, Scope};
 pub use master::{KEY_ID_BYTES, MasterKey};
-pub use name::{ClassName, DatasetName, DomainName, KeyVersion, NAME_BYTES_MAX};
+pub use name::{ClassName, DatasetName, DomainName, KeyVersion, NAME_BYTES_MAX, OperatorName};
+pub use operator::{
+    OPERATOR_BYTES_MAX, OperatorKey, OperatorSeal, PASSPHRASE_BYTES_MAX, PassphraseCost, SALT_BYTES,
+};
 pub use root::{
     CHECK_BYTES, RootCheck, RootKey, SHARES_MAX, THRESHOLD_MIN, WRAPPED_MASTER_BYTES_MAX, WrappedName,
 };
 pub use secret::KEY_BYTES;
 pub use share::{SHARE_BYTES, Share};
+pub use sign::{PUBLIC_KEY_BYTES, PublicKey, SIGNATURE_BYTES, SigningKey, WRAPPED_SIGNING_BYTES};

@@ -46,6 +46,10 @@ name! {
     /// A data set within a domain, for fields that are not to be joined with other data sets.
     DatasetName, "data set name"
 }
+name! {
+    /// A person who makes exports or releases them.
+    OperatorName, "operator name"
+}
 
 /// Version of a domain master; the first is 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -147,7 +147,7 @@ impl RootKey {
         Ok(MasterKey { domain: name.domain, version: name.version, secret: secret? })
     }
 
-    fn cipher(&self) -> Aes256Siv {
+    pub(crate) fn cipher(&self) -> Aes256Siv {
         let mut key = Zeroizing::new([0; WRAP_KEY_BYTES]);
         expand(&self.0, WRAP_LABEL, &mut *key);
         Aes256Siv::new((&*key).into())

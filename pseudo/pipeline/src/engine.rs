@@ -1,6 +1,6 @@
 //! A run: every record of every input, once.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 
 use custody::MasterKey;
 use policy::{Format, OnBadRecord, OnUnknown, Policy};
@@ -14,10 +14,10 @@ use crate::json::Scanner;
 use crate::lines::{Lines, Piece};
 use crate::packed::Unpacked;
 use crate::parquet::input as parquet;
+use crate::parts::{Files, Observe, One, Parts};
 use crate::plan::{Plan, scanner, stopped};
 use crate::row::Row;
 use crate::shuffle::{Shuffle, Spill};
-use crate::sink::Sink;
 use crate::slots::Slots;
 use crate::treat::{Bench, normalised};
 use crate::{Fault, PipelineError, Position, Report};
@@ -48,14 +48,29 @@ impl<'a> Engine<'a> {
         output: W,
         spill: &mut dyn Spill,
     ) -> Result<(Report, W), PipelineError> {
+        let mut one = One { writer: Some(output) };
+        let report = self.run_parts(inputs.into_iter().map(Ok), &mut one, spill, &mut |_| Ok(()))?;
+        Ok((report, one.writer.expect("a part that was opened was closed")))
+    }
+
+    /// Reads all inputs, each opened when its turn comes, and writes parts; `observe` sees each record that is written. After an
+    /// error no part is worth anything.
+    pub fn run_parts<'i, P: Parts>(
+        &self,
+        inputs: impl IntoIterator<Item = io::Result<Input<'i>>>,
+        parts: &mut P,
+        spill: &mut dyn Spill,
+        observe: &mut Observe<'_>,
+    ) -> Result<Report, PipelineError> {
         let policy = self.plan.policy;
         let encoder = Encoder::new(policy);
-        let mut sink = Sink::new(output, policy, &encoder)?;
+        let mut files = Files::new(parts, policy, &encoder)?;
         let mut shuffle = policy.target.shuffle.then(|| Shuffle::new(self.shuffle_memory_bytes, spill));
         let (mut report, mut bench, mut row, mut line) =
             (Report::default(), Bench::default(), Row::default(), Vec::new());
         let mut source = Source::new(policy);
         for (input, reader) in (1..).zip(inputs) {
+            let reader = reader.map_err(PipelineError::io("opening an input"))?;
             let mut record = 0;
             let mut bytes = 0;
             source.read(reader, input, &mut bytes, &mut |slots, offset, text| {
@@ -69,24 +84,24 @@ impl<'a> Engine<'a> {
                     return self.bad(fault, position, &mut report);
                 }
                 report.records_out += 1;
+                observe(&mut row.cells()).map_err(PipelineError::io("measuring"))?;
                 match &mut shuffle {
                     Some(shuffle) => {
                         line.clear();
                         encoder.encode(&row, &mut line);
                         shuffle.add(self.plan.rank(number), &line)
                     }
-                    None => sink.row_of(&encoder, &row),
+                    None => files.row_of(&row),
                 }
             })?;
             report.bytes_in += bytes;
         }
         if let Some(shuffle) = shuffle {
-            report.spilled = shuffle.finish(&mut |row| sink.row(row))?;
+            report.spilled = shuffle.finish(&mut |row| files.row(row))?;
         }
         report.unknown_fields_dropped = source.dropped();
-        let (output, bytes) = sink.finish()?;
-        report.bytes_out = bytes;
-        Ok((report, output))
+        report.bytes_out = files.finish()?;
+        Ok(report)
     }
 
     fn bad(&self, fault: Fault, position: Position, report: &mut Report) -> Result<(), PipelineError> {
@@ -107,7 +122,7 @@ impl<'a> Engine<'a> {
 pub fn count_rare<'i>(
     policy: &Policy,
     master: &MasterKey,
-    inputs: impl IntoIterator<Item = Input<'i>>,
+    inputs: impl IntoIterator<Item = io::Result<Input<'i>>>,
 ) -> Result<Rare, PipelineError> {
     let technique = |path: String| move |source| PipelineError::Technique { path, source };
     let mut counters: Vec<Option<RareCounter>> = Vec::new();
@@ -119,6 +134,7 @@ pub fn count_rare<'i>(
     let mut source = Source::new(policy);
     let (mut room, mut other) = (String::new(), String::new());
     for (input, reader) in (1..).zip(inputs) {
+        let reader = reader.map_err(PipelineError::io("opening an input"))?;
         source.read(reader, input, &mut 0, &mut |slots, _, text| {
             let Ok(text) = text else { return Ok(()) };
             for ((rule, counter), field) in policy.columns().zip(&mut counters).zip(&fields) {
@@ -162,7 +178,7 @@ impl<'a> Source<'a> {
         visit: &mut Visit<'_>,
     ) -> Result<(), PipelineError> {
         if self.policy.source.format == Format::Parquet {
-            let Input::File(file) = reader else {
+            let Some(file) = reader.random() else {
                 let problem = "Parquet is read from a file, not from a stream".to_owned();
                 return Err(PipelineError::Header { input, problem });
             };

@@ -2,6 +2,7 @@
 
 use super::output::Output;
 use crate::keys::{KeyFolder, gather, hex};
+use crate::operators::{self, Passphrase};
 use crate::{PseudoError, files};
 use clap::{Args, Subcommand};
 use custody::{CustodyError, DomainName, KeyVersion, RootKey};
@@ -29,6 +30,29 @@ pub(super) enum KeysCommand {
     Domain {
         /// The domain
         domain: String,
+        #[command(flatten)]
+        opened: Opened,
+    },
+    /// Make the key that manifests are signed with, and print its public half
+    Signing {
+        #[command(flatten)]
+        opened: Opened,
+    },
+    /// Make an operator's own key, sealed under a passphrase
+    Operator {
+        /// Who it is
+        name: String,
+        /// The file to make; it stays with its operator
+        #[arg(long, short, value_name = "FILE")]
+        output: PathBuf,
+        #[command(flatten)]
+        passphrase: Passphrase,
+    },
+    /// Let an operator make and release exports: signs a certificate of their key
+    Enrol {
+        /// The operator's file; its passphrase is not asked for
+        #[arg(value_name = "FILE")]
+        operator: PathBuf,
         #[command(flatten)]
         opened: Opened,
     },
@@ -97,6 +121,28 @@ pub(super) fn run(command: &KeysCommand, output: &Output) -> Result<(), PseudoEr
             let (version, id) = (master.version().get(), hex(&master.id()));
             output.either(json!({ "domain": domain, "version": version, "key_id": id }), || {
                 format!("key {version} of domain {domain}, id {id}\n")
+            })
+        }
+        KeysCommand::Signing { opened } => {
+            let (folder, root) = opened.open()?;
+            let public = hex(&folder.add_signing(&root)?.public().0);
+            output.either(json!({ "public_key": public }), || {
+                format!("manifests are signed with the key {public}\nGive this to whoever checks them.\n")
+            })
+        }
+        KeysCommand::Operator { name, output: path, passphrase } => {
+            let public = operators::create(name, path, &passphrase.read()?)?;
+            output.either(json!({ "operator": name, "public_key": hex(&public.0) }), || {
+                format!("operator {name} signs with the key {}\n", hex(&public.0))
+            })
+        }
+        KeysCommand::Enrol { operator, opened } => {
+            let (folder, root) = opened.open()?;
+            let (certificate, path) = operators::enrol(operator, &folder.signing(&root)?)?;
+            let path = path.display().to_string();
+            let value = json!({ "operator": certificate.operator, "public_key": certificate.key, "certificate": path });
+            output.either(value, || {
+                format!("operator {} with the key {}: {path}\n", certificate.operator, certificate.key)
             })
         }
         KeysCommand::List { keys } => {

@@ -148,7 +148,11 @@ fn plan<'a>(
     inputs: &[PathBuf],
 ) -> Result<Plan<'a>, PseudoError> {
     let counts = policy.columns().any(|rule| matches!(rule.spec, Spec::NullIfRare { .. }));
-    let rare = if counts { pipeline::count_rare(policy, master, open(inputs)?) } else { Ok(Rare::default()) };
+    let rare = if counts {
+        pipeline::count_rare(policy, master, open(inputs)?.into_iter().map(Ok))
+    } else {
+        Ok(Rare::default())
+    };
     Plan::new(policy, master, seed, rare.map_err(failed)?).map_err(failed)
 }
 

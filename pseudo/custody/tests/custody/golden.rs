@@ -1,6 +1,8 @@
 //! Bytes that never change. The fixture was written by `tests/fixtures/golden.py`, a second implementation.
 
-use custody::{CustodyError, RootKey, Share};
+use custody::{
+    CustodyError, OperatorKey, OperatorName, PassphraseCost, PublicKey, RootKey, Share, SigningKey,
+};
 
 use crate::{master, root};
 
@@ -51,4 +53,38 @@ fn golden_shares_open_the_golden_master() {
     let opened = RootKey::combine(&shares).unwrap().unwrap(&unhex(golden("master"))).unwrap();
     assert_eq!((opened.domain().as_str(), opened.version().get()), ("team-usage", 3));
     assert_eq!(opened.id(), master("team-usage", 3).id());
+}
+
+fn signing() -> SigningKey {
+    let key = SigningKey::generate(|bytes| {
+        bytes.fill(2);
+        Ok::<(), ()>(())
+    });
+    key.unwrap()
+}
+
+#[test]
+fn signing_keys_and_signatures_are_what_they_were() {
+    let (key, signature) = (signing(), signing().sign(b"message"));
+    assert_eq!(
+        (hex(&key.public().0), hex(&signature)),
+        (golden("public").into(), golden("signature").into())
+    );
+    assert_eq!(hex(&root(0).wrap_signing(&key)), golden("signing"));
+    let opened = root(0).unwrap_signing(&unhex(golden("signing"))).unwrap();
+    assert!(PublicKey(key.public().0).verifies(b"message", &opened.sign(b"message")));
+    assert!(!key.public().verifies(b"massage", &signature));
+    assert!(root(1).unwrap_signing(&unhex(golden("signing"))).is_err());
+}
+
+#[test]
+fn an_operators_file_is_what_it_was_and_opens_with_its_passphrase_alone() {
+    let operator = OperatorKey { name: OperatorName::new("ada").unwrap(), key: signing() };
+    let cost = PassphraseCost { memory_kib: 64, passes: 2, lanes: 2 };
+    let sealed = operator.seal(b"correct horse", cost, [3; 16]).unwrap();
+    assert_eq!(hex(&sealed), golden("operator"));
+    let opened = OperatorKey::open(b"correct horse", &unhex(golden("operator"))).unwrap();
+    assert_eq!((opened.name.as_str(), opened.key.public()), ("ada", operator.key.public()));
+    let wrong = OperatorKey::open(b"correct horse ", &sealed).unwrap_err();
+    assert!(matches!(wrong, CustodyError::WrongPassphrase { .. }), "{wrong:?}");
 }

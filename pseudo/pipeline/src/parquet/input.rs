@@ -1,7 +1,6 @@
 //! Rows of a Parquet file, as the slots that every format becomes. Columns without a rule are not even read.
 
 use std::fmt::Write as _;
-use std::fs::File;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
@@ -18,6 +17,7 @@ use transform::Moment;
 
 use super::guarded;
 use crate::feed::RECORD_BYTES_MAX;
+use crate::input::Random;
 use crate::slots::{Slot, Slots};
 use crate::{Fault, PipelineError};
 
@@ -47,7 +47,7 @@ struct Column {
 
 impl Rows {
     /// Compares the file's columns with the policy.
-    pub(crate) fn new(file: File, policy: &Policy, input: u32) -> Result<Self, PipelineError> {
+    pub(crate) fn new(file: Random, policy: &Policy, input: u32) -> Result<Self, PipelineError> {
         let damaged = || header(input, "this is no Parquet file, or a damaged one");
         let builder = guarded(|| ParquetRecordBatchReaderBuilder::try_new(file).ok()).ok_or_else(damaged)?;
         let mut found = Found::default();

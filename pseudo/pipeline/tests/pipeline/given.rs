@@ -39,7 +39,7 @@ pub(crate) fn run_bytes(
     memory: usize,
 ) -> Result<(Report, Vec<u8>), PipelineError> {
     let master = master(policy);
-    let rare = count_rare(policy, &master, inputs.iter().map(|input| Input::stream(*input)))?;
+    let rare = count_rare(policy, &master, inputs.iter().map(|input| Ok(Input::stream(*input))))?;
     let plan = Plan::new(policy, &master, RUN, rare)?;
     Engine::new(plan, memory).run(inputs.iter().map(|input| Input::stream(*input)), Vec::new(), &mut spill)
 }

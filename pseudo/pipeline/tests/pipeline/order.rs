@@ -70,3 +70,48 @@ fn little_memory_means_temporary_files_and_a_failing_disk_is_an_error() {
     let done = Engine::new(plan, 1000).run([Input::stream(numbered(1000).as_bytes())], Vec::new(), &mut full);
     assert!(matches!(done.map(|_| ()), Err(PipelineError::Io { .. })));
 }
+
+/// Parts of so many rows each.
+struct Cut {
+    rows_max: u64,
+    parts: Vec<(Vec<u8>, u64)>,
+}
+
+impl Parts for Cut {
+    type Writer = Vec<u8>;
+
+    fn open(&mut self) -> std::io::Result<Vec<u8>> {
+        Ok(Vec::new())
+    }
+
+    fn is_full(&self, rows: u64) -> bool {
+        rows >= self.rows_max
+    }
+
+    fn close(&mut self, writer: Vec<u8>, rows: u64) -> std::io::Result<()> {
+        self.parts.push((writer, rows));
+        Ok(())
+    }
+}
+
+#[test]
+fn parts_one_after_another_are_the_rows_of_one_file_and_each_record_is_seen_once() {
+    for shuffle in ["shuffle = true", "shuffle = false"] {
+        let policy = policy(&[("shuffle = false", shuffle)]);
+        let (_, whole) = run_bytes(&policy, &[numbered(25).as_bytes()], SHUFFLE_MEMORY_BYTES).unwrap();
+        let plan = Plan::new(&policy, &master(&policy), RUN, Rare::default()).unwrap();
+        let (mut cut, mut seen) = (Cut { rows_max: 10, parts: Vec::new() }, 0);
+        let input = [Ok(Input::stream(std::io::Cursor::new(numbered(25))))];
+        let engine = Engine::new(plan, SHUFFLE_MEMORY_BYTES);
+        let report = engine.run_parts(input, &mut cut, &mut spill, &mut |cells| {
+            assert_eq!(cells.count(), policy.columns().count());
+            seen += 1;
+            Ok(())
+        });
+        assert_eq!((report.unwrap().bytes_out, seen), (whole.len() as u64, 25));
+        let joined: Vec<u8> = cut.parts.iter().flat_map(|(bytes, _)| bytes.clone()).collect();
+        let rows: Vec<u64> = cut.parts.iter().map(|(_, rows)| *rows).collect();
+        assert_eq!(rows, [10, 10, 5]);
+        assert_eq!(pages(&joined), pages(&whole));
+    }
+}

@@ -1,0 +1,222 @@
+//! `pseudo export`: objects in, objects out, and a signed manifest.
+
+use super::keys::Opened;
+use super::lint;
+use super::output::Output;
+use crate::export::{Done, Export};
+use crate::manifest::{Terms, is_export_name};
+use crate::operators::Acting;
+use crate::s3::{Connection, Place, S3};
+use crate::{PseudoError, clock, files};
+use clap::Args;
+use custody::KeyVersion;
+use pipeline::SHUFFLE_MEMORY_BYTES;
+use policy::{Policy, Severity};
+use serde_json::{Value, json};
+use std::path::PathBuf;
+
+#[derive(Debug, Args)]
+pub(super) struct ExportArguments {
+    /// The policy
+    #[arg(value_name = "POLICY")]
+    policy: PathBuf,
+    /// What to read: with a slash at the end everything below it, without one an object [default: the policy's source]
+    #[arg(long, value_name = "S3://BUCKET/PREFIX", value_parser = Place::parse)]
+    source: Vec<Place>,
+    /// Where drafts lie; readers are not let in there. The export gets a folder of its name
+    #[arg(long, value_name = "S3://BUCKET/PREFIX", value_parser = Place::parse)]
+    to: Place,
+    /// What the export is called; a run that was interrupted goes on under its own [default: the policy's name and the time]
+    #[arg(long, value_name = "NAME")]
+    id: Option<String>,
+    #[command(flatten)]
+    connection: Connection,
+    #[command(flatten)]
+    opened: Opened,
+    #[command(flatten)]
+    acting: Acting,
+    /// Which of the domain's keys to use [default: the newest]
+    #[arg(long, value_name = "NUMBER")]
+    key_version: Option<u32>,
+    /// Who gets it [default: the policy's recipient]
+    #[arg(long, value_name = "TEXT")]
+    recipient: Option<String>,
+    /// The day by which it is to be deleted, earlier than the policy has it [default: by the policy]
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    delete_on: Option<String>,
+    /// Rows of a part, at most; a part has 64 MiB or a little more at most, too
+    #[arg(long, value_name = "NUMBER", default_value_t = 1 << 20, value_parser = clap::value_parser!(u64).range(1..))]
+    part_rows: u64,
+    /// Rows kept in memory to put them in order, in MiB; as much again is for measuring
+    #[arg(long, value_name = "MIB", default_value_t = (SHUFFLE_MEMORY_BYTES >> 20) as u32, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    memory: u32,
+    /// Where temporary files without a name go [default: the system's folder for them]
+    #[arg(long, value_name = "DIR")]
+    temporary: Option<PathBuf>,
+}
+
+pub(super) fn run(arguments: &ExportArguments, output: &Output) -> Result<(), PseudoError> {
+    let policy = lint::read(&arguments.policy)?;
+    if policy.lint(None).iter().any(|finding| finding.severity == Severity::Error) {
+        let problem = format!("{}: the policy has errors", arguments.policy.display());
+        return Err(PseudoError::usage(
+            problem,
+            "`pseudo lint` says which; nothing runs before they are mended",
+        ));
+    }
+    let created = clock::now();
+    let terms = terms(arguments, &policy, created)?;
+    let name = name(arguments, &policy, created)?;
+    let version = arguments.key_version.map(KeyVersion::new).transpose();
+    let version = version.map_err(PseudoError::custody("--key-version"))?;
+    let s3 = S3::new(arguments.connection.clone(), arguments.connection.who()?)?;
+    let (folder, root) = arguments.opened.open()?;
+    let service = folder.signing(&root)?;
+    let operator = arguments.acting.open(service.public())?;
+    let export = Export {
+        s3: &s3,
+        to: arguments.to.below(&name),
+        name,
+        policy: &policy,
+        terms,
+        from: sources(arguments, &policy)?,
+        part_rows_max: arguments.part_rows,
+        memory_bytes: (arguments.memory as usize) << 20,
+        temporary: arguments.temporary.clone().unwrap_or_else(std::env::temp_dir),
+        operator: &operator,
+        service: &service,
+    };
+    let begun = export.begun()?;
+    let version = match &begun {
+        Some(order) => Some(KeyVersion::new(order.key.version).map_err(PseudoError::custody("the order"))?),
+        None => version,
+    };
+    let master = folder.master(&root, &policy.domain, version)?;
+    drop(root);
+    let is_resumed = begun.is_some();
+    let order = begun.map_or_else(|| export.begin(&master, created), Ok)?;
+    let done = export.run(order, is_resumed, &master)?;
+    let value = as_json(&done, &export.to);
+    output.either(value, || as_text(&done, &export.to))
+}
+
+fn name(arguments: &ExportArguments, policy: &Policy, created: i64) -> Result<String, PseudoError> {
+    let name = match &arguments.id {
+        Some(name) => name.clone(),
+        None => {
+            let mut random = [0; 4];
+            files::random(&mut random)?;
+            let is_plain =
+                |letter: &char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || *letter == '-';
+            let base: String = policy.name.to_ascii_lowercase().chars().filter(is_plain).take(64).collect();
+            let time: String = clock::text(created).to_ascii_lowercase().replace([':', '-'], "");
+            format!("{}-{time}-{}", if base.is_empty() { "export" } else { &base }, crate::keys::hex(&random))
+        }
+    };
+    let name = name.trim_start_matches('-').to_owned();
+    if is_export_name(&name) {
+        return Ok(name);
+    }
+    let advice = "1 to 128 of a-z, 0-9, '-', '_', '.', and a letter or digit first";
+    Err(PseudoError::usage("an export cannot be called so", advice))
+}
+
+fn sources(arguments: &ExportArguments, policy: &Policy) -> Result<Vec<Place>, PseudoError> {
+    let source = &policy.source;
+    let wrong = |problem: String| PseudoError::usage(format!("the policy's source: {problem}"), "");
+    let allowed = source.bucket.as_deref();
+    let allowed = allowed.map(|bucket| Place::new(bucket, source.prefix.as_deref().unwrap_or("")));
+    let allowed = allowed.transpose().map_err(wrong)?;
+    if let (Some(allowed), false) = (&allowed, arguments.source.is_empty()) {
+        if arguments.source.iter().all(|place| place.is_within(allowed)) {
+            return Ok(arguments.source.clone());
+        }
+        let problem = format!("the policy is for objects below {allowed}, and a source is elsewhere");
+        return Err(PseudoError::usage(problem, "name sources within it, or change the policy"));
+    }
+    match allowed {
+        Some(allowed) => Ok(vec![Place { is_folder: true, ..allowed }]),
+        None if arguments.source.is_empty() => {
+            Err(PseudoError::usage("there is no source", "name it with --source, or in the policy"))
+        }
+        None => Ok(arguments.source.clone()),
+    }
+}
+
+fn terms(arguments: &ExportArguments, policy: &Policy, created: i64) -> Result<Terms, PseudoError> {
+    let recipient = arguments.recipient.clone().or_else(|| policy.recipient.clone());
+    let recipient = recipient.filter(|recipient| !recipient.trim().is_empty()).ok_or_else(|| {
+        PseudoError::usage(
+            "nobody is named who gets this export",
+            "name them with --recipient, or in the policy",
+        )
+    })?;
+    let latest = clock::day_after(created, policy.retention.delete_after);
+    let delete_on = match &arguments.delete_on {
+        None => latest,
+        Some(day) => clock::day(day).filter(|day| *day <= latest).ok_or_else(|| {
+            let advice = format!("a day as YYYY-MM-DD, {latest} at the latest");
+            PseudoError::usage("--delete-on is no day, or later than the policy allows", advice)
+        })?,
+    };
+    let target = policy.target.bucket.as_deref();
+    let target = target.map(|bucket| Place::new(bucket, policy.target.prefix.as_deref().unwrap_or("")));
+    let target =
+        target.transpose().map_err(|problem| PseudoError::usage(problem, "mend the policy's target"))?;
+    if target.as_ref().is_some_and(|target| arguments.to.is_within(target) || target.is_within(&arguments.to))
+    {
+        let advice = "choose a place for drafts that readers of the target are not let into";
+        return Err(PseudoError::usage("drafts would lie where the policy has exports released to", advice));
+    }
+    Ok(Terms {
+        policy: policy.name.clone(),
+        policy_version: policy.version,
+        policy_sha256: policy.hash_text(),
+        domain: policy.domain.to_string(),
+        dataset: policy.dataset.to_string(),
+        purpose: policy.purpose.clone(),
+        legal_basis: policy.legal_basis.clone(),
+        owner: policy.owner.clone(),
+        recipient,
+        anonymise_on: clock::day_after(created, policy.retention.anonymise_after),
+        delete_on,
+        released_to: target.map(|target| target.to_string()),
+    })
+}
+
+fn as_json(done: &Done, place: &Place) -> Value {
+    let manifest = &done.manifest;
+    json!({
+        "export": manifest.export,
+        "place": place.to_string(),
+        "state": "draft",
+        "resumed": done.is_resumed,
+        "sources": manifest.sources.len(),
+        "parts": manifest.outputs.len(),
+        "counts": manifest.counts,
+        "figures": manifest.figures,
+        "gate_misses": done.misses,
+        "key_version": manifest.keys.first().map(|key| key.version),
+        "delete_on": manifest.terms.delete_on,
+    })
+}
+
+fn as_text(done: &Done, place: &Place) -> String {
+    let (manifest, counts) = (&done.manifest, &done.manifest.counts);
+    let mut text = format!(
+        "export {} is a draft in {place}\n  {} sources, {} parts; {} records in, {} out, {} left out\n",
+        manifest.export,
+        manifest.sources.len(),
+        manifest.outputs.len(),
+        counts.records_in,
+        counts.records_out,
+        counts.records_left_out
+    );
+    if let Some(figures) = &manifest.figures {
+        text.push_str(&format!("  k {}, average risk {:.4}\n", figures.k, figures.average_risk));
+    }
+    for miss in &done.misses {
+        text.push_str(&format!("  the gate will hold it: {miss}\n"));
+    }
+    text
+}

@@ -1,0 +1,179 @@
+//! `pseudo release` and `pseudo register`: what a second person decides, and what was decided about which export.
+
+use super::output::Output;
+use crate::operators::Acting;
+use crate::register;
+use crate::release::{self, Stand};
+use crate::s3::{Connection, Place, S3};
+use crate::verify::public_key;
+use crate::{PseudoError, figures};
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+/// What a decision says in words, bytes.
+const REASON_BYTES_MAX: usize = 1024;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ReleaseCommand {
+    /// Sign that an export may go to its readers, and put it there
+    Approve {
+        #[command(flatten)]
+        at: At,
+        /// Where readers are let in; the export gets a folder of its name [default: the policy's target]
+        #[arg(long, value_name = "S3://BUCKET/PREFIX", value_parser = Place::parse)]
+        to: Option<Place>,
+        #[command(flatten)]
+        acting: Acting,
+        /// What to remember of the decision
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        reason: String,
+    },
+    /// Sign that an export never goes to its readers
+    Refuse {
+        #[command(flatten)]
+        at: At,
+        #[command(flatten)]
+        acting: Acting,
+        /// Why
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
+    /// Say what an export has come to
+    Status {
+        #[command(flatten)]
+        at: At,
+    },
+}
+
+/// Which export.
+#[derive(Debug, Args)]
+pub(super) struct At {
+    /// The export's folder among the drafts
+    #[arg(value_name = "S3://BUCKET/PREFIX/EXPORT", value_parser = Place::parse)]
+    export: Place,
+    /// The service's public key, or a file of it
+    #[arg(long, value_name = "KEY", env = "PSEUDO_PUBLIC_KEY")]
+    key: String,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RegisterArguments {
+    /// Where drafts lie
+    #[arg(value_name = "S3://BUCKET/PREFIX", value_parser = Place::parse)]
+    drafts: Place,
+    /// The service's public key, or a file of it
+    #[arg(long, value_name = "KEY", env = "PSEUDO_PUBLIC_KEY")]
+    key: String,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+pub(super) fn run(command: &ReleaseCommand, output: &Output) -> Result<(), PseudoError> {
+    let (at, stand) = match command {
+        ReleaseCommand::Approve { at, to, acting, reason } => {
+            let (s3, key) = at.open()?;
+            let operator = acting.open(key)?;
+            let stand = release::look(&s3, &at.export, key)?;
+            let to = target(&stand, to.as_ref())?;
+            if to.is_within(&at.export) || at.export.is_within(&to) {
+                let advice = "readers of released exports would be let in to drafts: choose another place";
+                return Err(PseudoError::usage("an export would be released where drafts lie", advice));
+            }
+            (at, release::approve(&s3, &at.export, &to, &operator, key, checked(reason)?)?)
+        }
+        ReleaseCommand::Refuse { at, acting, reason } => {
+            let (s3, key) = at.open()?;
+            let operator = acting.open(key)?;
+            (at, release::refuse(&s3, &at.export, &operator, key, checked(reason)?)?)
+        }
+        ReleaseCommand::Status { at } => {
+            let (s3, key) = at.open()?;
+            (at, release::look(&s3, &at.export, key)?)
+        }
+    };
+    let misses = figures::misses(stand.manifest.gate.as_ref(), stand.manifest.figures.as_ref());
+    let mut value = register::as_json(&stand);
+    value["gate_misses"] = json!(misses);
+    value["place"] = json!(at.export.to_string());
+    output.either(value, || as_text(&stand, &misses))
+}
+
+pub(super) fn register(arguments: &RegisterArguments, output: &Output) -> Result<(), PseudoError> {
+    let s3 = S3::new(arguments.connection.clone(), arguments.connection.who()?)?;
+    let entries = register::read(&s3, &arguments.drafts, public_key(&arguments.key)?)?;
+    let value = json!({ "exports": entries.iter().map(register::Entry::as_json).collect::<Vec<_>>() });
+    output.either(value, || {
+        let header = ["export", "state", "recipient", "purpose", "legal basis", "delete on", "records", "k"]
+            .map(str::to_owned);
+        let rows: Vec<[String; 8]> =
+            std::iter::once(header).chain(entries.iter().map(register::Entry::cells)).collect();
+        let width =
+            |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
+        let widths: Vec<usize> = (0..8).map(width).collect();
+        let line = |row: &[String; 8]| {
+            let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+            format!("{}\n", cells.collect::<Vec<_>>().join("  ").trim_end())
+        };
+        rows.iter().map(line).collect()
+    })?;
+    match entries.iter().filter(|entry| entry.stand.is_err()).count() {
+        0 => Ok(()),
+        damaged => {
+            let problem = format!("{damaged} of {} exports cannot be relied on", entries.len());
+            Err(PseudoError::Signed { place: "the register".to_owned(), problem })
+        }
+    }
+}
+
+impl At {
+    fn open(&self) -> Result<(S3, custody::PublicKey), PseudoError> {
+        let s3 = S3::new(self.connection.clone(), self.connection.who()?)?;
+        Ok((s3, public_key(&self.key)?))
+    }
+}
+
+/// Where to release to: the policy's target, or what is named if the policy has none or has it around that.
+fn target(stand: &Stand, named: Option<&Place>) -> Result<Place, PseudoError> {
+    let wanted = stand.manifest.terms.released_to.as_deref().and_then(|place| Place::parse(place).ok());
+    match (wanted, named) {
+        (Some(wanted), Some(named)) if !named.is_within(&wanted) => {
+            let problem = format!("the policy has exports released to {wanted}");
+            Err(PseudoError::usage(problem, "leave --to out, or name a place within it"))
+        }
+        (_, Some(named)) => Ok(Place { is_folder: true, ..named.clone() }),
+        (Some(wanted), None) => Ok(wanted),
+        (None, None) => {
+            Err(PseudoError::usage("the policy has no target", "say with --to where readers are let in"))
+        }
+    }
+}
+
+fn checked(reason: &str) -> Result<&str, PseudoError> {
+    if reason.len() > REASON_BYTES_MAX {
+        return Err(PseudoError::usage("a reason has 1024 bytes at most", "say it shorter"));
+    }
+    Ok(reason)
+}
+
+fn as_text(stand: &Stand, misses: &[String]) -> String {
+    let (manifest, terms) = (&stand.manifest, &stand.manifest.terms);
+    let mut text = format!(
+        "export {} is {}\n  {} records for {}: {}; to be deleted by {}\n  made by {} at {}\n",
+        manifest.export,
+        stand.state.name(),
+        manifest.counts.records_out,
+        terms.recipient,
+        terms.purpose,
+        terms.delete_on,
+        stand.maker,
+        manifest.created
+    );
+    if let Some((decision, by)) = &stand.decision {
+        let place = decision.released_to.as_deref().map(|place| format!(", to {place}")).unwrap_or_default();
+        text.push_str(&format!("  decided by {by} at {}{place}\n", decision.decided));
+    }
+    misses.iter().for_each(|miss| text.push_str(&format!("  the gate holds it: {miss}\n")));
+    text
+}

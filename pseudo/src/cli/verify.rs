@@ -1,0 +1,75 @@
+//! `pseudo verify`: whether what is signed is what was signed, offline; and the files too, where they can be reached.
+
+use super::output::Output;
+use crate::manifest::{File, SIGNED_BYTES_MAX, Verdict};
+use crate::s3::{Connection, Place, S3};
+use crate::verify::{self, Checked, Folder, SAID_MAX};
+use crate::{PseudoError, files};
+use clap::Args;
+use serde_json::json;
+use std::path::PathBuf;
+
+#[derive(Debug, Args)]
+pub(super) struct VerifyArguments {
+    /// A manifest, or the release.json of a released export
+    #[arg(value_name = "MANIFEST")]
+    manifest: PathBuf,
+    /// The service's public key, or a file of it
+    #[arg(long, value_name = "KEY", env = "PSEUDO_PUBLIC_KEY")]
+    key: String,
+    /// A folder with the export's files, to check them as well
+    #[arg(long, value_name = "DIR", conflicts_with = "at")]
+    folder: Option<PathBuf>,
+    /// The export's folder in a bucket, to check its files there
+    #[arg(long, value_name = "S3://BUCKET/PREFIX/EXPORT", value_parser = Place::parse)]
+    at: Option<Place>,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+pub(super) fn run(arguments: &VerifyArguments, output: &Output) -> Result<(), PseudoError> {
+    let key = verify::public_key(&arguments.key)?;
+    let place = arguments.manifest.display().to_string();
+    let most = usize::try_from(SIGNED_BYTES_MAX).unwrap_or(usize::MAX);
+    let bytes = files::read_signed(&arguments.manifest, most)?;
+    let checked = verify::check(&bytes, key).map_err(PseudoError::signed(&*place))?;
+    let (kind, export, named, who): (_, _, Vec<&File>, _) = match &checked {
+        Checked::Manifest(manifest) => ("manifest", &manifest.export, manifest.files().collect(), None),
+        Checked::Decision(decision, approver) => {
+            let named =
+                if decision.verdict == Verdict::Approved { decision.files().collect() } else { Vec::new() };
+            ("decision", &decision.export, named, Some((decision.verdict, approver)))
+        }
+    };
+    let connect = || S3::new(arguments.connection.clone(), arguments.connection.who()?);
+    let s3 = arguments.at.as_ref().map(|_| connect()).transpose()?;
+    let folder = match (&arguments.folder, &arguments.at, &s3) {
+        (Some(folder), ..) => Some(Folder::Here(folder.clone())),
+        (None, Some(at), Some(s3)) => Some(Folder::There(s3, at.clone())),
+        _ => None,
+    };
+    let wrong = folder.as_ref().map(|folder| verify::files(folder, named.iter().copied())).transpose()?;
+    if let Some(wrong) = wrong.as_ref().filter(|wrong| !wrong.is_empty()) {
+        let said = wrong.iter().take(SAID_MAX).cloned().collect::<Vec<_>>().join("; ");
+        let problem = format!("the signature is right, the files are not: {said}");
+        return Err(PseudoError::Signed { place, problem });
+    }
+    let is_checked = wrong.is_some();
+    let verdict = who.map(|(verdict, _)| verdict);
+    let value = json!({
+        "kind": kind,
+        "export": export,
+        "verdict": verdict,
+        "approved_by": who.map(|(_, by)| by),
+        "signature": "right",
+        "files": named.len(),
+        "files_checked": is_checked,
+    });
+    output.either(value, || {
+        let checked = if is_checked { "and they are as signed" } else { "which were not looked at" };
+        format!(
+            "the {kind} of export {export} is signed as it should be; it names {} files, {checked}\n",
+            named.len()
+        )
+    })
+}

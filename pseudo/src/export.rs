@@ -1,0 +1,254 @@
+//! An export: objects in, objects out, and last of all a signed manifest. Without a manifest there is no export.
+//!
+//! 1. The order is written: sources as they were pinned, the run's seed, the key's version. It is signed by who begins.
+//! 2. Sources are read as pinned, treated, measured, and put as parts. Nothing that is there is ever overwritten.
+//! 3. Documents, then the manifest, signed by the service.
+//!
+//! A run that was killed is gone on with by the same command: the order says how it began, so it makes the same bytes again, and
+//! parts that are there are compared instead of put. No row is lost or doubled, since a part is whole or absent and always the same.
+
+mod parts;
+mod reading;
+mod spool;
+
+use crate::figures::{self, Gate, Plans};
+use crate::keys::{hex, unhex};
+use crate::manifest::{
+    Counts, File, KeyName, MANIFEST, Manifest, ORDER, Order, SIGNED_BYTES_MAX, SOURCES_MAX, Source, Terms,
+    VERSION,
+};
+use crate::operators::Operator;
+use crate::s3::{Place, S3};
+use crate::signed::{self, Kind};
+use crate::{PseudoError, clock, describe, files};
+use custody::{MasterKey, SigningKey};
+use parts::Upload;
+use pipeline::{Engine, Plan, Rare, Report, SpillFile};
+use policy::{Policy, Spec};
+use reading::Sources;
+use sha2::{Digest, Sha256};
+use std::collections::HashSet;
+use std::io;
+use std::path::PathBuf;
+use transform::RunSeed;
+
+/// The release that makes exports.
+pub(crate) const BUILD: &str = concat!("twinkeep pseudo ", env!("CARGO_PKG_VERSION"));
+/// Objects in an export's folder that are looked at, at most: as many parts as sources, and documents.
+const LISTED_MAX: usize = 2 * SOURCES_MAX;
+
+/// What to export, under what, and where to.
+pub(crate) struct Export<'a> {
+    pub(crate) s3: &'a S3,
+    pub(crate) name: String,
+    pub(crate) policy: &'a Policy,
+    pub(crate) terms: Terms,
+    pub(crate) from: Vec<Place>,
+    /// The export's own folder.
+    pub(crate) to: Place,
+    pub(crate) part_rows_max: u64,
+    pub(crate) memory_bytes: usize,
+    pub(crate) temporary: PathBuf,
+    pub(crate) operator: &'a Operator,
+    pub(crate) service: &'a SigningKey,
+}
+
+/// What became of it.
+pub(crate) struct Done {
+    pub(crate) manifest: Manifest,
+    /// Whether an earlier run was gone on with.
+    pub(crate) is_resumed: bool,
+    /// What the gate will not let through.
+    pub(crate) misses: Vec<String>,
+}
+
+impl Export<'_> {
+    /// The order of an earlier run that was not finished; `None` when there was none.
+    pub(crate) fn begun(&self) -> Result<Option<Order>, PseudoError> {
+        let bucket = &self.to.bucket;
+        if self.s3.pin(bucket, &self.to.key(MANIFEST))?.is_some() {
+            let advice = "choose another --id: what has a manifest is never written again";
+            return Err(PseudoError::usage(format!("export {} is there already", self.name), advice));
+        }
+        let Some(bytes) = self.s3.get(bucket, &self.to.key(ORDER), SIGNED_BYTES_MAX)? else {
+            return Ok(None);
+        };
+        let order: Order = signed::open_by(Kind::Order, &bytes, self.operator.key.public())
+            .map_err(PseudoError::signed("the order of this export"))?;
+        let same = order.export == self.name
+            && order.version == VERSION
+            && order.terms.policy_sha256 == self.terms.policy_sha256
+            && order.terms.recipient == self.terms.recipient
+            && order.build == BUILD;
+        if !same {
+            let problem =
+                "this export was begun under another policy, for another recipient or by another release";
+            return Err(PseudoError::usage(problem, "choose another --id"));
+        }
+        Ok(Some(order))
+    }
+
+    /// Pins the sources and writes the order down.
+    pub(crate) fn begin(&self, master: &MasterKey, created: i64) -> Result<Order, PseudoError> {
+        let mut seed = [0; 16];
+        files::random(&mut seed)?;
+        let order = Order {
+            version: VERSION,
+            export: self.name.clone(),
+            created: clock::text(created),
+            terms: self.terms.clone(),
+            key: key_name(master),
+            run: hex(&seed),
+            part_rows_max: self.part_rows_max,
+            sources: self.pinned()?,
+            maker: self.operator.certificate.clone(),
+            build: BUILD.to_owned(),
+        };
+        let sealed = signed::seal(Kind::Order, &order, &self.operator.key);
+        self.s3.create_or_same(&self.to.bucket, &self.to.key(ORDER), &sealed)?;
+        Ok(order)
+    }
+
+    /// Makes everything the order says, and the manifest.
+    pub(crate) fn run(
+        &self,
+        order: Order,
+        is_resumed: bool,
+        master: &MasterKey,
+    ) -> Result<Done, PseudoError> {
+        let policy = self.policy;
+        if order.key != key_name(master) {
+            return Err(PseudoError::usage(
+                "this export was begun with another key",
+                "name its --key-version",
+            ));
+        }
+        let seed = unhex(&order.run).map(RunSeed).ok_or_else(|| PseudoError::Signed {
+            place: "the order of this export".to_owned(),
+            problem: "it has no seed".to_owned(),
+        })?;
+        let sources = Sources {
+            s3: self.s3,
+            sources: &order.sources,
+            format: policy.source.format,
+            temporary: &self.temporary,
+            seen: reading::Seen::default(),
+        };
+        let failed = |error| PseudoError::Export { source: Box::new(error) };
+        let counts = policy.columns().any(|rule| matches!(rule.spec, Spec::NullIfRare { .. }));
+        let rare =
+            if counts { pipeline::count_rare(policy, master, sources.inputs()) } else { Ok(Rare::default()) };
+        let plan = Plan::new(policy, master, seed, rare.map_err(failed)?).map_err(failed)?;
+        let there = self.s3.list(&self.to, LISTED_MAX)?;
+        let suffix = describe::suffix(policy);
+        let mut upload = Upload::new(
+            self.s3,
+            &self.to,
+            suffix,
+            order.part_rows_max,
+            there.into_iter().collect::<HashSet<_>>(),
+        );
+        let mut spill = || Ok(Box::new(tempfile::tempfile_in(&self.temporary)?) as Box<dyn SpillFile>);
+        let plans = Plans::new(policy, self.memory_bytes, &self.temporary);
+        let mut meter = plans.as_ref().map(Plans::meter).transpose()?;
+        let mut number = 0;
+        let report = Engine::new(plan, self.memory_bytes)
+            .run_parts(sources.inputs(), &mut upload, &mut spill, &mut |cells| {
+                number += 1;
+                let Some(meter) = &mut meter else { return Ok(()) };
+                meter.row(cells, number).map_err(|error| io::Error::other(error.to_string()))
+            })
+            .map_err(failed)?;
+        let outputs = upload.done;
+        let figures = meter.map(|meter| meter.finish(report.records_out)).transpose()?.flatten();
+        let read = sources.hashed().map_err(|place| PseudoError::Store {
+            place: format!("source {place}"),
+            problem: "it was not read whole".to_owned(),
+        })?;
+        let manifest = Manifest {
+            version: VERSION,
+            export: order.export,
+            created: order.created,
+            completed: clock::text(clock::now()),
+            terms: order.terms,
+            keys: vec![order.key],
+            normalisers: policy.columns().map(normalisers).collect(),
+            run: order.run,
+            maker: order.maker,
+            build: order.build,
+            sources: read,
+            counts: counted(&report),
+            figures,
+            gate: Gate::of(policy),
+            format: describe::format(policy).to_owned(),
+            outputs,
+            documents: self.documents()?,
+        };
+        let sealed = signed::seal(Kind::Manifest, &manifest, self.service);
+        self.s3.create_or_same(&self.to.bucket, &self.to.key(MANIFEST), &sealed)?;
+        let misses = figures::misses(manifest.gate.as_ref(), manifest.figures.as_ref());
+        Ok(Done { manifest, is_resumed, misses })
+    }
+
+    fn pinned(&self) -> Result<Vec<Source>, PseudoError> {
+        let mut sources = Vec::new();
+        for place in &self.from {
+            let keys = if place.is_folder {
+                self.s3.list(place, SOURCES_MAX - sources.len())?
+            } else {
+                vec![place.prefix.clone()]
+            };
+            for key in keys {
+                let pin = self.s3.pin(&place.bucket, &key)?.ok_or_else(|| PseudoError::Store {
+                    place: format!("source {}", sources.len() + 1),
+                    problem: "there is no such object".to_owned(),
+                })?;
+                if pin.etag.is_none() {
+                    let problem = "the server gives no ETags, so that a change would not be seen".to_owned();
+                    let place = format!("source {}", sources.len() + 1);
+                    return Err(PseudoError::Store { place, problem });
+                }
+                sources.push(Source { bucket: place.bucket.clone(), key, pin, sha256: None });
+            }
+        }
+        let mut names = HashSet::new();
+        if sources.iter().any(|source| !names.insert((&source.bucket, &source.key))) {
+            return Err(PseudoError::usage("two sources have objects in common", "name each object once"));
+        }
+        if sources.is_empty() {
+            let advice = "a place that ends with a slash is everything below it, without one a single object";
+            return Err(PseudoError::usage("the sources have no objects", advice));
+        }
+        Ok(sources)
+    }
+
+    fn documents(&self) -> Result<Vec<File>, PseudoError> {
+        let mut documents = Vec::new();
+        for (name, content) in describe::documents(self.policy) {
+            self.s3.create_or_same(&self.to.bucket, &self.to.key(name), &content)?;
+            let (bytes, sha256) = (content.len() as u64, hex(&Sha256::digest(&content)));
+            documents.push(File { name: name.to_owned(), bytes, sha256, rows: None });
+        }
+        Ok(documents)
+    }
+}
+
+fn key_name(master: &MasterKey) -> KeyName {
+    KeyName { domain: master.domain().to_string(), version: master.version().get(), id: hex(&master.id()) }
+}
+
+/// The normalisers of a column with their versions: tokens of another export meet only under the same ones.
+fn normalisers(rule: &policy::Rule) -> (String, Vec<String>) {
+    (rule.output_path.to_string(), rule.normalisers.iter().map(ToString::to_string).collect())
+}
+
+fn counted(report: &Report) -> Counts {
+    Counts {
+        records_in: report.records_in,
+        records_out: report.records_out,
+        records_left_out: report.records_dropped,
+        faults: report.faults.iter().map(|(kind, (count, _))| (kind.name().to_owned(), *count)).collect(),
+        unknown_fields_left_out: report.unknown_fields_dropped,
+        values_made_null: report.values_nulled,
+    }
+}

@@ -1,0 +1,184 @@
+//! What is signed about an export: the order before it, the manifest after it, the decision about it. Fields are in
+//! `manifest/FORMAT.md`.
+
+use crate::figures::{Figures, Gate};
+use crate::s3::Pin;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The version of the bodies here.
+pub(crate) const VERSION: u32 = 1;
+/// Anything signed, bytes: [`SOURCES_MAX`] sources with long names, and as many parts.
+pub(crate) const SIGNED_BYTES_MAX: u64 = 256 << 20;
+/// Sources of one export: each is a few hundred bytes of manifest.
+pub(crate) const SOURCES_MAX: usize = 100_000;
+/// Names in an export's folder.
+pub(crate) const ORDER: &str = "order.json";
+pub(crate) const MANIFEST: &str = "manifest.json";
+pub(crate) const DECISION: &str = "decision.json";
+pub(crate) const RELEASE: &str = "release.json";
+
+/// Who may make and release exports, as the service vouches for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Certificate {
+    pub(crate) version: u32,
+    pub(crate) operator: String,
+    pub(crate) key: String,
+    pub(crate) enrolled: String,
+}
+
+/// Under what an export is made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Terms {
+    pub(crate) policy: String,
+    pub(crate) policy_version: u32,
+    pub(crate) policy_sha256: String,
+    pub(crate) domain: String,
+    pub(crate) dataset: String,
+    pub(crate) purpose: String,
+    pub(crate) legal_basis: String,
+    pub(crate) owner: String,
+    pub(crate) recipient: String,
+    pub(crate) anonymise_on: String,
+    pub(crate) delete_on: String,
+    /// Where the policy has exports released to, if it says.
+    pub(crate) released_to: Option<String>,
+}
+
+/// A key that made tokens; never the key itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct KeyName {
+    pub(crate) domain: String,
+    pub(crate) version: u32,
+    pub(crate) id: String,
+}
+
+/// An object that was read, and what it was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Source {
+    pub(crate) bucket: String,
+    pub(crate) key: String,
+    pub(crate) pin: Pin,
+    /// Of the bytes that were read; not there before they were.
+    pub(crate) sha256: Option<String>,
+}
+
+/// A file of an export, by its name in the export's folder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct File {
+    pub(crate) name: String,
+    pub(crate) bytes: u64,
+    pub(crate) sha256: String,
+    /// Of a part of the data.
+    pub(crate) rows: Option<u64>,
+}
+
+/// What an export is to be: signed by who begins it, so that a run that was killed is gone on with as it began.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Order {
+    pub(crate) version: u32,
+    pub(crate) export: String,
+    pub(crate) created: String,
+    pub(crate) terms: Terms,
+    pub(crate) key: KeyName,
+    pub(crate) run: String,
+    pub(crate) part_rows_max: u64,
+    pub(crate) sources: Vec<Source>,
+    pub(crate) maker: String,
+    pub(crate) build: String,
+}
+
+/// Records that went in and came out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Counts {
+    pub(crate) records_in: u64,
+    pub(crate) records_out: u64,
+    pub(crate) records_left_out: u64,
+    pub(crate) faults: BTreeMap<String, u64>,
+    pub(crate) unknown_fields_left_out: u64,
+    pub(crate) values_made_null: u64,
+}
+
+/// What an export is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Manifest {
+    pub(crate) version: u32,
+    pub(crate) export: String,
+    pub(crate) created: String,
+    pub(crate) completed: String,
+    pub(crate) terms: Terms,
+    pub(crate) keys: Vec<KeyName>,
+    pub(crate) normalisers: BTreeMap<String, Vec<String>>,
+    pub(crate) run: String,
+    pub(crate) maker: String,
+    pub(crate) build: String,
+    pub(crate) sources: Vec<Source>,
+    pub(crate) counts: Counts,
+    pub(crate) figures: Option<Figures>,
+    pub(crate) gate: Option<Gate>,
+    pub(crate) format: String,
+    pub(crate) outputs: Vec<File>,
+    pub(crate) documents: Vec<File>,
+}
+
+/// What was decided about an export.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Verdict {
+    /// It goes to its readers.
+    Approved,
+    /// It never does.
+    Refused,
+}
+
+/// A second person's decision. Readers get this and not the manifest: it names no source.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Decision {
+    pub(crate) version: u32,
+    pub(crate) export: String,
+    pub(crate) verdict: Verdict,
+    pub(crate) decided: String,
+    pub(crate) reason: String,
+    pub(crate) manifest_sha256: String,
+    pub(crate) maker: String,
+    /// The certificate of who decided.
+    pub(crate) approver: String,
+    pub(crate) released_to: Option<String>,
+    pub(crate) terms: Terms,
+    pub(crate) records: u64,
+    pub(crate) figures: Option<Figures>,
+    pub(crate) format: String,
+    pub(crate) outputs: Vec<File>,
+    pub(crate) documents: Vec<File>,
+}
+
+impl Decision {
+    /// All files that are released.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &File> {
+        self.outputs.iter().chain(&self.documents)
+    }
+}
+
+impl Manifest {
+    /// All files of the export.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &File> {
+        self.outputs.iter().chain(&self.documents)
+    }
+}
+
+/// Whether an export may be called so: it becomes part of the names of objects.
+pub(crate) fn is_export_name(text: &str) -> bool {
+    let is_known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte);
+    (1..=128).contains(&text.len())
+        && text.bytes().all(is_known)
+        && text.as_bytes()[0].is_ascii_alphanumeric()
+}

@@ -1,0 +1,118 @@
+//! The people who make and release exports: a key of their own each, in a file under a passphrase, and the service's word for it.
+//!
+//! A certificate is signed with the service's key, which opens with enough shares only: nobody enrols a second person alone.
+
+use crate::keys::{hex, unhex};
+use crate::manifest::{Certificate, VERSION};
+use crate::signed::{self, Kind};
+use crate::{PseudoError, clock, files};
+use clap::Args;
+use custody::{
+    OPERATOR_BYTES_MAX, OperatorKey, OperatorName, OperatorSeal, PASSPHRASE_BYTES_MAX, PassphraseCost,
+    PublicKey, SALT_BYTES, SigningKey,
+};
+use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
+
+/// A certificate, bytes.
+const CERTIFICATE_BYTES_MAX: usize = 4096;
+const PASSPHRASE_VARIABLE: &str = "PSEUDO_PASSPHRASE";
+
+/// What opens an operator's file.
+#[derive(Debug, Args)]
+pub(crate) struct Passphrase {
+    /// A file whose first line is the operator's passphrase [default: PSEUDO_PASSPHRASE in the environment]
+    #[arg(long, value_name = "FILE")]
+    passphrase_file: Option<PathBuf>,
+}
+
+/// Who acts.
+#[derive(Debug, Args)]
+pub(crate) struct Acting {
+    /// The operator's file; its certificate lies beside it
+    #[arg(long, value_name = "FILE", env = "PSEUDO_OPERATOR")]
+    operator: PathBuf,
+    #[command(flatten)]
+    passphrase: Passphrase,
+}
+
+/// An operator, known to the service.
+pub(crate) struct Operator {
+    pub(crate) name: String,
+    pub(crate) key: SigningKey,
+    /// The signed certificate, as it goes into what they sign.
+    pub(crate) certificate: String,
+}
+
+impl Passphrase {
+    pub(crate) fn read(&self) -> Result<Zeroizing<String>, PseudoError> {
+        let Some(path) = &self.passphrase_file else {
+            let missing = || {
+                let advice = "set PSEUDO_PASSPHRASE, or name a file with --passphrase-file";
+                PseudoError::usage("the operator's passphrase is not there", advice)
+            };
+            return std::env::var(PASSPHRASE_VARIABLE).map(Zeroizing::new).map_err(|_| missing());
+        };
+        let text = files::read_text(path, PASSPHRASE_BYTES_MAX + 2)?;
+        Ok(Zeroizing::new(text.lines().next().unwrap_or_default().to_owned()))
+    }
+}
+
+impl Acting {
+    /// Opens the operator's key, and sees that the service with this key vouches for it.
+    pub(crate) fn open(&self, service: PublicKey) -> Result<Operator, PseudoError> {
+        let place = self.operator.display().to_string();
+        let bytes = files::read(&self.operator, OPERATOR_BYTES_MAX)?;
+        let opened = OperatorKey::open(self.passphrase.read()?.as_bytes(), &bytes);
+        let OperatorKey { name, key } = opened.map_err(PseudoError::custody(&*place))?;
+        let path = certificate_path(&self.operator);
+        let certificate = files::read_text(&path, CERTIFICATE_BYTES_MAX)?.to_string();
+        let (certified, public) = vouched(&certificate, service)
+            .map_err(|refused| PseudoError::signed(path.display().to_string())(refused))?;
+        if public != key.public() || certified != name.as_str() {
+            let problem = "this certificate is of another operator's key".to_owned();
+            return Err(PseudoError::Signed { place: path.display().to_string(), problem });
+        }
+        Ok(Operator { name: certified, key, certificate })
+    }
+}
+
+/// Makes an operator's file; its public key.
+pub(crate) fn create(name: &str, path: &Path, passphrase: &str) -> Result<PublicKey, PseudoError> {
+    let name = OperatorName::new(name).map_err(PseudoError::custody("operator"))?;
+    let key = SigningKey::generate(files::random)?;
+    let (public, mut salt) = (key.public(), [0; SALT_BYTES]);
+    files::random(&mut salt)?;
+    let sealed = OperatorKey { name, key }.seal(passphrase.as_bytes(), PassphraseCost::DEFAULT, salt);
+    files::write(path, &sealed.map_err(PseudoError::custody("operator"))?)?;
+    Ok(public)
+}
+
+/// Signs an operator's certificate and puts it beside their file.
+pub(crate) fn enrol(path: &Path, service: &SigningKey) -> Result<(Certificate, PathBuf), PseudoError> {
+    let bytes = files::read(path, OPERATOR_BYTES_MAX)?;
+    let seal = OperatorSeal::read(&bytes).map_err(PseudoError::custody(path.display().to_string()))?;
+    let certificate = Certificate {
+        version: VERSION,
+        operator: seal.name.to_string(),
+        key: hex(&seal.public.0),
+        enrolled: clock::text(clock::now()),
+    };
+    let place = certificate_path(path);
+    files::write(&place, &signed::seal(Kind::Certificate, &certificate, service))?;
+    Ok((certificate, place))
+}
+
+/// The operator and key of a certificate that the service signed.
+pub(crate) fn vouched(certificate: &str, service: PublicKey) -> Result<(String, PublicKey), signed::Refused> {
+    let unknown = signed::Refused::Unknown("certificate");
+    let found: Certificate = signed::open_by(Kind::Certificate, certificate.as_bytes(), service)?;
+    let key = unhex(&found.key).map(PublicKey).filter(|_| found.version == VERSION).ok_or(unknown)?;
+    Ok((found.operator, key))
+}
+
+fn certificate_path(operator: &Path) -> PathBuf {
+    let mut name = operator.as_os_str().to_owned();
+    name.push(".certificate");
+    name.into()
+}

@@ -1,0 +1,163 @@
+//! How a server is reached and as whom. Secrets come from the environment or a file of their owner's, never from the command line.
+
+use crate::{PseudoError, files};
+use clap::Args;
+use object_store::aws::{AmazonS3, AmazonS3Builder, S3ConditionalPut};
+use object_store::{Certificate, ClientOptions};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
+use std::time::Duration;
+use zeroize::Zeroizing;
+
+/// A server that does not answer within this is not there.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest silence within an answer; a region that chooses a new leader is silent for seconds.
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
+/// Certificates and credentials, bytes.
+const SMALL_FILE_BYTES_MAX: usize = 1 << 20;
+const ACCESS_KEY: &str = "AWS_ACCESS_KEY_ID";
+const SECRET_KEY: &str = "AWS_SECRET_ACCESS_KEY";
+const TOKEN: &str = "AWS_SESSION_TOKEN";
+
+/// How a server is reached.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Connection {
+    /// The S3 endpoint: https, or http on this machine
+    #[arg(long, value_name = "URL", env = "AWS_ENDPOINT_URL")]
+    endpoint: Option<String>,
+    /// The region's name
+    #[arg(long, value_name = "NAME", env = "AWS_REGION", default_value = "us-east-1")]
+    region: String,
+    /// A certificate authority to trust beside the system's
+    #[arg(long, value_name = "FILE", env = "AWS_CA_BUNDLE")]
+    ca_file: Option<PathBuf>,
+    /// Let data and signatures go over http to another machine
+    #[arg(long)]
+    allow_http: bool,
+    /// Lines AWS_ACCESS_KEY_ID=... and AWS_SECRET_ACCESS_KEY=... that only their owner may read [default: the environment]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) credentials: Option<PathBuf>,
+}
+
+/// As whom.
+pub(crate) struct Credentials {
+    access_key: String,
+    secret_key: Zeroizing<String>,
+    token: Option<Zeroizing<String>>,
+}
+
+impl Connection {
+    /// Refuses what would send data in the clear.
+    pub(crate) fn check(&self) -> Result<(), PseudoError> {
+        let advice = "use https with --ca-file, or say --allow-http if the network is trusted";
+        let endpoint = self.endpoint()?;
+        if endpoint.starts_with("https://") {
+            return Ok(());
+        }
+        let Some(rest) = endpoint.strip_prefix("http://") else {
+            return Err(PseudoError::usage("an endpoint begins with https:// or http://", ""));
+        };
+        let authority = rest.split('/').next().unwrap_or_default();
+        let host = authority
+            .rsplit_once(':')
+            .filter(|(_, port)| !port.contains(']'))
+            .map_or(authority, |(host, _)| host);
+        let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
+        if host == "localhost" || address.is_ok_and(|address| address.is_loopback()) || self.allow_http {
+            return Ok(());
+        }
+        Err(PseudoError::usage("plain http to another machine shows data and answers to the network", advice))
+    }
+
+    fn endpoint(&self) -> Result<&str, PseudoError> {
+        let missing = || PseudoError::usage("no S3 endpoint is named", "name it with --endpoint");
+        self.endpoint.as_deref().ok_or_else(missing)
+    }
+
+    /// One bucket of the server.
+    pub(super) fn bucket(&self, name: &str, credentials: &Credentials) -> Result<AmazonS3, PseudoError> {
+        let wrong = |_| PseudoError::usage("the endpoint or region cannot be used", "check --endpoint");
+        let mut options = ClientOptions::new()
+            .with_allow_http(true)
+            .with_connect_timeout(CONNECT_TIMEOUT)
+            .with_read_timeout(READ_TIMEOUT)
+            .with_timeout_disabled();
+        if let Some(path) = &self.ca_file {
+            let pem = files::read(path, SMALL_FILE_BYTES_MAX)?;
+            let not_pem = |_| PseudoError::table(path, "no certificates in PEM form");
+            for certificate in Certificate::from_pem_bundle(&pem).map_err(not_pem)? {
+                options = options.with_root_certificate(certificate);
+            }
+        }
+        let mut builder = AmazonS3Builder::new()
+            .with_endpoint(self.endpoint()?)
+            .with_region(&self.region)
+            .with_bucket_name(name)
+            .with_access_key_id(&credentials.access_key)
+            .with_secret_access_key(credentials.secret_key.as_str())
+            .with_conditional_put(S3ConditionalPut::ETagMatch)
+            .with_client_options(options);
+        if let Some(token) = &credentials.token {
+            builder = builder.with_token(token.as_str());
+        }
+        builder.build().map_err(wrong)
+    }
+
+    /// As whom: by the file, else by the environment.
+    pub(crate) fn who(&self) -> Result<Credentials, PseudoError> {
+        let Some(path) = &self.credentials else {
+            let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+            return Credentials::of(&variable).ok_or_else(|| {
+                let problem = format!("{ACCESS_KEY} and {SECRET_KEY} are not in the environment");
+                PseudoError::usage(problem, "set them, or name a file of them with --credentials")
+            });
+        };
+        let mode = std::fs::metadata(path).map_err(PseudoError::file("reading", path))?.mode();
+        if mode & 0o077 != 0 {
+            return Err(PseudoError::table(path, "others than its owner may read it: chmod 600"));
+        }
+        let text = files::read_text(path, SMALL_FILE_BYTES_MAX)?;
+        let line = |name: &str| {
+            let mut pairs = text.lines().filter_map(|line| line.split_once('='));
+            pairs.find(|(found, _)| found.trim() == name).map(|(_, value)| value.trim().to_owned())
+        };
+        Credentials::of(&line).ok_or_else(|| {
+            PseudoError::table(path, format!("no lines {ACCESS_KEY}=... and {SECRET_KEY}=..."))
+        })
+    }
+}
+
+impl Credentials {
+    fn of(named: &dyn Fn(&str) -> Option<String>) -> Option<Self> {
+        let (access_key, secret_key) = (named(ACCESS_KEY)?, Zeroizing::new(named(SECRET_KEY)?));
+        Some(Self { access_key, secret_key, token: named(TOKEN).map(Zeroizing::new) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_http_goes_to_this_machine_or_where_it_is_told_to() {
+        let check = |endpoint: &str, allow_http| {
+            let endpoint = Some(endpoint.to_owned());
+            let region = "r".to_owned();
+            Connection { endpoint, region, ca_file: None, allow_http, credentials: None }.check().is_ok()
+        };
+        for (endpoint, is_fine) in [
+            ("https://s3.example.org", true),
+            ("http://127.0.0.1:9000", true),
+            ("http://localhost:9000/", true),
+            ("http://[::1]:9000", true),
+            ("http://[::1]", true),
+            ("http://127.0.0.1.example.org:9000", false),
+            ("http://10.0.0.1:9000", false),
+            ("http://user@10.0.0.1", false),
+            ("ftp://127.0.0.1", false),
+        ] {
+            assert_eq!(check(endpoint, false), is_fine, "{endpoint}");
+        }
+        assert!(check("http://10.0.0.1:9000", true));
+    }
+}
