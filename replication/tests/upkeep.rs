@@ -317,7 +317,7 @@ async fn a_full_disk_refuses_writes_takes_deletes_and_works_again_once_garbage_i
 #[tokio::test(flavor = "multi_thread")]
 async fn a_follower_whose_disk_is_full_stops_nothing_and_catches_up_once_it_has_room() {
     let mut random = Random::new();
-    let region = TestRegion::start_shaped(Shape { third_bytes_max: Some(8 << 20), ..SMALL }).await;
+    let region = TestRegion::start_shaped(Shape { third_bytes_max: Some(12 << 20), ..SMALL }).await;
     let third = NodeId(3);
     let replicas = |node: NodeId| region.nodes[&node].node.service().report().replicas;
     let deadline = Instant::now() + 4 * LONG;

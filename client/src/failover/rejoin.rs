@@ -56,7 +56,8 @@ pub fn rejoin(sides: &[Side; 2], discard: bool) -> Result<RejoinReport, ClientEr
         return Ok(report);
     }
     let manifest = list(sides, &reports, old, new)?;
-    if !discard && !(manifest.complete && manifest.entries.is_empty()) {
+    let nothing_lost = manifest.complete && manifest.entries.is_empty();
+    if !(discard || nothing_lost) {
         let problem =
             format!("{} has {} writes that {} does not", from.region, manifest.entries.len(), to.region);
         return Err(ClientError::state(

@@ -349,7 +349,7 @@ mod tests {
         let beyond = (POSITION_MAX + 1).to_le_bytes();
         for (at, bytes) in [
             (4, &[0][..]),
-            (4, &[10]),
+            (4, &[11]),
             (5, &[0]),
             (5, &[4]),
             (64, &[255, 255, 255, 255]),

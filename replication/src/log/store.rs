@@ -315,10 +315,15 @@ impl SegmentLog {
         self.write_copy(Priority::Move, group, kind, entry).await
     }
 
-    /// Writes an entry that came with another replica's state: only rows will know it, whatever the own log has at its
-    /// index. It takes room without freeing any, and leaves moves their part. Durable on return.
+    /// Writes an entry that came with another replica's state. If the own log has another one at its index, only rows will
+    /// know it; else it is like a move. It takes room without freeing any, and leaves moves their part. Durable on return.
     pub async fn write_fetched(&self, group: GroupId, entry: LogEntry) -> Result<Place, LogError> {
-        let kind = RecordKind::Fetched(entry.id, entry.kind);
+        let known = self.shared().group(group).core().id_at(entry.id.index);
+        let kind = if known.is_some_and(|id| id != entry.id) {
+            RecordKind::Fetched(entry.id, entry.kind)
+        } else {
+            RecordKind::Moved(entry.id, entry.kind)
+        };
         self.write_copy(Priority::Reclaim, group, kind, entry).await
     }
 

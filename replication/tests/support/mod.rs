@@ -144,9 +144,7 @@ impl TestRegion {
             TaskTracker::new(),
             CancellationToken::new(),
         );
-        let folder =
-            tempfile::tempdir_in(std::env::var("CARGO_TARGET_TMPDIR").unwrap_or_else(|_| ".".into()))
-                .unwrap();
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let (nodes, requests) = (BTreeMap::new(), 1.into());
         let mut region = Self { folder, issuer, addresses, nodes, router, peers, shape, requests };
         let ids: Vec<NodeId> = region.addresses.keys().copied().collect();

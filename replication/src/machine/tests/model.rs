@@ -32,7 +32,9 @@ impl Model {
             return outcome.clone();
         }
         let outcome = self.judge(index, command).unwrap_or_else(Outcome::Refused);
-        if !idempotent {
+        // a command of an old epoch has done nothing, and is judged again when it comes again
+        let passing = matches!(outcome, Outcome::Refused(Refusal::StaleEpoch { .. }));
+        if !idempotent && !passing {
             self.seen.push((command.meta.request, command.operation.clone(), outcome.clone()));
         }
         outcome
