@@ -177,16 +177,13 @@ impl Recoverer<'_> {
         let range: Vec<_> = self.files.range(floor.min(newest)..newest).map(|(id, h)| (*id, *h)).collect();
         let mut last_sequence = 0;
         for (segment, header) in range {
-            let before = match header {
-                Some(header) => header.first_sequence.saturating_sub(1),
-                None if self.files.contains_key(&SegmentId(segment.0.wrapping_sub(1))) => last_sequence,
-                None => 0,
-            };
             if header.is_none() {
                 self.recovery.findings.push(Finding::at(FindingKind::RottenHeader, segment, 0));
             }
             replay.begin_segment(header.map(|header| header.prologue_records));
-            last_sequence = self.replay_sealed(segment, before, replay)?;
+            let follows = self.files.contains_key(&SegmentId(segment.0.wrapping_sub(1)));
+            let before = if follows { last_sequence } else { 0 };
+            last_sequence = self.replay_sealed(segment, header.as_ref(), before, replay)?;
             self.recovery.segments_replayed += 1;
             let next = self.files.get(&SegmentId(segment.0 + 1)).copied().flatten();
             let lost = next.map_or(0, |next| next.first_sequence.saturating_sub(last_sequence + 1));
@@ -198,17 +195,24 @@ impl Recoverer<'_> {
         Ok(())
     }
 
+    /// Gives the sequence of its last record. `before` is that of the segment before it, 0 when that is not there.
     fn replay_sealed(
         &mut self,
         segment: SegmentId,
+        header: Option<&SegmentHeader>,
         before: u64,
         replay: &mut Replay,
     ) -> Result<u64, LogError> {
         let file = self.open(segment)?;
-        let failed = |source| self.io("reading a segment", source);
-        let mut scanner = Scanner::new(file, segment, before, self.options.verify_all).map_err(failed)?;
+        // without a header its records are read as they were when it was the newest: whatever comes before them
+        let (expected_from, before) = match header {
+            Some(header) => (header.first_sequence.saturating_sub(1), 0),
+            None => (0, before),
+        };
+        let scanner = Scanner::new(file, segment, expected_from, self.options.verify_all);
+        let mut scanner = scanner.map_err(|source| self.io("reading a segment", source))?;
         loop {
-            let last = scanner.last_sequence();
+            let last = scanner.last_sequence().max(before);
             let next = scanner.next().map_err(|source| self.io("reading a segment", source))?;
             let Some(scanned) = next else { return Ok(last) };
             self.recovery.findings.extend(findings_of(segment, last, &scanned));

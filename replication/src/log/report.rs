@@ -84,7 +84,7 @@ pub(super) fn findings_of(segment: SegmentId, before: u64, scanned: &Scanned) ->
         Scanned::Record(record) => record,
     };
     let mut findings = Vec::new();
-    let records_lost = record.header.sequence - before - 1;
+    let records_lost = record.header.sequence.saturating_sub(before + 1);
     if before > 0 && records_lost > 0 {
         let lost = Finding::at(FindingKind::LostRecords, segment, record.offset);
         findings.push(Finding { records_lost, ..lost });

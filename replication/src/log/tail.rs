@@ -69,12 +69,16 @@ impl Tail {
 
     /// Whether the segment's first write was finished: nothing was written to it before.
     pub(super) fn begun(&self, header: Option<&SegmentHeader>) -> bool {
-        let mut records = self.records();
         let Some(header) = header else {
-            return records.next().is_some_and(|first| self.synced >= first.header.sequence);
+            let first = self.items.iter().find_map(record_in);
+            return first.is_some_and(|first| self.synced >= first.header.sequence);
         };
         let prologue = u64::from(header.prologue_records);
-        let checkpoints = records
+        // anything unreadable before their end is judged torn, and they with it
+        let checkpoints = self
+            .items
+            .iter()
+            .map_while(record_in)
             .take_while(|record| record.intact && record.header.kind == RecordKind::Checkpoint)
             .take_while(|record| record.header.sequence < header.first_sequence.saturating_add(prologue));
         checkpoints.count() as u64 == prologue || self.synced >= header.first_sequence
@@ -112,12 +116,12 @@ impl Tail {
         judged.unsynced_from = from.min(judged.end.max(BLOCK_BYTES as u64));
         judged
     }
+}
 
-    fn records(&self) -> impl Iterator<Item = &ScannedRecord> {
-        self.items.iter().filter_map(|item| match item {
-            Scanned::Record(record) => Some(record),
-            Scanned::Unreadable { .. } => None,
-        })
+fn record_in(item: &Scanned) -> Option<&ScannedRecord> {
+    match item {
+        Scanned::Record(record) => Some(record),
+        Scanned::Unreadable { .. } => None,
     }
 }
 

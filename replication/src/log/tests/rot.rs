@@ -133,6 +133,37 @@ async fn synced_records_lost_right_before_a_torn_tail_are_missed_at_every_start(
 }
 
 #[tokio::test]
+async fn a_segment_whose_first_write_cannot_be_read_from_its_beginning_was_never_begun() {
+    let disk = disk();
+    disk.record();
+    let (log, _) = open(&disk);
+    let one = group(&log, 1);
+    for index in 0..12 {
+        append(&one, vec![entry(1, index, 7000)]).await.unwrap();
+    }
+    let [first, second] = [0, 1].map(|number| file_name(log.segments()[number].id));
+    let last = (0..12).map(|index| one.flushed(index));
+    let last = futures_util::future::join_all(last).await.into_iter().map(Result::unwrap);
+    let last = last.filter(|place| file_name(place.segment) == first).last().unwrap();
+    // killed right behind the first write to the second segment, which the disk then kept at another place
+    let images = (0..disk.operations()).map(|operations| disk.image_after(operations, 0));
+    let begun = |image: &FaultDisk| image.contents(&second).is_some_and(|bytes| bytes[0] != 0);
+    let image = images.into_iter().find(begun).unwrap();
+    let mut bytes = image.contents(&second).unwrap()[BLOCK_BYTES..2 * BLOCK_BYTES].to_vec();
+    bytes.rotate_right(2 * ALIGN_BYTES);
+    bytes[..2 * ALIGN_BYTES].fill(1);
+    let mut shifted = AlignedBuffer::with_capacity(BLOCK_BYTES);
+    shifted.extend(&bytes);
+    image.open(&second).unwrap().write_at(shifted.bytes(), BLOCK_BYTES as u64).unwrap();
+    // so the state of the group that it restated is not there, and it matters what the first one lost
+    flip(&image, &last, 20);
+    for start in 0..2 {
+        let (log, recovery) = open(&image);
+        assert_eq!(group(&log, 1).state().damage, Some(Damage::Unknown), "start {start}: {recovery:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_lost_header_in_an_older_segment_is_a_gap_of_its_group_alone() {
     let disk = disk();
     let (log, _) = open(&disk);
