@@ -90,10 +90,10 @@ impl Roster {
                 None => warn!(%node, "address of a node cannot be resolved"),
             }
         }
-        if !entries.is_empty() {
-            let members = entries.iter().filter(|(_, entry)| entry.record.state != NodeState::Removed);
-            router.set_nodes(members.map(|(node, _)| *node));
-        }
+        let (removed, members): (Vec<_>, Vec<_>) =
+            entries.into_iter().partition(|(_, entry)| entry.record.state == NodeState::Removed);
+        let node = |(node, _): (NodeId, RosterEntry)| node;
+        router.update_nodes(members.into_iter().map(node), removed.into_iter().map(node));
         Ok(now)
     }
 }

@@ -94,22 +94,22 @@ impl Router {
             tracker,
             stop,
         });
-        router.set_nodes(nodes);
+        router.update_nodes(nodes, []);
         router
     }
 
-    /// Changes the set of nodes that are polled.
-    pub fn set_nodes(self: &Arc<Self>, nodes: impl IntoIterator<Item = NodeId>) {
-        let wanted: Vec<NodeId> = nodes.into_iter().collect();
+    /// Polls `members` from now on, and `removed` no more. Who is in neither stays as it is: while a region forms, the
+    /// system group does not know all of its founders yet, and the node that leads it may be lost just then.
+    pub fn update_nodes(
+        self: &Arc<Self>,
+        members: impl IntoIterator<Item = NodeId>,
+        removed: impl IntoIterator<Item = NodeId>,
+    ) {
         let mut polled = self.nodes.lock().expect("no holder of this lock panics");
-        polled.retain(|node, stop| {
-            let keep = wanted.contains(node);
-            if !keep {
-                stop.cancel();
-            }
-            keep
-        });
-        for node in wanted {
+        for stop in removed.into_iter().filter_map(|node| polled.remove(&node)) {
+            stop.cancel();
+        }
+        for node in members {
             polled.entry(node).or_insert_with(|| {
                 let stop = self.stop.child_token();
                 let (router, token) = (Arc::clone(self), stop.clone());
