@@ -105,7 +105,7 @@ pub enum Operation {
         /// The bucket.
         bucket: BucketId,
     },
-    /// Frees what a deleted bucket leaves behind here: unfinished uploads and its counters.
+    /// Frees what a deleted bucket leaves behind here: unfinished uploads and its counters, so many at a time.
     ForgetBucket {
         /// The bucket.
         bucket: BucketId,

@@ -19,6 +19,11 @@ pub enum Outcome {
         /// No version or delete marker of the bucket is left in this group.
         empty: bool,
     },
+    /// A deleted bucket's uploads were freed here; are these all of them?
+    Forgotten {
+        /// Nothing of the bucket is left in this group. Otherwise the same is asked for again.
+        whole: bool,
+    },
     /// The system group changed at this revision.
     Changed(Revision),
     /// The group's part in its pair is this now.
@@ -103,6 +108,10 @@ impl Outcome {
                 e.u8(3);
                 e.flag(*empty);
             }
+            Self::Forgotten { whole } => {
+                e.u8(7);
+                e.flag(*whole);
+            }
             Self::Changed(revision) => {
                 e.u8(4);
                 e.u64(revision.0);
@@ -132,6 +141,7 @@ impl Outcome {
             4 => Self::Changed(Revision(d.u64()?)),
             5 => Self::Refused(Refusal::decode(d)?),
             6 => Self::Pair(PairState::decode(d)?),
+            7 => Self::Forgotten { whole: d.flag()? },
             found => return Err(d.unknown(u64::from(found))),
         })
     }

@@ -9,6 +9,10 @@ use super::{
 use crate::index::Index;
 use wire::{BucketId, Outcome, Refusal};
 
+/// Uploads and parts after which forgetting a bucket takes another entry, so that none holds up those behind it for long.
+/// 10,000: as many parts as one upload may have, which ending it takes away at once too.
+pub(super) const FORGOTTEN_ROWS: usize = 10_000;
+
 impl<I: Index> Applying<'_, I> {
     pub(super) fn freeze_bucket(&mut self, bucket: BucketId, frozen: bool) -> Judged {
         let mut row = self.bucket(bucket)?;
@@ -17,20 +21,28 @@ impl<I: Index> Applying<'_, I> {
         Ok(if frozen { Outcome::Frozen { empty: row.usage.versions == 0 } } else { Outcome::Done })
     }
 
-    /// Ends the bucket's uploads. The freeze stays.
+    /// Ends the bucket's uploads, or the first of many. The freeze stays.
     pub(super) fn forget_bucket(&mut self, bucket: BucketId) -> Judged {
         let prefix = key::name_prefix(key::table::UPLOAD, bucket, &[]);
         let end = key::after(prefix.clone());
-        let uploads = self.transaction.scan(&prefix..&end).collect::<Result<Vec<_>, _>>()?;
+        let uploads =
+            self.transaction.scan(&prefix..&end).take(FORGOTTEN_ROWS).collect::<Result<Vec<_>, _>>()?;
+        let found = uploads.len();
+        let (mut ended, mut rows) = (0, 0);
         for (row_key, _) in uploads {
+            if rows >= FORGOTTEN_ROWS {
+                break;
+            }
             let upload = key::last_id(&row_key).ok_or_else(|| damaged("upload key"))?;
             self.transaction.delete(row_key);
-            self.free_parts(wire::VersionId(upload), |_| false)?;
+            rows += 1 + self.free_parts(wire::VersionId(upload), |_| false)?;
+            ended += 1;
         }
         let mut row = self.bucket(bucket)?;
-        row.usage.uploads = 0;
+        let whole = ended == found && found < FORGOTTEN_ROWS;
+        row.usage.uploads = if whole { 0 } else { row.usage.uploads.saturating_sub(ended as u64) };
         self.put_bucket(bucket, row);
-        Ok(Outcome::Done)
+        Ok(Outcome::Forgotten { whole })
     }
 
     pub(super) fn bucket(&self, bucket: BucketId) -> Result<BucketRow, Halt> {

@@ -95,15 +95,21 @@ impl<I: Index> Applying<'_, I> {
         Ok(Outcome::Done)
     }
 
-    /// Removes all part rows of an upload, and the chunks of those that are not kept.
-    pub(super) fn free_parts(&mut self, upload: VersionId, kept: impl Fn(u16) -> bool) -> Result<(), Halt> {
-        for (number, part) in self.stored_parts(upload)? {
+    /// Removes all part rows of an upload, and the chunks of those that are not kept. Gives how many there were.
+    pub(super) fn free_parts(
+        &mut self,
+        upload: VersionId,
+        kept: impl Fn(u16) -> bool,
+    ) -> Result<usize, Halt> {
+        let parts = self.stored_parts(upload)?;
+        let count = parts.len();
+        for (number, part) in parts {
             self.transaction.delete(key::part(upload, number));
             if !kept(number) && part.chunks > 0 {
                 self.free_stream(part.stream)?;
             }
         }
-        Ok(())
+        Ok(count)
     }
 
     fn stored_parts(&self, upload: VersionId) -> Result<BTreeMap<u16, PartContent>, Halt> {

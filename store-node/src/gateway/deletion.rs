@@ -47,11 +47,22 @@ pub(crate) async fn delete(core: &Core, bucket: &Bucket) -> S3Result<()> {
     }
     core.directory.remove_bucket(bucket, lock).await.map_err(admin_error)?;
     // the bucket is gone; what a failure leaves behind here takes room but is never seen
-    if let Err(error) = on_all_groups(core, Operation::ForgetBucket { bucket: bucket.id }).await {
+    if let Err(error) = forget(core, bucket).await {
         let error = &error as &dyn std::error::Error;
         tracing::warn!(bucket = %bucket.id, error, "a deleted bucket was not forgotten everywhere");
     }
     Ok(())
+}
+
+/// Ends the uploads that a bucket had when it was deleted; each round ends so many per group.
+async fn forget(core: &Core, bucket: &Bucket) -> Result<(), RegionError> {
+    let is_whole = |outcome: &Outcome| !matches!(outcome, Outcome::Forgotten { whole: false });
+    loop {
+        let outcomes = on_all_groups(core, Operation::ForgetBucket { bucket: bucket.id }).await?;
+        if outcomes.iter().all(is_whole) {
+            return Ok(());
+        }
+    }
 }
 
 /// Thaws buckets whose deletion was left behind.

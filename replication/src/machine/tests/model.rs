@@ -141,6 +141,7 @@ impl Model {
                 for (_, parts) in gone.iter().filter_map(|id| self.uploads.remove(id)).collect::<Vec<_>>() {
                     parts.values().for_each(|part| drop(self.adopted.remove(&part.part.stream)));
                 }
+                return Ok(Outcome::Forgotten { whole: true });
             }
             Operation::System(_) | Operation::PairStep(_) | Operation::Shipped(_) | Operation::Adopt(_) => {
                 return Err(Refusal::WrongGroup);
