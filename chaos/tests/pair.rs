@@ -39,6 +39,12 @@ fn unix_millis() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64
 }
 
+/// What a region's answer to a HEAD says of how old it may be.
+fn told_sync_time(region: &Ready) -> Option<String> {
+    let answer = region.client().unwrap().call("HEAD", &format!("/{BUCKET}/fixed"), &[], &[], b"").unwrap();
+    answer.header("x-twinkeep-last-sync-time").map(str::to_owned)
+}
+
 /// Reads every key of the ledger in one region and holds it against what was acknowledged.
 fn check(ledger: &Ledger, region: &Ready) {
     let mut client = region.client().unwrap();
@@ -59,6 +65,8 @@ fn a_planned_switch_under_load_loses_nothing_and_reads_never_fail() {
     let written = regions[0].client().unwrap().put(BUCKET, "fixed", &body);
     ledger.end("fixed", serial, &written);
     wait_synced(&dev);
+    wait_for("the last sync time", || told_sync_time(&regions[1]).is_some());
+    assert_eq!(told_sync_time(&regions[0]), None, "the primary is behind nothing");
     for switch in 0..3 {
         let ended = AtomicBool::new(false);
         let [primary, standby] = &regions;
@@ -111,14 +119,6 @@ fn a_planned_switch_under_load_loses_nothing_and_reads_never_fail() {
     dev.end().unwrap();
 }
 
-/// Every process of `region` at once.
-fn each(dev: &Dev, region: &Ready, action: &str) {
-    let parts = region.nodes.iter().map(|node| node.id.as_str()).chain(["gateway"]);
-    for part in parts {
-        dev.twinkeep_of(region, &["dev", action, part]).unwrap();
-    }
-}
-
 #[test]
 fn what_a_forced_switch_lost_is_listed_exactly_and_the_old_primary_is_fenced() {
     let run = Run::new("pair-forced").unwrap();
@@ -143,7 +143,10 @@ fn what_a_forced_switch_lost_is_listed_exactly_and_the_old_primary_is_fenced() {
     client.put(BUCKET, "twice", b"first").unwrap();
     client.put(BUCKET, "twice", b"second").unwrap();
     client.delete(BUCKET, "deleted").unwrap();
-    each(&dev, &old, "kill");
+    let behind = lag(&dev);
+    assert!(behind["lag_operations"].as_u64().is_some_and(|operations| operations > 200), "{behind}");
+    assert!(behind["lag_bytes"].as_u64().is_some_and(|bytes| bytes > 200 * 60_000), "{behind}");
+    dev.twinkeep(&["dev", "kill", &old.region]).unwrap();
     for node in &new.nodes {
         dev.twinkeep_of(&new, &["dev", "start", &node.id]).unwrap();
     }
@@ -166,7 +169,7 @@ fn what_a_forced_switch_lost_is_listed_exactly_and_the_old_primary_is_fenced() {
     assert!(lost.len() > 100, "the standby stood still");
     assert!(client.get(BUCKET, "deleted").unwrap().is_some());
     client.put(BUCKET, "after", b"the new primary takes writes").unwrap();
-    each(&dev, &old, "start");
+    dev.twinkeep(&["dev", "start", &old.region]).unwrap();
     let is_fenced = || {
         let regions = lag(&dev)["regions"].clone();
         let region =

@@ -164,6 +164,7 @@ mod tests {
             "node remove 4 --lost --json",
             "dev --data d --port-base 9000 --nodes 3 --groups 8 --json",
             "dev kill 1 --data d",
+            "dev kill twin-1/2 --data d --json",
             "check --only files,machine --skip region --data d --json",
             "status --watch --groups --admin h:1 --identity i",
             "scrub --node 1 --report --data d",

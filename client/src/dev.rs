@@ -23,6 +23,7 @@ mod process;
 mod ready;
 mod setup;
 mod supervisor;
+pub mod target;
 
 pub use credentials::{Credentials, DEV_USER};
 pub(crate) use health::get as http_get;

@@ -72,8 +72,25 @@ pub struct LagReport {
     pub last_sync_time: Option<UnixMillis>,
     /// The primary's clock less that, ms.
     pub lag_ms: Option<u64>,
+    /// Commands that the primary has and the standby, when it asked last, did not.
+    pub lag_operations: Option<u64>,
+    /// Their size, bytes.
+    pub lag_bytes: Option<u64>,
+    /// Groups of the standby that do not go on, and why.
+    pub blocked: Vec<BlockedGroup>,
     /// `Live`, `Bootstrap`, `Resync`, `Fenced` or `Unavailable`.
     pub state: &'static str,
+}
+
+/// A group of the standby into which the next entry does not come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BlockedGroup {
+    /// Its number.
+    pub group: u32,
+    /// The last entry that it has.
+    pub after: u64,
+    /// Why not.
+    pub reason: String,
 }
 
 impl Side {
@@ -149,10 +166,27 @@ pub fn lag(sides: &[Side]) -> LagReport {
         primary: primary.map(|report| report.region.clone()),
         standby: standby.map(|report| report.region.clone()),
         last_sync_time,
+        lag_operations: primary.and_then(|report| total(report, |group| group.unshipped_operations)),
+        lag_bytes: primary.and_then(|report| total(report, |group| group.unshipped_bytes)),
+        blocked: standby.map(blocked).unwrap_or_default(),
         lag_ms: last_sync_time.zip(now).map(|(synced, now)| now.0.saturating_sub(synced.0)),
         state,
         regions,
     }
+}
+
+/// Over all groups; nothing when it is not known of one.
+fn total(report: &PairReport, of: impl Fn(&PairGroup) -> Option<u64>) -> Option<u64> {
+    let whole = report.groups.len() == report.groups_total as usize;
+    whole.then(|| report.groups.iter().map(of).sum())?
+}
+
+fn blocked(standby: &PairReport) -> Vec<BlockedGroup> {
+    let of = |group: &PairGroup| {
+        let reason = group.blocked.clone()?;
+        Some(BlockedGroup { group: group.group, after: group.sequence, reason })
+    };
+    standby.groups.iter().filter_map(of).collect()
 }
 
 fn recovery_point(report: &PairReport) -> Option<UnixMillis> {

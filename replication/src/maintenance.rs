@@ -92,6 +92,11 @@ impl Purges {
         self.groups().entry(group).or_default().shipped = Some(upto);
     }
 
+    /// The last entry of a group that the other region is known to have.
+    pub(crate) fn shipped_upto(&self, group: GroupId) -> Option<u64> {
+        self.groups().get(&group)?.shipped
+    }
+
     /// Forgets a group that is no longer here.
     pub(crate) fn forget(&self, group: GroupId) {
         self.groups().remove(&group);

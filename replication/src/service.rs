@@ -114,13 +114,18 @@ impl Service {
     }
 
     /// Whether the region has a pair.
-    pub(crate) fn has_pair(&self) -> bool {
+    pub fn has_pair(&self) -> bool {
         self.standby.get().is_some()
     }
 
     /// The standby of a group asks for the entry at `first` of its log: it has what comes before.
     pub(crate) fn note_shipped(&self, group: GroupId, first: Option<u64>) {
         self.purges.shipped(group, first.map_or(0, |first| first.saturating_sub(1)));
+    }
+
+    /// The last entry of a group that the other region is known to have.
+    pub(crate) fn shipped_upto(&self, group: GroupId) -> Option<u64> {
+        self.purges.shipped_upto(group)
     }
 
     /// Who repairs rotten records.

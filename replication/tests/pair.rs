@@ -40,7 +40,7 @@ async fn wait_synced(standby: &TestRegion, primary: &TestRegion) {
     loop {
         let mut behind = Vec::new();
         for (group, sequence) in &wanted {
-            let lag = standby.lags().get(group).copied();
+            let lag = standby.lags().get(group).cloned();
             let own = state(standby, *group).await.sequence;
             // entries of the other region that are no commands have numbers too
             let whole = lag.is_some_and(|lag| {

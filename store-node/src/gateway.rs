@@ -27,6 +27,7 @@ pub mod records;
 pub mod rewrap;
 pub mod serve;
 mod service;
+mod sync_time;
 pub mod system;
 mod upload;
 
@@ -53,6 +54,7 @@ use context::RequestContext;
 use directory::Directory;
 use keyring::Keyring;
 use metrics::GatewayMetrics;
+use sync_time::SyncTime;
 
 pub(crate) use context::now;
 
@@ -124,6 +126,9 @@ pub(crate) struct Core {
     pub(crate) tracker: TaskTracker,
     /// Names this gateway in answers, so that its logs can be found.
     pub(crate) host_id: HeaderValue,
+    pub(crate) sync_time: SyncTime,
+    /// Held while objects are moved to the newest version of the tenant's key.
+    pub(crate) rewrap: tokio::sync::Mutex<()>,
 }
 
 impl Gateway {
@@ -144,6 +149,8 @@ impl Gateway {
             tracker: TaskTracker::new(),
             host_id: HeaderValue::from_str(&hashing::hex(&crate::random::id()))
                 .expect("hexadecimal digits are a header value"),
+            sync_time: SyncTime::default(),
+            rewrap: tokio::sync::Mutex::default(),
         });
         let mut config = S3Config::default();
         config.xml_max_body_size = guard::XML_BYTES_MAX;
@@ -158,6 +165,11 @@ impl Gateway {
             builder.set_host(Domain::new(domain));
         }
         Self { core, protocol: builder.build() }
+    }
+
+    /// How far the region has what its primary acknowledged, if it is a standby.
+    pub(crate) fn set_sync_time(&self, synced: Option<UnixMillis>) {
+        self.core.sync_time.set(synced);
     }
 
     /// Principals, access keys, grants, buckets.

@@ -1,9 +1,12 @@
 //! All metrics of a process in Prometheus' text format. Names, units and meanings are in `docs/metrics.md`.
 
 use crate::{gateway::metrics::LATENCY_BOUNDS_US, state::ProcessState};
-use replication::status::{DiskFigures, NodeReport, UpkeepFigures};
+use replication::{
+    pair::GroupLag,
+    status::{DiskFigures, NodeReport, UpkeepFigures},
+};
 use std::{fmt::Write, sync::atomic::Ordering};
-use wire::PeerClass;
+use wire::{PairRole, PeerClass};
 
 /// The text of one scrape.
 pub(crate) fn render(state: &ProcessState) -> String {
@@ -18,6 +21,9 @@ pub(crate) fn render(state: &ProcessState) -> String {
         disk(&mut page, &node.service().disk());
         upkeep(&mut page, &node.service().upkeep());
         replicas(&mut page, &report);
+        if node.service().has_pair() {
+            pair(&mut page, &node.service().pair_lags());
+        }
     }
     peers(&mut page, state);
     certificates(&mut page, state);
@@ -136,6 +142,44 @@ fn replicas(page: &mut Page, report: &NodeReport) {
         "Terms of all groups together: grows with elections.",
         terms as f64,
     );
+}
+
+fn pair(page: &mut Page, lags: &[GroupLag]) {
+    let parts = [
+        (PairRole::Primary, "primary"),
+        (PairRole::Sealed, "sealed"),
+        (PairRole::Standby, "standby"),
+        (PairRole::Bootstrap, "bootstrap"),
+    ];
+    page.head("twinkeep_pair_groups", "Groups led here, by their part in the pair.", "gauge");
+    for (role, part) in parts {
+        let count = lags.iter().filter(|lag| lag.own.role == role).count();
+        page.sample("twinkeep_pair_groups", &format!("{{part=\"{part}\"}}"), count as f64);
+    }
+    let unshipped = || lags.iter().filter_map(|lag| lag.unshipped);
+    let operations: u64 = unshipped().map(|unshipped| unshipped.operations).sum();
+    let bytes: u64 = unshipped().map(|unshipped| unshipped.bytes).sum();
+    page.gauge(
+        "twinkeep_pair_unshipped_operations",
+        "Commands of groups led here that the standby did not have when it asked last.",
+        operations as f64,
+    );
+    page.gauge("twinkeep_pair_unshipped_bytes", "Their heads and bodies.", bytes as f64);
+    let blocked = lags.iter().filter(|lag| lag.blocked.is_some()).count();
+    page.gauge(
+        "twinkeep_pair_blocked_groups",
+        "Standbys led here into which the next entry does not come.",
+        blocked as f64,
+    );
+    let is_standby = |lag: &&GroupLag| matches!(lag.own.role, PairRole::Standby | PairRole::Bootstrap);
+    let synced = lags.iter().filter(is_standby).map(|lag| lag.synced.map_or(0, |synced| synced.0)).min();
+    if let Some(synced) = synced {
+        page.gauge(
+            "twinkeep_pair_synced_timestamp_seconds",
+            "Everything acknowledged by then is in the standbys led here; 0 while that is not known.",
+            synced as f64 / 1e3,
+        );
+    }
 }
 
 fn peers(page: &mut Page, state: &ProcessState) {

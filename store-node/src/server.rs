@@ -178,7 +178,9 @@ impl Process {
                 Frontend::start(gateway, &config.limits, &identity, router, &tracker, background.clone())
                     .await?;
             state.set_frontend(frontend.clone());
-            admin.set_frontend(frontend);
+            admin.set_frontend(frontend.clone());
+            let stop = background.clone();
+            tracker.spawn(async move { admin.follow_sync_time(&frontend.gateway, stop).await });
         }
         Ok(Self { peers, peer_server, node, tracker, background, failed })
     }

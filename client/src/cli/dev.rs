@@ -3,11 +3,12 @@
 use super::Common;
 use super::output::{Output, table};
 use crate::ClientError;
+use crate::dev::target::{self, Target};
 use crate::dev::{self, DevFolder, DevOptions, Member, ProcessState, control};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -34,46 +35,69 @@ pub(super) struct DevArguments {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// End a process with SIGKILL; it stays ended until `dev start`
-    Kill(Target),
+    Kill(Name),
     /// Halt a process with SIGSTOP
-    Stop(Target),
+    Stop(Name),
     /// Start an ended process, or let a halted one go on
-    Start(Target),
+    Start(Name),
     /// Show every process and what it does
     List,
 }
 
 #[derive(Debug, Args)]
-struct Target {
-    /// The node's number, or gateway
-    node: String,
+struct Name {
+    /// The node's number, or gateway; of a pair REGION/NODE; or a region's name for all of it
+    #[arg(value_name = "NODE")]
+    name: String,
 }
 
+/// The processes of a region.
 #[derive(Serialize)]
 struct Processes {
+    region: String,
     supervisor_runs: bool,
+    processes: Vec<control::ControlReport>,
+}
+
+/// The processes of a pair.
+#[derive(Serialize)]
+struct PairProcesses {
+    regions: Vec<Processes>,
+}
+
+/// What was done to all of a region.
+#[derive(Serialize)]
+struct RegionReport {
+    schema_version: u32,
+    region: String,
     processes: Vec<control::ControlReport>,
 }
 
 pub(super) fn run(common: &Common, arguments: &DevArguments, output: &Output) -> Result<(), ClientError> {
     let data = common.data.clone().map_or_else(dev::default_folder, Ok)?;
-    let folder = DevFolder::new(&data);
-    let (target, action): (_, fn(&DevFolder, Member) -> _) = match &arguments.action {
+    let (name, action): (_, fn(&DevFolder, Member) -> _) = match &arguments.action {
         None => return serve(common, arguments, data, output),
-        Some(Action::List) => return list(&folder, output),
-        Some(Action::Kill(target)) => (target, control::kill),
-        Some(Action::Stop(target)) => (target, control::stop),
-        Some(Action::Start(target)) => (target, control::start),
+        Some(Action::List) => return list(&data, output),
+        Some(Action::Kill(name)) => (name, control::kill),
+        Some(Action::Stop(name)) => (name, control::stop),
+        Some(Action::Start(name)) => (name, control::start),
     };
-    let report = action(&folder, Member::parse(&target.node)?)?;
-    output.either(&report, || {
-        let pid = report.pid.map_or_else(String::new, |pid| format!(" (pid {pid})"));
-        if report.before == report.now {
-            format!("{}{pid} already {}\n", report.member, does(report.now))
-        } else {
-            format!("{}{pid} {}\n", report.member, does(report.now))
+    let target = Target::find(&data, &name.name)?;
+    let mut reports = target.each(action)?;
+    let page = reports.iter().map(done).collect::<String>();
+    match target.region {
+        Some(region) if reports.len() > 1 => {
+            let report = RegionReport { schema_version: 1, region, processes: reports };
+            output.either(&report, || page)
         }
-    })
+        _ => output.either(&reports.remove(0), || page),
+    }
+}
+
+fn done(report: &control::ControlReport) -> String {
+    let pid = report.pid.map_or_else(String::new, |pid| format!(" (pid {pid})"));
+    let already = if report.before == report.now { "already " } else { "" };
+    format!("{}{pid} {already}{}\n", report.member, does(report.now))
 }
 
 fn serve(
@@ -104,21 +128,35 @@ fn serve(
     })
 }
 
-fn list(folder: &DevFolder, output: &Output) -> Result<(), ClientError> {
-    let found =
-        Processes { processes: control::list(folder)?, supervisor_runs: control::supervisor_runs(folder) };
-    output.either(&found, || {
-        let rows: Vec<Vec<String>> = found
-            .processes
-            .iter()
-            .map(|process| {
-                let pid = process.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
-                vec![process.member.clone(), pid, does(process.now).to_owned()]
-            })
-            .collect();
-        let note = if found.supervisor_runs { "" } else { "no `twinkeep dev` runs on this folder\n" };
-        format!("{}{note}", table(&["process", ">pid", "state"], &rows))
-    })
+fn list(data: &Path, output: &Output) -> Result<(), ClientError> {
+    let found: Result<Vec<Processes>, ClientError> = target::regions(data)?
+        .into_iter()
+        .map(|target::Found { region, folder }| {
+            let supervisor_runs = control::supervisor_runs(&folder);
+            Ok(Processes { region, supervisor_runs, processes: control::list(&folder)? })
+        })
+        .collect();
+    let mut regions = found?;
+    let page = list_page(&regions);
+    match regions.len() {
+        1 => output.either(&regions.remove(0), || page),
+        _ => output.either(&PairProcesses { regions }, || page),
+    }
+}
+
+fn list_page(regions: &[Processes]) -> String {
+    let mut rows = Vec::new();
+    let mut notes = String::new();
+    for found in regions {
+        for process in &found.processes {
+            let pid = process.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
+            rows.push(vec![found.region.clone(), process.member.clone(), pid, does(process.now).to_owned()]);
+        }
+        if !found.supervisor_runs {
+            notes.push_str(&format!("no `twinkeep dev` runs {}\n", found.region));
+        }
+    }
+    format!("{}{notes}", table(&["region", "process", ">pid", "state"], &rows))
 }
 
 fn does(state: ProcessState) -> &'static str {

@@ -3,11 +3,14 @@
 use super::Common;
 use super::output::{Output, table};
 use crate::ClientError;
-use crate::failover::{self, FailoverReport, LagReport, LossManifest, RejoinReport, Side};
+use crate::failover::{self, BlockedGroup, FailoverReport, LagReport, LossManifest, RejoinReport, Side};
 use clap::{Args, Subcommand};
 use std::fmt::Write;
 use wire::PairRole;
 use wire::admin::{LostChange, LostWrite, PairGroup, PairReport};
+
+/// Groups that do not go on, on the page.
+const BLOCKED_SHOWN_MAX: usize = 8;
 
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
@@ -108,7 +111,16 @@ fn lag_page(report: &LagReport) -> String {
     if let Some(lag_ms) = report.lag_ms {
         let _ = write!(text, ", {lag_ms} ms behind");
     }
+    if let (Some(operations), Some(bytes)) = (report.lag_operations, report.lag_bytes) {
+        let _ = write!(text, ", {operations} operations ({bytes} bytes) to ship");
+    }
     text.push('\n');
+    for BlockedGroup { group, after, reason } in report.blocked.iter().take(BLOCKED_SHOWN_MAX) {
+        let _ = writeln!(text, "group {group} does not go on after entry {after}: {reason}");
+    }
+    if let Some(more) = report.blocked.len().checked_sub(BLOCKED_SHOWN_MAX).filter(|more| *more > 0) {
+        let _ = writeln!(text, "and {more} more groups; --json shows all");
+    }
     text
 }
 

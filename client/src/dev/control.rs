@@ -9,7 +9,6 @@ use crate::{ClientError, files};
 use rustix::process::Signal;
 use serde::Serialize;
 use std::time::Duration;
-use wire::Incarnation;
 
 /// A killed process is gone, and a started one has a pid, long before this.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -99,7 +98,7 @@ pub fn start(folder: &DevFolder, member: Member) -> Result<ControlReport, Client
 pub fn list(folder: &DevFolder) -> Result<Vec<ControlReport>, ClientError> {
     Ok(members(folder)?
         .into_iter()
-        .map(|(member, _)| {
+        .map(|member| {
             let record = ProcessRecord::read(&folder.record(member));
             let now = state(record);
             report(member, record.filter(|_| now != ProcessState::Ended), now, now)
@@ -113,7 +112,7 @@ pub fn supervisor_runs(folder: &DevFolder) -> bool {
 }
 
 fn find(folder: &DevFolder, member: Member) -> Result<Option<ProcessRecord>, ClientError> {
-    let known: Vec<String> = members(folder)?.into_iter().map(|(known, _)| known.name()).collect();
+    let known: Vec<String> = members(folder)?.into_iter().map(Member::name).collect();
     if !known.contains(&member.name()) {
         let problem = format!("there is no {}", member.name());
         return Err(ClientError::usage(problem, format!("this region has {}", known.join(", "))));
@@ -121,15 +120,18 @@ fn find(folder: &DevFolder, member: Member) -> Result<Option<ProcessRecord>, Cli
     Ok(ProcessRecord::read(&folder.record(member)))
 }
 
-fn members(folder: &DevFolder) -> Result<Vec<(Member, Incarnation)>, ClientError> {
-    if !folder.exists() {
-        let problem = format!("{} holds no development region", folder.root().display());
-        return Err(ClientError::state(
-            problem,
-            "make one with `twinkeep dev --data DIR`, or name its folder",
-        ));
+/// Every process of the region.
+pub(super) fn members(folder: &DevFolder) -> Result<Vec<Member>, ClientError> {
+    ensure_exists(folder)?;
+    Ok(setup::members(folder)?.into_iter().map(|(member, _)| member).collect())
+}
+
+pub(super) fn ensure_exists(folder: &DevFolder) -> Result<(), ClientError> {
+    if folder.exists() {
+        return Ok(());
     }
-    setup::members(folder)
+    let problem = format!("{} holds no development region", folder.root().display());
+    Err(ClientError::state(problem, "make one with `twinkeep dev --data DIR`, or name its folder"))
 }
 
 fn state(record: Option<ProcessRecord>) -> ProcessState {

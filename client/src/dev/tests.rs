@@ -96,6 +96,51 @@ fn a_process_is_halted_goes_on_and_ends_and_each_twice_is_no_error() {
 }
 
 #[test]
+fn a_name_stands_for_a_process_a_process_of_a_region_or_a_whole_region() {
+    let base = tempfile::tempdir().unwrap();
+    let find = |name: &str| {
+        let found = target::Target::find(base.path(), name)?;
+        Ok::<_, ClientError>((found.region, found.folder.root().to_owned(), found.members))
+    };
+    assert_eq!(find("1").unwrap_err().exit_code(), 1, "nothing is there");
+    for region in pair::REGIONS {
+        let folder = base.path().join(region);
+        prepare(&DevOptions { region: Some(region), ..dev_options(&folder) }).unwrap();
+    }
+    let [one, two] = pair::REGIONS.map(|region| base.path().join(region));
+    let all = [Member::Node(1), Member::Node(2), Member::Node(3), Member::Gateway];
+    assert_eq!(find("twin-2/3").unwrap(), (Some("twin-2".into()), two.clone(), vec![Member::Node(3)]));
+    assert_eq!(find("twin-1/gateway").unwrap(), (Some("twin-1".into()), one, vec![Member::Gateway]));
+    assert_eq!(find("twin-2").unwrap(), (Some("twin-2".into()), two.clone(), all.to_vec()));
+    for wrong in ["2", "gateway", "twin-3", "twin-3/1", "twin-1/0", "twin-1/", "/1", ""] {
+        assert_eq!(find(wrong).unwrap_err().exit_code(), 2, "{wrong:?}");
+    }
+    assert!(find("2").unwrap_err().to_string().contains("which region"));
+    let single = target::Target::find(&two, "2").unwrap();
+    assert_eq!((single.region, single.members), (None, vec![Member::Node(2)]));
+}
+
+#[test]
+fn all_processes_of_a_region_are_killed_at_once() {
+    let base = tempfile::tempdir().unwrap();
+    let (folder, _) = prepare(&dev_options(base.path())).unwrap();
+    let members = control::members(&folder).unwrap();
+    let mut children: Vec<_> = members.iter().map(|_| sleeper()).collect();
+    for (member, child) in members.iter().zip(&children) {
+        ProcessRecord::of(child.id()).unwrap().write(&folder.record(*member)).unwrap();
+    }
+    let region = folder.region().read_descriptor().unwrap().region;
+    let target = target::Target::find(base.path(), &region).unwrap();
+    let killed = target.each(control::kill).unwrap();
+    assert!(killed.iter().all(|report| report.now == ProcessState::Ended), "{killed:?}");
+    assert_eq!(killed.len(), 4);
+    assert!(members.iter().all(|member| folder.held(*member).exists()));
+    for child in &mut children {
+        child.wait().unwrap();
+    }
+}
+
+#[test]
 fn a_pid_that_was_given_to_another_process_is_never_signalled() {
     let mut child = sleeper();
     let mut record = ProcessRecord::of(child.id()).unwrap();

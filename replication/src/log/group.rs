@@ -56,6 +56,14 @@ impl Slot {
         Self { term: id.term, leader: id.leader, kind, rotten, place: Some(place), payload: None }
     }
 
+    fn payload_bytes(&self) -> u64 {
+        match (&self.payload, self.place) {
+            (Some(payload), _) => payload.head.len() as u64 + payload.body.len() as u64,
+            (None, Some(place)) => u64::from(place.head_length) + u64::from(place.body_length),
+            (None, None) => 0,
+        }
+    }
+
     fn id(&self, index: u64) -> EntryId {
         EntryId { term: self.term, leader: self.leader, index }
     }
@@ -228,6 +236,16 @@ impl GroupCore {
 
     pub(super) fn place(&self, index: u64) -> Option<Place> {
         self.slot(index)?.place
+    }
+
+    /// Heads and bodies of the ordinary entries from `first` to `last` that are still held: how many, and their bytes.
+    pub(super) fn ordinary(&self, first: u64, last: u64) -> (u64, u64) {
+        let skipped = first.saturating_sub(self.first);
+        let count = (last + 1).saturating_sub(self.first.max(first));
+        let [skipped, count] = [skipped, count].map(|number| usize::try_from(number).unwrap_or(usize::MAX));
+        let slots = self.slots.iter().skip(skipped).take(count);
+        let ordinary = slots.filter(|slot| slot.kind == EntryKind::Normal);
+        ordinary.fold((0, 0), |(entries, bytes), slot| (entries + 1, bytes + slot.payload_bytes()))
     }
 
     pub(super) fn contains(&self, index: u64) -> bool {

@@ -52,6 +52,11 @@ impl GroupLog {
         self.group.core().state()
     }
 
+    /// How many ordinary entries from `first` to `last` are still held, and the bytes of their heads and bodies.
+    pub fn ordinary(&self, first: u64, last: u64) -> (u64, u64) {
+        self.group.core().ordinary(first, last)
+    }
+
     /// Adds ordinary entries: see [`GroupLog::append_as`].
     pub async fn append(
         &self,

@@ -6,6 +6,9 @@ use wire::{DecodeError, Decoder, Encoder, GroupId, PairState, Sequence, UnixMill
 /// Commands in one answer. 1,024: their heads fit a frame.
 pub(super) const COMMANDS_MAX: usize = 1_024;
 
+/// The reason why a standby does not go on, bytes.
+const REASON_BYTES_MAX: usize = 512;
+
 /// Groups in one report: all that a node may hold.
 const GROUPS_MAX: usize = 8_192;
 
@@ -40,8 +43,8 @@ pub(crate) struct ShippedHead {
     pub(crate) body_bytes: u32,
 }
 
-/// How far a standby group is behind its primary, as the node that leads it knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How far a group and its pair are apart, as the node that leads it knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupLag {
     /// The group.
     pub group: GroupId,
@@ -55,6 +58,19 @@ pub struct GroupLag {
     pub heard_ms: Option<u64>,
     /// The other region's log no longer reaches back to where this group is.
     pub gone: bool,
+    /// Of a primary that the other region asked for entries: what it does not have yet.
+    pub unshipped: Option<Unshipped>,
+    /// Of a standby: why the entry after its last one does not come in now.
+    pub blocked: Option<String>,
+}
+
+/// What a primary still has for its standby.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unshipped {
+    /// Commands.
+    pub operations: u64,
+    /// Their heads and bodies, bytes.
+    pub bytes: u64,
 }
 
 impl ShipRequest {
@@ -116,6 +132,13 @@ impl GroupLag {
         e.option(self.synced.as_ref(), |e, synced| e.u64(synced.0));
         e.option(self.heard_ms.as_ref(), |e, heard| e.u64(*heard));
         e.flag(self.gone);
+        e.option(self.unshipped.as_ref(), |e, unshipped| {
+            e.u64(unshipped.operations);
+            e.u64(unshipped.bytes);
+        });
+        e.option(self.blocked.as_ref(), |e, reason| {
+            e.text(&reason[..reason.floor_char_boundary(REASON_BYTES_MAX)]);
+        });
     }
 
     fn decode(d: &mut Decoder) -> Result<Self, DecodeError> {
@@ -126,6 +149,8 @@ impl GroupLag {
             synced: d.option(Decoder::u64)?.map(UnixMillis),
             heard_ms: d.option(Decoder::u64)?,
             gone: d.flag()?,
+            unshipped: d.option(|d| Ok(Unshipped { operations: d.u64()?, bytes: d.u64()? }))?,
+            blocked: d.option(|d| d.text(REASON_BYTES_MAX))?,
         })
     }
 }
@@ -175,18 +200,21 @@ mod tests {
             synced: Some(UnixMillis(4)),
             heard_ms: None,
             gone: true,
+            unshipped: Some(Unshipped { operations: 7, bytes: 8 }),
+            blocked: Some("the disks are full".into()),
         };
         assert_eq!(ShipRequest::decode(request.encode()), Ok(request));
         assert_eq!(Shipment::decode(shipment.encode()), Ok(shipment.clone()));
-        assert_eq!(decode_lags(encode_lags(&[lag, lag])), Ok(vec![lag, lag]));
+        assert_eq!(decode_lags(encode_lags(&[lag.clone(), lag.clone()])), Ok(vec![lag.clone(), lag.clone()]));
         for cut in 0..request.encode().len() {
             assert!(ShipRequest::decode(request.encode().slice(..cut)).is_err(), "cut at {cut}");
         }
         for cut in 0..shipment.encode().len() {
             assert!(Shipment::decode(shipment.encode().slice(..cut)).is_err(), "cut at {cut}");
         }
-        for cut in 0..encode_lags(&[lag]).len() {
-            assert!(decode_lags(encode_lags(&[lag]).slice(..cut)).is_err(), "cut at {cut}");
+        let report = encode_lags(&[lag]);
+        for cut in 0..report.len() {
+            assert!(decode_lags(report.slice(..cut)).is_err(), "cut at {cut}");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     adopt::Adoption,
-    message::{GroupLag, ShipRequest, Shipment, encode_lags},
+    message::{GroupLag, ShipRequest, Shipment, Unshipped, encode_lags},
 };
 use crate::{message::kind, peer::Reply, raft::Proposal, replica::Replica, router::Router, service::Service};
 use bytes::Bytes;
@@ -57,12 +57,13 @@ pub struct Standby {
     known: Mutex<BTreeMap<GroupId, Known>>,
 }
 
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 struct Known {
     other: Option<wire::PairState>,
     synced: Option<UnixMillis>,
     heard: Option<Instant>,
     gone: bool,
+    blocked: Option<String>,
 }
 
 impl Standby {
@@ -85,10 +86,14 @@ impl Standby {
         let known = self.known();
         let lags = led.map(|replica| {
             let group = replica.address.group;
-            let known = known.get(&group).copied().unwrap_or_default();
-            let heard_ms = known.heard.map(|at| u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX));
+            let Known { other, synced, heard, gone, blocked } =
+                known.get(&group).cloned().unwrap_or_default();
+            let heard_ms = heard.map(|at| u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX));
             let own = replica.state.machine().pair();
-            GroupLag { group, own, other: known.other, synced: known.synced, heard_ms, gone: known.gone }
+            let unshipped = service.shipped_upto(group).map(|upto| unshipped(&replica, upto));
+            let unshipped = unshipped.filter(|_| matches!(own.role, PairRole::Primary | PairRole::Sealed));
+            let blocked = blocked.filter(|_| matches!(own.role, PairRole::Standby | PairRole::Bootstrap));
+            GroupLag { group, own, other, synced, heard_ms, gone, unshipped, blocked }
         });
         lags.collect()
     }
@@ -136,11 +141,14 @@ impl Standby {
         while replica.leads() {
             match self.fetch(replica).await {
                 Ok(()) => {
+                    self.note(group, |known| known.blocked = None);
                     if std::mem::take(&mut told) {
                         info!(%group, "the pair is heard of again");
                     }
                 }
                 Err(error) => {
+                    let reason = reason(&error);
+                    self.note(group, |known| known.blocked = Some(reason));
                     not_followed(group, &error, std::mem::replace(&mut told, true));
                     tokio::time::sleep(RETRY).await;
                 }
@@ -183,7 +191,7 @@ impl Standby {
         if !follows {
             // two standbys, or two primaries: nothing is shipped
             self.note(group, |known| {
-                *known = Known { other: Some(shipment.state), heard: Some(Instant::now()), ..*known };
+                (known.other, known.heard) = (Some(shipment.state), Some(Instant::now()));
             });
             tokio::time::sleep(WATCH).await;
             return Ok(());
@@ -267,6 +275,19 @@ impl Standby {
         }
         Ok(())
     }
+}
+
+/// What the other region does not have yet, which has everything up to the entry `upto`.
+fn unshipped(replica: &Replica, upto: u64) -> Unshipped {
+    let applied = replica.state.machine().applied().0.map_or(0, |applied| applied.index);
+    let (operations, bytes) = replica.state.log.ordinary(upto + 1, applied);
+    Unshipped { operations, bytes }
+}
+
+/// An error with what it came from.
+fn reason(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 fn not_followed(group: GroupId, error: &ShipError, again: bool) {

@@ -1,7 +1,7 @@
 //! The pair on an operator's behalf: where every group stands, and changing the part of all of them together.
 
 use super::{Admin, Answer, invalid};
-use crate::{random, server};
+use crate::{gateway::Gateway, random, server};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use replication::{
@@ -12,9 +12,10 @@ use replication::{
 };
 use std::{collections::BTreeMap, time::Duration};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use wire::{
-    Command, CommandMeta, Epoch, GroupId, Operation, Outcome, PairState, PairStep, PrincipalId, Query,
-    RequestId, Sequence,
+    Command, CommandMeta, Epoch, GroupId, Operation, Outcome, PairRole, PairState, PairStep, PrincipalId,
+    Query, RequestId, Sequence, UnixMillis,
     admin::{AdminError, AdminResponse, PairChange, PairGroup, PairReport},
 };
 
@@ -24,7 +25,34 @@ const REPORT_WAIT: Duration = Duration::from_secs(3);
 /// How long a group may take to say where it stands or to change it: an election and then some.
 const GROUP_WAIT: Duration = Duration::from_secs(5);
 
+/// How often a standby's gateway asks how far it is behind.
+const SYNC_LOOK: Duration = Duration::from_secs(1);
+
+/// How often a region that is no standby is asked whether it became one.
+const ROLE_LOOK: Duration = Duration::from_secs(3);
+
 impl Admin {
+    /// Keeps `gateway` told how far this region has what its primary acknowledged, until `stop`.
+    pub(crate) async fn follow_sync_time(&self, gateway: &Gateway, stop: CancellationToken) {
+        loop {
+            let synced = self.synced().await;
+            gateway.set_sync_time(synced);
+            let pause = if synced.is_some() { SYNC_LOOK } else { ROLE_LOOK };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    /// Everything acknowledged by then is in every group here; nothing unless all of them are standbys that know it.
+    async fn synced(&self) -> Option<UnixMillis> {
+        let lags = self.lags().await;
+        let standbys = lags.values().filter(|lag| lag.own.role == PairRole::Standby);
+        let synced: Option<Vec<UnixMillis>> = standbys.map(|lag| lag.synced).collect();
+        synced.filter(|synced| synced.len() as u32 == self.router.groups() + 1)?.into_iter().min()
+    }
+
     /// Where every group stands.
     pub(super) async fn pair_report(&self) -> Answer {
         let states = join_all(self.groups().map(|group| self.pair_state(group))).await;
@@ -74,6 +102,9 @@ impl Admin {
                 synced: lag.and_then(|lag| lag.synced),
                 heard_ms: lag.and_then(|lag| lag.heard_ms),
                 gone: lag.is_some_and(|lag| lag.gone),
+                unshipped_operations: lag.and_then(|lag| lag.unshipped).map(|unshipped| unshipped.operations),
+                unshipped_bytes: lag.and_then(|lag| lag.unshipped).map(|unshipped| unshipped.bytes),
+                blocked: lag.and_then(|lag| lag.blocked.clone()),
             }
         });
         Ok(AdminResponse::Pair(PairReport {

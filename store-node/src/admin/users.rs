@@ -4,7 +4,7 @@ use super::{Admin, Answer};
 use crate::gateway::{
     directory::admin::{AdminError as DirectoryError, GrantInfo, NewAccessKey as NewKey, PrincipalInfo},
     records::Rights,
-    rewrap::RewrapReport as Walk,
+    rewrap::{RewrapError, RewrapReport as Walk},
 };
 use tracing::{error, warn};
 use wire::admin::{
@@ -103,11 +103,12 @@ impl Admin {
         let gateway = self.frontend()?.gateway.clone();
         let walking = gateway.clone();
         tokio::spawn(async move {
-            if let Err(error) = walking.rewrap().await {
-                error!(
+            match walking.rewrap().await {
+                Ok(_) | Err(RewrapError::TakenOver) => {}
+                Err(error) => error!(
                     error = &error as &dyn std::error::Error,
                     "re-wrapping stopped; it goes on when started again"
-                );
+                ),
             }
         });
         self.rewrap_progress().await

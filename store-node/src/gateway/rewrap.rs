@@ -13,7 +13,7 @@ use thiserror::Error;
 use tokio::time::Instant;
 use wire::{
     Answer, BucketId, Command, DecodeError, Decoder, Encoder, GroupId, ListAfter, ListQuery, ListRow,
-    ObjectKey, Operation, Outcome, Query, Refusal, Sequence, SystemExpect, SystemTable, VersionId,
+    ObjectKey, Operation, Outcome, Query, Refusal, Revision, Sequence, SystemExpect, SystemTable, VersionId,
     VersionRef, limits,
 };
 
@@ -81,6 +81,9 @@ pub enum RewrapError {
         #[from]
         source: DecodeError,
     },
+    /// Another walk took over, here or in another gateway.
+    #[error("another walk goes on in its place")]
+    TakenOver,
     /// An answer of the wrong kind.
     #[error("a group's answer makes no sense")]
     Protocol,
@@ -102,18 +105,26 @@ enum Step {
 }
 
 impl Gateway {
-    /// Moves all objects to the newest version of the tenant's key, from where an earlier walk stopped.
+    /// Moves all objects to the newest version of the tenant's key, from where an earlier walk stopped. One walk at a time:
+    /// a later one of another gateway takes over, of this gateway it ends at once.
     pub async fn rewrap(&self) -> Result<RewrapReport, RewrapError> {
+        let Ok(_walk) = self.core.rewrap.try_lock() else { return Err(RewrapError::TakenOver) };
         let to = self.core.keyring.current_version();
-        let mut progress = match self.rewrap_progress().await? {
+        let (mut progress, mut kept) = match self.rewrap_progress().await? {
             // a walk to an older version, or one that is done, begins anew
-            Some(found) if found.report.to == to && !found.report.complete => found,
-            _ => Progress {
-                report: RewrapReport { to, ..RewrapReport::default() },
-                bucket: BucketId(0),
-                group: GroupId(1),
-            },
+            Some((found, revision)) if found.report.to == to && !found.report.complete => {
+                (found, SystemExpect::At(revision))
+            }
+            found => (
+                Progress {
+                    report: RewrapReport { to, ..RewrapReport::default() },
+                    bucket: BucketId(0),
+                    group: GroupId(1),
+                },
+                found.map_or(SystemExpect::Absent, |(_, revision)| SystemExpect::At(revision)),
+            ),
         };
+        self.keep(&progress, &mut kept).await?;
         let mut buckets = self.core.directory.list_buckets().await?;
         buckets.sort_by_key(|bucket| bucket.id);
         for bucket in buckets {
@@ -127,11 +138,11 @@ impl Gateway {
                 self.rewrap_versions(bucket.id, &mut progress).await?;
                 self.rewrap_uploads(bucket.id, &mut progress).await?;
                 progress.group = GroupId(progress.group.0 + 1);
-                self.keep(&progress).await?;
+                self.keep(&progress, &mut kept).await?;
             }
         }
         progress.report.complete = true;
-        self.keep(&progress).await?;
+        self.keep(&progress, &mut kept).await?;
         let RewrapReport { counted, rewrapped, skipped, remaining, .. } = progress.report;
         tracing::info!(%to, counted, rewrapped, skipped, remaining, "objects moved to a key version");
         Ok(progress.report)
@@ -139,22 +150,28 @@ impl Gateway {
 
     /// What the last walk did, if there was one.
     pub async fn rewrap_report(&self) -> Result<Option<RewrapReport>, RewrapError> {
-        Ok(self.rewrap_progress().await?.map(|progress| progress.report))
+        Ok(self.rewrap_progress().await?.map(|(progress, _)| progress.report))
     }
 
-    async fn rewrap_progress(&self) -> Result<Option<Progress>, RewrapError> {
+    async fn rewrap_progress(&self) -> Result<Option<(Progress, Revision)>, RewrapError> {
         let deadline = Instant::now() + STEP_HOLD;
         let key = Bytes::from_static(JOB);
         let record = system::get(&*self.core.region, SystemTable::Job, key, deadline).await?;
-        Ok(record.map(|record| Progress::decode(record.value)).transpose()?)
+        let Some(record) = record else { return Ok(None) };
+        Ok(Some((Progress::decode(record.value)?, record.changed)))
     }
 
-    async fn keep(&self, progress: &Progress) -> Result<(), RewrapError> {
+    /// Keeps the place, unless another walk did meanwhile.
+    async fn keep(&self, progress: &Progress, kept: &mut SystemExpect) -> Result<(), RewrapError> {
         let region = &*self.core.region;
         let key = Bytes::from_static(JOB);
-        let change = put(SystemTable::Job, key, SystemExpect::Any, progress.encode());
+        let change = put(SystemTable::Job, key, *kept, progress.encode());
         let meta = system::background_meta(region);
-        system::change(region, meta, vec![change], Instant::now() + STEP_HOLD).await?;
+        match system::change(region, meta, vec![change], Instant::now() + STEP_HOLD).await {
+            Ok(revision) => *kept = SystemExpect::At(revision),
+            Err(SystemError::Conflict { .. }) => return Err(RewrapError::TakenOver),
+            Err(error) => return Err(error.into()),
+        }
         Ok(())
     }
 

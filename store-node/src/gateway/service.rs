@@ -16,7 +16,7 @@ use super::budget::Room;
 use super::context::{Fault, RequestContext};
 use super::errors::{bad_digest, s3};
 use super::guard::{self, body::GuardedBody};
-use super::{Core, Gateway};
+use super::{Core, Gateway, sync_time};
 
 impl Gateway {
     /// Answers one request.
@@ -43,7 +43,7 @@ impl Gateway {
         if let Some(fault) = context.fault.get() {
             response = rendered(fault_error(*fault));
         }
-        finish(&mut response, &method, &path, &context, &self.core.host_id);
+        finish(&mut response, &method, &path, &context, &self.core);
         flight.status = response.status();
         Ok(response.map(|inner| AnswerBody { inner, flight }))
     }
@@ -143,23 +143,22 @@ impl http_body::Body for AnswerBody {
 }
 
 /// What every answer carries, and errors as AWS writes them.
-fn finish(
-    response: &mut HttpResponse,
-    method: &Method,
-    path: &str,
-    context: &RequestContext,
-    host_id: &HeaderValue,
-) {
+fn finish(response: &mut HttpResponse, method: &Method, path: &str, context: &RequestContext, core: &Core) {
     let id = context.request_id().to_string();
     let status = response.status();
     if status.is_client_error() || status.is_server_error() {
-        complete_error(response, path, &id, host_id);
+        complete_error(response, path, &id, &core.host_id);
     }
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&id) {
         headers.insert("x-amz-request-id", value);
     }
-    headers.insert("x-amz-id-2", host_id.clone());
+    headers.insert("x-amz-id-2", core.host_id.clone());
+    if matches!(*method, Method::GET | Method::HEAD)
+        && let Some(synced) = core.sync_time.value()
+    {
+        headers.insert(sync_time::HEADER, synced);
+    }
     let bodiless = status == StatusCode::NOT_MODIFIED
         || (*method == Method::HEAD && (status.is_client_error() || status.is_server_error()));
     if bodiless {

@@ -6,6 +6,7 @@ use envelope::{KeyVersion, RegionName, RootKey};
 use replication::region::Region;
 use replication::solo::SoloRegion;
 use store_node::gateway::keyring::{Keyring, KeyringOptions};
+use store_node::gateway::rewrap::RewrapError;
 use wire::{DeploymentId, TenantId};
 
 use crate::multipart::begin;
@@ -67,4 +68,19 @@ async fn objects_are_moved_to_a_new_key_version_and_stay_readable() {
     assert!(server.get("/bucket/large").await.body == bytes(2 << 20));
     let target = format!("/bucket/upload?partNumber=1&uploadId={upload}");
     assert_eq!(server.call(Request::new("PUT", &target).body("abc")).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_walks_to_a_new_key_version_at_once_one_goes_on() {
+    let server = Server::start().await;
+    server.make_bucket("bucket").await;
+    for number in 0..20 {
+        server.put(&format!("/bucket/{number}"), "content").await;
+    }
+    server.gateway.keyring().rotate().await.unwrap();
+    let (one, two) = tokio::join!(server.gateway.rewrap(), server.gateway.rewrap());
+    let taken_over = [&one, &two].map(|walk| matches!(walk, Err(RewrapError::TakenOver)));
+    assert_eq!(taken_over.iter().filter(|taken| **taken).count(), 1, "{one:?}, {two:?}");
+    assert_eq!(one.or(two).unwrap().rewrapped, 20);
+    assert_eq!(server.gateway.rewrap().await.unwrap().rewrapped, 0, "the next one may run again");
 }

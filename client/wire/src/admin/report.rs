@@ -426,6 +426,15 @@ pub struct PairGroup {
     /// The other region's log no longer reaches back to where this group is.
     #[serde(default)]
     pub gone: bool,
+    /// Of a primary: commands that the standby, when it asked last, did not have.
+    #[serde(default)]
+    pub unshipped_operations: Option<u64>,
+    /// Their size, bytes.
+    #[serde(default)]
+    pub unshipped_bytes: Option<u64>,
+    /// Of a standby: why the entry after `sequence` does not come in now.
+    #[serde(default)]
+    pub blocked: Option<String>,
 }
 
 /// A page of what a region acknowledged and its pair does not have.
