@@ -3,14 +3,18 @@
 //! Conventions are those of `twinkeep`: results on standard output, everything else on standard error; `--json` gives one
 //! object with `schema_version` (errors too); exit codes 0 ok, 1 failed, 2 usage.
 
+mod erase;
 mod export;
+mod grant;
 mod init;
 mod keys;
 mod lint;
 mod output;
+mod reidentify;
 mod release;
 mod risk;
 mod run;
+mod vault;
 mod verify;
 
 use clap::{Parser, Subcommand};
@@ -50,6 +54,15 @@ enum Command {
     /// Keys: the root in shares, the domain keys under it, what signs
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    /// The identity vault: who is behind tokens of `prf+vault`
+    #[command(subcommand)]
+    Vault(vault::VaultCommand),
+    /// Learn who is behind tokens: one person asks, another agrees, both with a second factor
+    #[command(subcommand)]
+    Reidentify(reidentify::ReidentifyCommand),
+    /// Erase people, so that no token leads to them again, with a certificate
+    #[command(subcommand)]
+    Erase(erase::EraseCommand),
     /// Measure the risk that a table's people are found again, or find the levels that bring it down
     Risk(Box<risk::RiskArguments>),
 }
@@ -74,6 +87,9 @@ pub fn run() -> ExitCode {
         Command::Release(command) => release::run(command, &output),
         Command::Register(arguments) => release::register(arguments, &output),
         Command::Keys(command) => keys::run(command, &output),
+        Command::Vault(command) => vault::run(command, &output),
+        Command::Reidentify(command) => reidentify::run(command, &output),
+        Command::Erase(command) => erase::run(command, &output),
         Command::Risk(arguments) => risk::run(arguments, &output),
     };
     match done {

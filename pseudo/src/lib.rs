@@ -8,12 +8,16 @@
 pub mod cli;
 mod clock;
 mod describe;
+mod desk;
 mod dictionary;
 mod error;
 mod export;
 mod figures;
 mod files;
+mod grant;
 mod hierarchies;
+mod identify;
+mod journal;
 mod keys;
 mod limits;
 mod manifest;
@@ -27,6 +31,7 @@ mod search;
 mod signed;
 mod table;
 mod tally;
+mod vault;
 mod verify;
 
 pub use error::PseudoError;

@@ -1,7 +1,7 @@
 //! Checking what is signed about an export, and its files where they can be reached.
 
 use crate::keys::{hex, unhex};
-use crate::manifest::{DECISION, Decision, File, MANIFEST, Manifest, ORDER, RELEASE, VERSION};
+use crate::manifest::{DECISION, Decision, Erasure, File, MANIFEST, Manifest, ORDER, RELEASE, VERSION};
 use crate::operators;
 use crate::s3::{Place, S3};
 use crate::signed::{self, Kind, Refused};
@@ -28,6 +28,8 @@ pub(crate) enum Checked {
     Manifest(Box<Manifest>),
     /// A decision, signed by an operator whom the service vouches for and who is not the maker.
     Decision(Box<Decision>, String),
+    /// A certificate of erasure, signed by the service.
+    Erasure(Box<Erasure>),
 }
 
 /// Where the files of an export may be.
@@ -55,8 +57,14 @@ pub(crate) fn check(bytes: &[u8], service: PublicKey) -> Result<Checked, Refused
         done => return done.map(|manifest| Checked::Manifest(Box::new(manifest))),
     }
     match decision(bytes, service) {
-        Ok((decision, approver)) => Ok(Checked::Decision(Box::new(decision), approver)),
-        Err(Refused::Signature(_)) => Err(Refused::Signature("manifest or decision")),
+        Ok((decision, approver)) => return Ok(Checked::Decision(Box::new(decision), approver)),
+        Err(Refused::Signature(_)) => {}
+        Err(refused) => return Err(refused),
+    }
+    match signed::open_by::<Erasure>(Kind::Erasure, bytes, service) {
+        Ok(erasure) if erasure.version == VERSION => Ok(Checked::Erasure(Box::new(erasure))),
+        Ok(_) => Err(Refused::Unknown("certificate of erasure")),
+        Err(Refused::Signature(_)) => Err(Refused::Signature("manifest, decision or certificate")),
         Err(refused) => Err(refused),
     }
 }
