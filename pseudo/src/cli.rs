@@ -14,6 +14,7 @@ mod reidentify;
 mod release;
 mod risk;
 mod run;
+mod subject;
 mod vault;
 mod verify;
 
@@ -63,6 +64,9 @@ enum Command {
     /// Erase people, so that no token leads to them again, with a certificate
     #[command(subcommand)]
     Erase(erase::EraseCommand),
+    /// Say what is held about a person, in which exports and why
+    #[command(subcommand)]
+    SubjectReport(subject::SubjectCommand),
     /// Measure the risk that a table's people are found again, or find the levels that bring it down
     Risk(Box<risk::RiskArguments>),
 }
@@ -90,6 +94,7 @@ pub fn run() -> ExitCode {
         Command::Vault(command) => vault::run(command, &output),
         Command::Reidentify(command) => reidentify::run(command, &output),
         Command::Erase(command) => erase::run(command, &output),
+        Command::SubjectReport(command) => subject::run(command, &output),
         Command::Risk(arguments) => risk::run(arguments, &output),
     };
     match done {

@@ -4,9 +4,9 @@ use crate::PseudoError;
 use crate::desk::Desk;
 use crate::grant::Request;
 use crate::keys::unhex;
-use custody::{ClassName, Handle, Identity, KeyVersion, Purpose, Scope};
+use custody::{ClassName, Handle, Identity, KeyVersion, PersonSalt, Purpose, Scope};
 use policy::Spec;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use transform::{Token, TokenForm, person_token};
 use zeroize::Zeroizing;
 
@@ -17,6 +17,8 @@ pub(crate) struct Found {
     pub(crate) token: Option<String>,
     pub(crate) class: ClassName,
     pub(crate) value: Zeroizing<String>,
+    /// What their tokens are made with.
+    pub(crate) salt: PersonSalt,
     /// Seconds since 1970 at which they came into the vault.
     pub(crate) created: u64,
 }
@@ -51,6 +53,7 @@ pub(crate) fn search(desk: &Desk, request: &Request) -> Result<Search, PseudoErr
                 token,
                 class: identity.class.clone(),
                 value: identity.value.clone(),
+                salt: person.key.salt(),
                 created: person.created,
             });
         };
@@ -91,15 +94,13 @@ fn makers(desk: &Desk, tokens: &[String]) -> Result<Vec<Maker>, PseudoError> {
     let policy = &desk.policy;
     let versions: HashSet<(KeyVersion, bool, bool)> =
         tokens.iter().filter_map(|token| parsed(token)).collect();
-    let (mut masters, mut makers) = (HashMap::new(), Vec::new());
+    let mut makers = Vec::new();
     for (version, is_uuid, is_set) in versions {
-        if !masters.contains_key(&version) {
-            masters.insert(version, desk.keys.master(&desk.root, &policy.domain, Some(version))?);
-        }
+        let master = desk.keys.master(&desk.root, &policy.domain, Some(version))?;
         let scope = if is_set { Scope::Dataset } else { Scope::Domain };
         let form = if is_uuid { TokenForm::Uuid } else { TokenForm::Text };
         for class in classes(policy) {
-            let key = masters[&version].field_key(Purpose::Vault, &class, scope, &policy.dataset);
+            let key = master.field_key(Purpose::Vault, &class, scope, &policy.dataset);
             makers.push(Maker { class, token: Token::new(&key, form) });
         }
     }

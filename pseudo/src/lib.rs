@@ -29,6 +29,7 @@ mod report;
 mod s3;
 mod search;
 mod signed;
+mod subject;
 mod table;
 mod tally;
 mod vault;

@@ -30,6 +30,8 @@ pub(crate) enum Checked {
     Decision(Box<Decision>, String),
     /// A certificate of erasure, signed by the service.
     Erasure(Box<Erasure>),
+    /// A report on people, signed by the service: how many they are.
+    Report(usize),
 }
 
 /// Where the files of an export may be.
@@ -62,9 +64,14 @@ pub(crate) fn check(bytes: &[u8], service: PublicKey) -> Result<Checked, Refused
         Err(refused) => return Err(refused),
     }
     match signed::open_by::<Erasure>(Kind::Erasure, bytes, service) {
-        Ok(erasure) if erasure.version == VERSION => Ok(Checked::Erasure(Box::new(erasure))),
-        Ok(_) => Err(Refused::Unknown("certificate of erasure")),
-        Err(Refused::Signature(_)) => Err(Refused::Signature("manifest, decision or certificate")),
+        Ok(erasure) if erasure.version == VERSION => return Ok(Checked::Erasure(Box::new(erasure))),
+        Ok(_) => return Err(Refused::Unknown("certificate of erasure")),
+        Err(Refused::Signature(_)) => {}
+        Err(refused) => return Err(refused),
+    }
+    match signed::open_by::<serde_json::Value>(Kind::Report, bytes, service) {
+        Ok(report) => Ok(Checked::Report(report["subjects"].as_array().map_or(0, Vec::len))),
+        Err(Refused::Signature(_)) => Err(Refused::Signature("manifest, decision, certificate or report")),
         Err(refused) => Err(refused),
     }
 }

@@ -10,7 +10,7 @@ use crate::journal::Journal;
 use crate::keys::hex;
 use crate::operators::Acting;
 use crate::vault::{Vault, VaultAt};
-use crate::{PseudoError, clock, files};
+use crate::{PseudoError, files};
 use clap::Args;
 use custody::ClassName;
 use policy::{Policy, Severity, Spec};
@@ -186,11 +186,6 @@ pub(super) fn approve(agreed: &Agreed, action: Action, output: &Output) -> Resul
 pub(super) fn approvers(grant: &Grant) -> Vec<String> {
     let names: BTreeSet<String> = grant.approvals.iter().map(|(who, _)| who.name.clone()).collect();
     names.into_iter().collect()
-}
-
-/// When something happened, for people.
-pub(super) fn time(seconds: u64) -> String {
-    clock::text(i64::try_from(seconds).unwrap_or(i64::MAX))
 }
 
 fn lines(path: &Path) -> Result<Vec<Zeroizing<String>>, PseudoError> {

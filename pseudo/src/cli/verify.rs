@@ -35,6 +35,11 @@ pub(super) fn run(arguments: &VerifyArguments, output: &Output) -> Result<(), Ps
     let checked = verify::check(&bytes, key).map_err(PseudoError::signed(&*place))?;
     let (kind, export, named, who): (_, _, Vec<&File>, _) = match &checked {
         Checked::Erasure(erasure) => return erased(erasure, output),
+        Checked::Report(subjects) => {
+            let value = json!({ "kind": "report", "signature": "right", "subjects": subjects });
+            return output
+                .either(value, || format!("the report on {subjects} people is signed as it should be\n"));
+        }
         Checked::Manifest(manifest) => ("manifest", &manifest.export, manifest.files().collect(), None),
         Checked::Decision(decision, approver) => {
             let named =

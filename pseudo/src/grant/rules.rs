@@ -184,3 +184,6 @@ fn unused(log: &[Entry], grant: &Grant) -> Result<(), Against> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,6 +21,9 @@ const CHECKSUM_BYTES: usize = 4;
 /// A person with the longest identity and its padding and tag, bytes.
 const BODY_BYTES_MAX: usize = WRAPPED_PERSON_BYTES + IDENTITY_BYTES_MAX + 256;
 
+/// What each person and their sealed identity is handed to.
+pub(super) type Visit<'a> = dyn FnMut(Person, &[u8]) -> Result<(), PseudoError> + 'a;
+
 /// The beginning of a bucket's file.
 pub(super) fn header(vault: VaultId, bucket: u8, version: u32) -> Vec<u8> {
     let mut bytes = MAGIC.to_vec();
@@ -55,7 +58,7 @@ pub(super) fn read(
     path: &Path,
     key: &BucketKey,
     expected: &[u8],
-    visit: &mut dyn FnMut(Person, &[u8]) -> Result<(), PseudoError>,
+    visit: &mut Visit<'_>,
 ) -> Result<u64, PseudoError> {
     let failed = || PseudoError::file("reading", path);
     let damaged = |offset: u64| PseudoError::table(path, format!("damaged at byte {offset}"));
@@ -156,5 +159,131 @@ impl Appender {
         self.file.sync_all().map_err(PseudoError::file("flushing", path))?;
         self.is_dirty = false;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use custody::{ClassName, EpochTable, Handle, Identity, PersonKey, RootKey};
+    use zeroize::Zeroizing;
+
+    const GOLDEN: &str = include_str!("../../tests/fixtures/vault.txt");
+    const VAULT: VaultId = VaultId([0x77; VAULT_ID_BYTES]);
+
+    fn golden(name: &str) -> Vec<u8> {
+        let line = GOLDEN.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).unwrap();
+        let digit = |byte: u8| u8::try_from(char::from(byte).to_digit(16).unwrap()).unwrap();
+        line.as_bytes().chunks_exact(2).map(|pair| digit(pair[0]) << 4 | digit(pair[1])).collect()
+    }
+
+    fn filled(byte: u8) -> impl Fn(&mut [u8]) -> Result<(), PseudoError> {
+        move |bytes| {
+            bytes.fill(byte);
+            Ok(())
+        }
+    }
+
+    fn identity() -> Identity {
+        let value = Zeroizing::new("ada.lovelace@example.org".to_owned());
+        Identity { class: ClassName::new("person.email").unwrap(), value }
+    }
+
+    #[test]
+    fn a_vault_is_what_it_was() {
+        let root = RootKey::generate(|bytes| {
+            (0..).zip(bytes).for_each(|(value, byte)| *byte = value);
+            Ok::<(), ()>(())
+        });
+        let root = root.unwrap();
+        let table = EpochTable::generate(VAULT, filled(0x11)).unwrap();
+        let table = table.next(&[0x5c], filled(0x22)).unwrap();
+        assert_eq!(root.wrap_table(&table), golden("table"));
+        let opened = root.unwrap_table(&golden("table")).unwrap();
+        assert_eq!((opened.epoch(), opened.version(0x5c), opened.version(0)), (2, 2, 1));
+        let handle = root.handle_key(VAULT).handle(&identity().class, &identity().value);
+        assert_eq!(handle.0[..], golden("handle"));
+        let mut handle = handle;
+        handle.0[0] = 0x5c;
+        let key = opened.bucket(0x5c);
+        let person =
+            Person { handle, key: PersonKey::generate(filled(0x33)).unwrap(), created: 1_795_327_200 };
+        assert_eq!(person.key.salt().expose()[..], golden("salt"));
+        let (wrapped, sealed) = (key.wrap(&person, [0x44; 12]), person.seal(VAULT, &identity()));
+        let mut file = header(VAULT, 0x5c, 2);
+        let offset = file.len() as u64;
+        file.extend_from_slice(&frame(offset, &wrapped, &sealed));
+        assert_eq!(file, golden("bucket"));
+    }
+
+    #[test]
+    fn any_changed_byte_is_found_and_any_cut_leaves_whole_people() {
+        let table = EpochTable::generate(VAULT, files::random).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("00.1.bucket");
+        let (key, head) = (table.bucket(0), header(VAULT, 0, 1));
+        let mut appender = Appender::open(&path, 0, &head).unwrap();
+        let mut ends = vec![head.len() as u64];
+        for number in 0..3 {
+            let handle = Handle([0, number, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]);
+            let person = Person { handle, key: PersonKey::generate(files::random).unwrap(), created: 5 };
+            let sealed = person.seal(VAULT, &identity());
+            let bytes = appender.push(&key, &person, &sealed).unwrap();
+            ends.push(ends.last().unwrap() + bytes as u64);
+        }
+        appender.sync(&path).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        let count = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).unwrap();
+            let mut people = 0;
+            let read = read(&path, &key, &head, &mut |person, sealed| {
+                assert_eq!(*person.open(VAULT, sealed).unwrap().value, *identity().value);
+                people += 1;
+                Ok(())
+            });
+            read.map(|end| (end, people))
+        };
+        assert_eq!(count(&whole).unwrap(), (whole.len() as u64, 3));
+        for at in 0..whole.len() {
+            let mut changed = whole.clone();
+            changed[at] ^= 1;
+            assert!(count(&changed).is_err(), "byte {at}");
+            let people = ends.iter().skip(1).filter(|end| **end <= at as u64).count();
+            let end = if at < head.len() { 0 } else { ends[people] };
+            assert_eq!(count(&whole[..at]).unwrap(), (end, people), "cut at {at}");
+        }
+        // a power cut may leave zeros where something was to be
+        assert_eq!(count(&[&whole[..], &[0; 500]].concat()).unwrap(), (whole.len() as u64, 3));
+        // and what is appended after a cut is whole again
+        std::fs::write(&path, &whole[..whole.len() - 1]).unwrap();
+        let person =
+            Person { handle: Handle([0; 16]), key: PersonKey::generate(files::random).unwrap(), created: 6 };
+        let sealed = person.seal(VAULT, &identity());
+        let mut appender = Appender::open(&path, ends[2], &head).unwrap();
+        appender.push(&key, &person, &sealed).unwrap();
+        appender.sync(&path).unwrap();
+        assert_eq!(count(&std::fs::read(&path).unwrap()).unwrap().1, 3);
+    }
+
+    #[test]
+    fn people_of_another_bucket_version_vault_or_epoch_do_not_open() {
+        let table = EpochTable::generate(VAULT, files::random).unwrap();
+        let other = EpochTable::generate(VaultId([1; 16]), files::random).unwrap();
+        let person =
+            Person { handle: Handle([7; 16]), key: PersonKey::generate(files::random).unwrap(), created: 5 };
+        let wrapped = table.bucket(7).wrap(&person, [0; 12]);
+        assert_eq!(table.bucket(7).unwrap(&wrapped).unwrap().created, 5);
+        let next = table.next(&[7], files::random).unwrap();
+        for key in [table.bucket(8), other.bucket(7), next.bucket(7)] {
+            assert!(key.unwrap(&wrapped).is_err());
+        }
+        assert!(next.bucket(8).unwrap(&table.bucket(8).wrap(&person, [0; 12])).is_err(), "the wrong bucket");
+        let sealed = person.seal(VAULT, &identity());
+        assert!(person.open(VaultId([1; 16]), &sealed).is_err());
+        for at in 0..sealed.len() {
+            let mut changed = sealed.clone();
+            changed[at] ^= 0x80;
+            assert!(person.open(VAULT, &changed).is_err());
+        }
     }
 }

@@ -282,7 +282,7 @@ impl Vault {
         table: &EpochTable,
         bucket: u8,
         path: &Path,
-        visit: &mut dyn FnMut(Person, &[u8]) -> Result<(), PseudoError>,
+        visit: &mut bucket::Visit<'_>,
     ) -> Result<u64, PseudoError> {
         let header = bucket::header(self.id(), bucket, table.version(bucket));
         bucket::read(path, &table.bucket(bucket), &header, visit)
