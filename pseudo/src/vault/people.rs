@@ -363,3 +363,6 @@ fn too_many() -> PseudoError {
         problem: format!("the vault has more than {PEOPLE_MAX} people, which this release does not hold"),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -66,6 +66,8 @@ pub(crate) struct Desk {
     folder: tempfile::TempDir,
     pub(crate) public: String,
     secrets: Vec<(String, String)>,
+    /// Variables that name a server, for what goes over S3.
+    pub(crate) server: Vec<(&'static str, String)>,
 }
 
 pub(crate) fn record(email: &str, pages: usize) -> String {
@@ -73,9 +75,14 @@ pub(crate) fn record(email: &str, pages: usize) -> String {
 }
 
 impl Desk {
+    /// Keys, six operators and an empty vault.
     pub(crate) fn new() -> Self {
-        let mut desk =
-            Self { folder: tempfile::tempdir().unwrap(), public: String::new(), secrets: Vec::new() };
+        let mut desk = Self {
+            folder: tempfile::tempdir().unwrap(),
+            public: String::new(),
+            secrets: Vec::new(),
+            server: Vec::new(),
+        };
         desk.write("policy.toml", POLICY);
         desk.write(
             "jobs.ndjson",
@@ -117,6 +124,9 @@ impl Desk {
         for variable in ["PSEUDO_KEYS", "PSEUDO_VAULT", "PSEUDO_EPOCH", "PSEUDO_OPERATOR"] {
             command.env_remove(variable);
         }
+        command
+            .envs(self.server.iter().map(|(name, value)| (name, value)))
+            .env("NO_PROXY", "127.0.0.1,localhost");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
