@@ -41,8 +41,8 @@ pub use operator::{
     OPERATOR_BYTES_MAX, OperatorKey, OperatorSeal, PASSPHRASE_BYTES_MAX, PassphraseCost, SALT_BYTES,
 };
 pub use person::{
-    BUCKETS, BucketKey, HANDLE_BYTES, Handle, HandleKey, IDENTITY_BYTES_MAX, Identity, PERSON_NONCE_BYTES,
-    Person, PersonKey, PersonSalt, VAULT_ID_BYTES, VaultId, WRAPPED_PERSON_BYTES,
+    BUCKETS, BucketKey, HANDLE_BYTES, Handle, HandleKey, IDENTITY_BYTES_MAX, Identity, Person, PersonKey,
+    PersonSalt, VAULT_ID_BYTES, VaultId, WRAPPED_PERSON_BYTES,
 };
 pub use root::{
     CHECK_BYTES, RootCheck, RootKey, SHARES_MAX, THRESHOLD_MIN, WRAPPED_MASTER_BYTES_MAX, WrappedName,

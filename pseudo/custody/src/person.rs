@@ -3,9 +3,8 @@
 //! Everything that leads from a token to a person needs the person's key: the token is made with it and the identity is sealed
 //! under it. Once it is destroyed nobody can tell whose the token was, whatever other keys they hold and whatever they guess.
 
-use aes_gcm_siv::aead::Aead;
-use aes_gcm_siv::aead::Payload;
-use aes_gcm_siv::{Aes256GcmSiv, KeyInit, Nonce};
+use aes_siv::KeyInit;
+use aes_siv::siv::Aes256Siv;
 use hkdf::Hkdf;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
@@ -20,16 +19,16 @@ pub const VAULT_ID_BYTES: usize = 16;
 pub const HANDLE_BYTES: usize = 16;
 /// Buckets of a vault: as many as the values of a handle's first byte.
 pub const BUCKETS: usize = 256;
-/// Nonce of AES-256-GCM-SIV (RFC 8452), bytes.
-pub const PERSON_NONCE_BYTES: usize = 12;
 /// Longest value of a person, bytes: as long as a field may be.
 pub const IDENTITY_BYTES_MAX: usize = 64 << 10;
 
-const TAG_BYTES: usize = 16;
+const SIV_BYTES: usize = 16;
+/// AES-256-SIV takes two keys of 32 bytes.
+const SEAL_KEY_BYTES: usize = 64;
 /// Handle, key, time.
 const PERSON_BYTES: usize = HANDLE_BYTES + KEY_BYTES + 8;
-/// A person's key in its bucket, bytes: nonce, sealed, tag.
-pub const WRAPPED_PERSON_BYTES: usize = PERSON_NONCE_BYTES + PERSON_BYTES + TAG_BYTES;
+/// A person's key in its bucket, bytes: synthetic IV, sealed.
+pub const WRAPPED_PERSON_BYTES: usize = SIV_BYTES + PERSON_BYTES;
 /// A sealed identity's length shows how long the value is only in steps of this many bytes.
 const PADDING_BYTES: usize = 32;
 
@@ -76,7 +75,7 @@ pub struct Identity {
 
 /// The key that people of one bucket are wrapped under, ready to use.
 pub struct BucketKey {
-    cipher: Box<Aes256GcmSiv>,
+    key: Secret<SEAL_KEY_BYTES>,
     vault: VaultId,
     bucket: u8,
     version: u32,
@@ -110,20 +109,11 @@ impl PersonKey {
 
     /// What the person's tokens are made with.
     pub fn salt(&self) -> PersonSalt {
-        PersonSalt(self.expand(SALT_LABEL))
+        PersonSalt(expanded(self.0.bytes(), &[SALT_LABEL]))
     }
 
-    fn expand(&self, label: &[u8]) -> Secret<KEY_BYTES> {
-        let mut key = Secret::zeroed();
-        Hkdf::<Sha256>::from_prk(self.0.bytes())
-            .expect("a key is as long as the hash")
-            .expand(label, key.bytes_mut())
-            .expect("one block of output is far below the limit");
-        key
-    }
-
-    fn cipher(&self) -> Box<Aes256GcmSiv> {
-        Box::new(Aes256GcmSiv::new(self.expand(SEAL_LABEL).bytes().into()))
+    fn cipher(&self) -> Aes256Siv {
+        cipher(&expanded(self.0.bytes(), &[SEAL_LABEL]))
     }
 }
 
@@ -135,7 +125,7 @@ impl PersonSalt {
 }
 
 impl Person {
-    /// The bytes of an identity under the person's key. Once per key: the nonce is always the same.
+    /// The bytes of an identity under the person's key.
     pub fn seal(&self, vault: VaultId, identity: &Identity) -> Vec<u8> {
         let (class, value) = (identity.class.as_str().as_bytes(), identity.value.as_bytes());
         assert!(value.len() <= IDENTITY_BYTES_MAX, "a policy allows no longer value");
@@ -147,19 +137,14 @@ impl Person {
         plain.push(0x80);
         plain.resize(length, 0);
         let associated = self.associated(vault);
-        let payload = Payload { msg: &plain, aad: &associated };
-        self.key
-            .cipher()
-            .encrypt(&Nonce::default(), payload)
-            .expect("a record is far below the cipher's limit")
+        self.key.cipher().encrypt([&associated], &plain).expect("one header is below the limit")
     }
 
     /// The identity in bytes that [`Person::seal`] gave.
     pub fn open(&self, vault: VaultId, sealed: &[u8]) -> Result<Identity, CustodyError> {
         let broken = || CustodyError::SealBroken { what: "identity" };
         let associated = self.associated(vault);
-        let payload = Payload { msg: sealed, aad: &associated };
-        let plain = self.key.cipher().decrypt(&Nonce::default(), payload).map_err(|_| broken())?;
+        let plain = self.key.cipher().decrypt([&associated], sealed).map_err(|_| broken())?;
         let plain = Zeroizing::new(plain);
         let (length, rest) = plain.split_first().ok_or_else(broken)?;
         let (class, rest) = rest.split_at_checked(usize::from(*length)).ok_or_else(broken)?;
@@ -176,7 +161,8 @@ impl Person {
 
 impl BucketKey {
     pub(crate) fn new(key: &[u8; KEY_BYTES], vault: VaultId, bucket: u8, version: u32) -> Self {
-        Self { cipher: Box::new(Aes256GcmSiv::new(key.into())), vault, bucket, version }
+        let key = expanded(key, &[WRAP_LABEL, &vault.0, &[bucket], &version.to_le_bytes()]);
+        Self { key, vault, bucket, version }
     }
 
     /// Which of the bucket's keys this is.
@@ -184,26 +170,21 @@ impl BucketKey {
         self.version
     }
 
-    /// The bytes of a person's key under this one. `nonce` is random.
-    pub fn wrap(&self, person: &Person, nonce: [u8; PERSON_NONCE_BYTES]) -> Vec<u8> {
+    /// The bytes of a person's key under this one.
+    pub fn wrap(&self, person: &Person) -> Vec<u8> {
         let mut plain = Zeroizing::new([0; PERSON_BYTES]);
         plain[..HANDLE_BYTES].copy_from_slice(&person.handle.0);
         plain[HANDLE_BYTES..HANDLE_BYTES + KEY_BYTES].copy_from_slice(person.key.0.bytes());
         plain[HANDLE_BYTES + KEY_BYTES..].copy_from_slice(&person.created.to_le_bytes());
         let associated = self.associated();
-        let payload = Payload { msg: &*plain, aad: &associated };
-        let sealed =
-            self.cipher.encrypt(&nonce.into(), payload).expect("a key is far below the cipher's limit");
-        [&nonce[..], &sealed].concat()
+        cipher(&self.key).encrypt([&associated], &*plain).expect("one header is below the limit")
     }
 
     /// The person in bytes that [`BucketKey::wrap`] gave.
     pub fn unwrap(&self, wrapped: &[u8]) -> Result<Person, CustodyError> {
         let broken = || CustodyError::SealBroken { what: "person's key" };
-        let (nonce, sealed) = wrapped.split_first_chunk::<PERSON_NONCE_BYTES>().ok_or_else(broken)?;
         let associated = self.associated();
-        let payload = Payload { msg: sealed, aad: &associated };
-        let mut plain = self.cipher.decrypt(nonce.into(), payload).map_err(|_| broken())?;
+        let mut plain = cipher(&self.key).decrypt([&associated], wrapped).map_err(|_| broken())?;
         let opened = plain.first_chunk::<PERSON_BYTES>().filter(|_| plain.len() == PERSON_BYTES);
         let person = opened.ok_or_else(broken).and_then(|plain| {
             let handle = Handle(*plain.first_chunk().expect("the length was checked"));
@@ -221,4 +202,17 @@ impl BucketKey {
     fn associated(&self) -> Vec<u8> {
         [WRAP_LABEL, &self.vault.0, &[self.bucket], &self.version.to_le_bytes()].concat()
     }
+}
+
+fn cipher(key: &Secret<SEAL_KEY_BYTES>) -> Aes256Siv {
+    Aes256Siv::new(key.bytes().into())
+}
+
+fn expanded<const N: usize>(key: &[u8; KEY_BYTES], info: &[&[u8]]) -> Secret<N> {
+    let mut out = Secret::zeroed();
+    Hkdf::<Sha256>::from_prk(key)
+        .expect("a key is as long as the hash")
+        .expand_multi_info(info, out.bytes_mut())
+        .expect("two blocks of output are far below the limit");
+    out
 }

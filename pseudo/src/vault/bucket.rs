@@ -3,10 +3,8 @@
 //! What a kill or a power cut leaves at the end is cut off when the file is next written to; a byte that was changed anywhere else is found
 //! and nothing of the file is used. Reading needs the memory of one person.
 
-use crate::{PseudoError, files};
-use custody::{
-    BucketKey, IDENTITY_BYTES_MAX, PERSON_NONCE_BYTES, Person, VAULT_ID_BYTES, VaultId, WRAPPED_PERSON_BYTES,
-};
+use crate::PseudoError;
+use custody::{BucketKey, IDENTITY_BYTES_MAX, Person, VAULT_ID_BYTES, VaultId, WRAPPED_PERSON_BYTES};
 use std::fs::{File, OpenOptions};
 use std::io::{BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -134,9 +132,7 @@ impl Appender {
         person: &Person,
         sealed: &[u8],
     ) -> Result<usize, PseudoError> {
-        let mut nonce = [0; PERSON_NONCE_BYTES];
-        files::random(&mut nonce)?;
-        let frame = frame(self.offset, &key.wrap(person, nonce), sealed);
+        let frame = frame(self.offset, &key.wrap(person), sealed);
         self.offset += frame.len() as u64;
         self.waiting.extend_from_slice(&frame);
         self.is_dirty = true;
@@ -165,6 +161,7 @@ impl Appender {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::files;
     use custody::{ClassName, EpochTable, Handle, Identity, PersonKey, RootKey};
     use zeroize::Zeroizing;
 
@@ -209,7 +206,7 @@ mod tests {
         let person =
             Person { handle, key: PersonKey::generate(filled(0x33)).unwrap(), created: 1_795_327_200 };
         assert_eq!(person.key.salt().expose()[..], golden("salt"));
-        let (wrapped, sealed) = (key.wrap(&person, [0x44; 12]), person.seal(VAULT, &identity()));
+        let (wrapped, sealed) = (key.wrap(&person), person.seal(VAULT, &identity()));
         let mut file = header(VAULT, 0x5c, 2);
         let offset = file.len() as u64;
         file.extend_from_slice(&frame(offset, &wrapped, &sealed));
@@ -271,13 +268,13 @@ mod tests {
         let other = EpochTable::generate(VaultId([1; 16]), files::random).unwrap();
         let person =
             Person { handle: Handle([7; 16]), key: PersonKey::generate(files::random).unwrap(), created: 5 };
-        let wrapped = table.bucket(7).wrap(&person, [0; 12]);
+        let wrapped = table.bucket(7).wrap(&person);
         assert_eq!(table.bucket(7).unwrap(&wrapped).unwrap().created, 5);
         let next = table.next(&[7], files::random).unwrap();
         for key in [table.bucket(8), other.bucket(7), next.bucket(7)] {
             assert!(key.unwrap(&wrapped).is_err());
         }
-        assert!(next.bucket(8).unwrap(&table.bucket(8).wrap(&person, [0; 12])).is_err(), "the wrong bucket");
+        assert!(next.bucket(8).unwrap(&table.bucket(8).wrap(&person)).is_err(), "the wrong bucket");
         let sealed = person.seal(VAULT, &identity());
         assert!(person.open(VaultId([1; 16]), &sealed).is_err());
         for at in 0..sealed.len() {
