@@ -11,7 +11,7 @@ mod epoch;
 mod people;
 
 pub(crate) use epoch::Places;
-pub(crate) use people::Vault;
+pub(crate) use people::{Erased, Vault};
 
 use crate::PseudoError;
 use clap::Args;

@@ -2,13 +2,15 @@
 
 use super::grant::{self, Agreed, Asked, Used, approvers};
 use super::output::Output;
+use crate::desk::Desk;
 use crate::export::BUILD;
-use crate::grant::Action;
+use crate::grant::{Action, Grant};
 use crate::identify;
 use crate::journal::{Event, Said};
 use crate::keys::hex;
 use crate::manifest::{Erasure, VERSION};
 use crate::signed::{self, Kind};
+use crate::vault::Erased;
 use crate::{PseudoError, clock, files};
 use clap::Subcommand;
 use serde_json::json;
@@ -62,29 +64,8 @@ fn erase(used: &Used, output: &Output) -> Result<(), PseudoError> {
         Said { grant: Some(used.grant.clone()), rows: Some(erased), people: Some(left), ..Said::default() };
     desk.log(Event::Erasing, said)?;
     let done = desk.vault.erase(staged, &desk.root)?;
-    let asked = (grant.request.tokens.len() + grant.request.people.len()) as u64;
-    let certificate = Erasure {
-        version: VERSION,
-        grant: used.grant.clone(),
-        vault: hex(&desk.vault.id().0),
-        completed: clock::text(clock::now()),
-        requester: grant.requester.name.clone(),
-        approvers: approvers(&grant),
-        purpose: grant.request.purpose.clone(),
-        reason: grant.request.reason.clone(),
-        ticket: grant.request.ticket.clone(),
-        request_sha256: grant.sha256.clone(),
-        asked,
-        erased,
-        unknown: asked.saturating_sub(erased),
-        rewrapped,
-        epoch_before: done.epoch_before,
-        epoch_after: done.epoch_after,
-        places: desk.vault.places.0.len() as u64,
-        log_entries: desk.journal.entries.len() as u64,
-        log_head: desk.journal.head(),
-        build: BUILD.to_owned(),
-    };
+    let certificate = certificate(&desk, &grant, &done, erased, rewrapped);
+    let asked = certificate.asked;
     let sealed = signed::seal(Kind::Erasure, &certificate, &desk.service);
     files::write(&used.output, &sealed)?;
     let said = Said {
@@ -112,4 +93,31 @@ fn erase(used: &Used, output: &Output) -> Result<(), PseudoError> {
             used.output.display()
         )
     })
+}
+
+fn certificate(desk: &Desk, grant: &Grant, done: &Erased, erased: u64, rewrapped: u64) -> Erasure {
+    let request = &grant.request;
+    let asked = (request.tokens.len() + request.people.len()) as u64;
+    Erasure {
+        version: VERSION,
+        grant: request.grant.clone(),
+        vault: hex(&desk.vault.id().0),
+        completed: clock::text(clock::now()),
+        requester: grant.requester.name.clone(),
+        approvers: approvers(grant),
+        purpose: request.purpose.clone(),
+        reason: request.reason.clone(),
+        ticket: request.ticket.clone(),
+        request_sha256: grant.sha256.clone(),
+        asked,
+        erased,
+        unknown: asked.saturating_sub(erased),
+        rewrapped,
+        epoch_before: done.epoch_before,
+        epoch_after: done.epoch_after,
+        places: desk.vault.places.0.len() as u64,
+        log_entries: desk.journal.entries.len() as u64,
+        log_head: desk.journal.head(),
+        build: BUILD.to_owned(),
+    }
 }
