@@ -3,12 +3,12 @@
 
 use super::Side;
 use crate::ClientError;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use wire::PairRole;
 use wire::admin::{AdminRequest, AdminResponse, LostWrite, PairChange, PairReport};
 
 /// Everything that the old primary acknowledged and the new one does not have.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LossManifest {
     /// The region that acknowledged it.
     pub from: String,
