@@ -144,10 +144,11 @@ fn carry_out(
         inject::heal(&mut run, &primary);
     }
     let ended_at = clock.now();
+    let mut unread = None;
     let probes = run.probes.take();
     if let Some(mut probes) = probes {
         probes.end();
-        clean(&mut run, &probes, &primary);
+        unread = clean(&mut run, &probes, &primary).err();
         report.probes = probes.so_far();
         let injected = run.injected.as_ref();
         report.measured =
@@ -156,27 +157,28 @@ fn carry_out(
     report.after = run.positions();
     report.losses = run.losses;
     (report.timeline, report.undone, report.left_to_do) = (run.timeline, run.undone, run.left_to_do);
-    measure::conclude(report, outcome.err().map(|error| error.to_string()));
+    measure::conclude(report, outcome.err().or(unread).map(|error| error.to_string()));
 }
 
-/// Holds every acknowledged probe against what is there once all is over, then removes them.
-fn clean(run: &mut Run<'_>, probes: &probe::Probes, primary: &str) {
+/// Holds every acknowledged probe against what is there once all is over, then removes them. An error when they could not
+/// all be read: then nobody knows what is lost.
+fn clean(run: &mut Run<'_>, probes: &probe::Probes, primary: &str) -> Result<(), ClientError> {
     let read = run.step(&format!("read every probe back from {primary}"), |run| {
         let access = run.access(primary)?;
         let missing = probes.read_back(&access, &|| run.check().is_ok());
-        missing.map_err(|reason| ClientError::state(format!("{primary} does not answer: {reason}"), ""))
+        missing.map_err(|reason| {
+            let problem = format!("not every probe could be read back from {primary}: {reason}");
+            ClientError::state(problem, "")
+        })
     });
     let removed = run.step("remove the probes", |run| match probes.remove(&run.access(primary)?) {
         0 => Ok(()),
         left => Err(ClientError::state(format!("{left} probes could not be removed"), "")),
     });
-    if read.is_err() {
-        run.left_to_do
-            .push("not every probe could be read back: the figures say less than they should".to_owned());
-    }
     if removed.is_err() {
         run.left_to_do.push(format!("remove what is left below {} in the bucket {BUCKET}", run.name));
     }
+    read.map(drop)
 }
 
 /// The region that takes writes; of one without a pair, that one.
