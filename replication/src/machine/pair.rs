@@ -10,7 +10,7 @@ use super::{
     key,
     row::{self, VersionRow},
     transaction::Transaction,
-    window::{CommandIdentity, FirstOutcome, Window},
+    window::{CommandIdentity, FirstOutcome, WINDOW_ENTRIES, Window},
 };
 use crate::index::Index;
 use bytes::Bytes;
@@ -180,9 +180,12 @@ impl<I: Index> Machine<I> {
             return Ok(Some(Verdict::Kept));
         }
         let Some(identity) = CommandIdentity::of(command) else { return Ok(None) };
+        let reached = self.pair().sequence;
         Ok(match self.state.window.outcome_of(&self.index, &identity, sequence.0)? {
             Some(FirstOutcome::CameBefore | FirstOutcome::Was(Outcome::Refused(_))) => None,
             Some(FirstOutcome::Was(_)) => Some(Verdict::Replaced),
+            // of the commands that it would remember, it does not remember those that the group's part refused
+            None if sequence.0 + WINDOW_ENTRIES > reached.0 => None,
             None => Some(Verdict::Uncertain),
         })
     }
