@@ -162,6 +162,14 @@ impl Dev {
         Ok((code, String::from_utf8_lossy(&output.stdout).into_owned()))
     }
 
+    /// Begins the command line against this region, or this pair; what it says can be read while it runs.
+    pub fn twinkeep_begin(&self, arguments: &[&str]) -> Outcome<Child> {
+        let mut command = Command::new(&self.binaries.twinkeep);
+        command.args(arguments).arg("--data").arg(&self.data);
+        let begun = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        begun.map_err(|error| Trouble::file("run", &self.binaries.twinkeep, &error))
+    }
+
     fn twinkeep_in(&self, data: &Path, arguments: &[&str]) -> Outcome<String> {
         let mut command = Command::new(&self.binaries.twinkeep);
         command.args(arguments).arg("--data").arg(data);

@@ -3,11 +3,14 @@
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use chaos::dev::Dev;
+use chaos::dev::{Dev, signal};
 use chaos::run::Run;
+use rustix::process::Signal;
 use serde_json::Value;
 
 /// Longer than anything here takes; only a failing test waits for it.
@@ -15,6 +18,7 @@ const LONG: Duration = Duration::from_secs(60);
 
 /// What a run ends with.
 const NOT_READY: i32 = 6;
+const ABORTED: i32 = 8;
 
 /// Limits that a crowded machine keeps: how fast a switch is, is measured elsewhere.
 const EASY: [&str; 6] = ["--rto-max-ms", "60000", "--rpo-max-ms", "60000", "--lag-max-ms", "60000"];
@@ -183,5 +187,79 @@ fn a_drill_is_refused_while_the_standby_is_away_and_nothing_is_changed() {
     dev.ready.client().unwrap().create_bucket("still-writable").unwrap();
     let (code, _) = dev.twinkeep_code(&["drill", "planned"]).unwrap();
     assert_eq!(code, 2, "neither --dry-run nor --yes");
+    dev.end().unwrap();
+}
+
+/// Interrupts a drill once it begins the step: exit code and report.
+fn interrupted(dev: &Dev, kind: &str, step: &str) -> (i32, Value) {
+    let mut drill = dev.twinkeep_begin(&["drill", kind, "--yes", "--json", "--lag-max-ms", "60000"]).unwrap();
+    let said = BufReader::new(drill.stderr.take().unwrap());
+    for line in said.lines().map_while(Result::ok) {
+        println!("{line}");
+        if line.contains(step) {
+            signal(drill.id(), Signal::INT);
+        }
+    }
+    let mut text = String::new();
+    drill.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+    (drill.wait().unwrap().code().unwrap(), json(&text))
+}
+
+#[test]
+fn a_drill_that_is_interrupted_undoes_what_it_did() {
+    let run = Run::new("drill-interrupted").unwrap();
+    let mut dev = pair(&run);
+    for (kind, step) in
+        [("planned", "switch to twin-2"), ("forced", "switch to twin-2"), ("node", "kill node")]
+    {
+        let (code, report) = interrupted(&dev, kind, step);
+        assert_eq!((code, &report["verdict"]), (ABORTED, &"aborted".into()), "{}", without_probes(&report));
+        assert!(!report["undone"].as_array().unwrap().is_empty(), "{}", without_probes(&report));
+        assert_eq!(report["left_to_do"], Value::Array(Vec::new()), "{}", without_probes(&report));
+        wait_for("the pair", || {
+            let lag = lag(&dev);
+            lag["primary"] == dev.ready.region.as_str() && lag["state"] == "Live"
+        });
+        assert_eq!(verify(&dev, &folder(&report)), 0);
+        wait_for("readiness", || dry_run(&dev, "planned").0 == 0);
+    }
+    dev.end().unwrap();
+}
+
+#[test]
+fn a_forced_drill_gives_up_nobody_elses_writes_and_says_what_is_left_to_do() {
+    let run = Run::new("drill-others").unwrap();
+    let mut dev = pair(&run);
+    let (old, new) = (dev.ready.clone(), dev.other.clone().unwrap());
+    old.client().unwrap().create_bucket("others").unwrap();
+    // a write of others is lost nearly every time; a run in which none is passes
+    let report = (0..5).find_map(|_| {
+        let ended = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut client = old.client().unwrap();
+                for number in 0.. {
+                    if ended.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    // refused once the other region takes the writes
+                    let _ = client.put("others", &number.to_string(), b"a customer's");
+                }
+            });
+            let all = [&["drill", "forced", "--yes", "--json"][..], &EASY].concat();
+            let (code, text) = dev.twinkeep_code(&all).unwrap();
+            ended.store(true, Ordering::Relaxed);
+            (code == ABORTED).then(|| json(&text))
+        })
+    });
+    let report = report.expect("a region under load loses something when the other takes over");
+    let entries = report["losses"]["entries"].as_array().unwrap();
+    assert!(entries.iter().any(|entry| entry["bucket"] == "others"), "{entries:?}");
+    let left = report["left_to_do"].as_array().unwrap();
+    assert!(left.iter().any(|step| step.as_str().unwrap().contains("rejoin --discard")), "{left:?}");
+    assert_eq!(lag(&dev)["primary"], new.region.as_str(), "nothing was decided for a person");
+    dev.twinkeep(&["failover", "rejoin", "--discard"]).unwrap();
+    wait_for("the old primary", || lag(&dev)["state"] == "Live");
+    dev.twinkeep(&["failover", "--planned", "--to", &old.region]).unwrap();
     dev.end().unwrap();
 }

@@ -114,8 +114,8 @@ pub fn run(
     }
     let identity = &target.regions[0].deployment.identity;
     evidence::prepare(&folder, identity)?;
-    let readiness = dry_run(target, plan);
-    let mut report = blank(target, plan, &name, readiness, clock.now());
+    let began_at = clock.now();
+    let mut report = blank(target, plan, &name, dry_run(target, plan), began_at);
     if report.readiness.ready {
         carry_out(target, plan, clock, stop, say, &mut report);
     } else {
@@ -148,7 +148,8 @@ fn carry_out(
     let probes = run.probes.take();
     if let Some(mut probes) = probes {
         probes.end();
-        unread = clean(&mut run, &probes, &primary).err();
+        // after a run that was left half way it may be the other one
+        unread = clean(&mut run, &probes, &primary_of(target)).err();
         report.probes = probes.so_far();
         let injected = run.injected.as_ref();
         report.measured =

@@ -29,10 +29,14 @@ pub(super) fn page(report: &DrillReport) -> String {
         ("exit code", report.exit_code.to_string()),
     ];
     rows(&mut text, &["", ""], facts.into_iter().map(|(name, value)| vec![name.to_owned(), value]));
-    figures(&mut text, report);
+    if !report.timeline.is_empty() {
+        figures(&mut text, report);
+    }
     text.push_str("\n## Readiness\n\n");
     text.push_str(&readiness(&report.readiness));
-    timeline(&mut text, report);
+    if !report.timeline.is_empty() {
+        timeline(&mut text, report);
+    }
     losses(&mut text, report);
     list(&mut text, "Undone", &report.undone);
     list(&mut text, "Left to do", &report.left_to_do);

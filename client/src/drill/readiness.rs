@@ -67,10 +67,18 @@ pub(super) struct RegionFacts {
     pub(super) facts: Result<CheckFacts, String>,
     /// Certificates in the operator's folder, and when each ends, if it can be read.
     pub(super) certificates: Vec<(String, Option<UnixMillis>)>,
-    /// Whether the S3 endpoint answers.
-    pub(super) endpoint: Result<(), String>,
+    /// Whether the S3 endpoint is known and answers.
+    pub(super) endpoint: Result<(), EndpointTrouble>,
     /// This machine's clock when the facts came.
     pub(super) asked_at: UnixMillis,
+}
+
+/// Why probes cannot be written.
+pub(super) enum EndpointTrouble {
+    /// Nobody said where the endpoint is.
+    Unknown(String),
+    /// It does not answer, or not this key.
+    Refuses(String),
 }
 
 /// Asks both regions, or the one. Changes nothing.
@@ -99,8 +107,11 @@ fn region(region: &Region) -> RegionFacts {
     let ends = |path| files::read(path).ok().and_then(|text| trust::certificate_expiry(text.as_bytes()));
     let certificates = files.iter().map(|(whose, path)| ((*whose).to_owned(), ends(path))).collect();
     let endpoint = match &region.access {
-        Ok(access) => S3::new(access.clone()).answers().map_err(|refusal| refusal.reason),
-        Err(problem) => Err(problem.clone()),
+        Ok(access) => {
+            let answers = S3::new(access.clone()).answers();
+            answers.map_err(|refusal| EndpointTrouble::Refuses(refusal.reason))
+        }
+        Err(problem) => Err(EndpointTrouble::Unknown(problem.clone())),
     };
     RegionFacts { region: region.name.clone(), status, facts, certificates, endpoint, asked_at }
 }
@@ -332,12 +343,15 @@ impl Items {
         let region = Some(facts.region.as_str());
         match &facts.endpoint {
             Ok(()) => self.ok("endpoint", region, "the S3 endpoint answers and takes the access key"),
-            Err(problem) => self.not_ok(
-                "endpoint",
-                region,
-                problem.clone(),
-                "name it with --endpoint REGION=URL, its authority with --ca-file, the key in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
-            ),
+            Err(EndpointTrouble::Unknown(problem)) => {
+                let advice =
+                    "name it with --endpoint REGION=URL and set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY";
+                self.not_ok("endpoint", region, problem.clone(), advice);
+            }
+            Err(EndpointTrouble::Refuses(problem)) => {
+                let advice = "bring a gateway of this region up; if one answers, look at the key, its rights and --ca-file";
+                self.not_ok("endpoint", region, problem.clone(), advice);
+            }
         }
     }
 

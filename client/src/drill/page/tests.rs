@@ -22,6 +22,14 @@ fn a_page_says_verdict_figures_limits_conditions_steps_and_both_clocks() {
 }
 
 #[test]
+fn a_run_that_was_not_begun_has_conditions_and_no_figures() {
+    let mut report = report(DrillKind::Planned);
+    report.timeline.clear();
+    let page = page(&report);
+    assert!(page.contains("## Readiness") && !page.contains("## Figures") && !page.contains("## Timeline"));
+}
+
+#[test]
 fn losses_reasons_and_what_is_left_are_listed_and_their_words_stay_words() {
     let mut report = report(DrillKind::Forced);
     report.reasons = vec!["the list of lost writes is not whole".into()];

@@ -106,7 +106,7 @@ fn a_healthy_pair_is_ready_and_what_cannot_be_known_is_said() {
 #[test]
 fn whatever_is_not_met_stands_in_the_way_under_its_own_name() {
     type Change = fn(&mut [RegionFacts; 2], &mut LagReport);
-    let changes: [(&str, Change); 15] = [
+    let changes: [(&str, Change); 16] = [
         ("answers", |regions, _| regions[1].status = Err("it does not answer".into())),
         ("groups", |regions, _| regions[1].status.as_mut().unwrap().leaderless_groups = 1),
         ("groups", |regions, _| regions[0].status.as_mut().unwrap().under_replicated_groups = 1),
@@ -124,7 +124,8 @@ fn whatever_is_not_met_stands_in_the_way_under_its_own_name() {
         ("root_key", |regions, _| regions[1].facts.as_mut().unwrap().root_key_open = Some(false)),
         ("root_key", |regions, _| regions[1].facts.as_mut().unwrap().root_key_open = None),
         ("clock", |regions, _| regions[0].facts.as_mut().unwrap().now = UnixMillis(NOW.0 - 6_000)),
-        ("endpoint", |regions, _| regions[1].endpoint = Err("403 InvalidAccessKeyId".into())),
+        ("endpoint", |regions, _| regions[1].endpoint = Err(EndpointTrouble::Refuses("403".into()))),
+        ("endpoint", |regions, _| regions[0].endpoint = Err(EndpointTrouble::Unknown("where?".into()))),
         ("roles", |_, lag| lag.standby = None),
         ("lag", |_, lag| lag.lag_ms = Some(5_001)),
         ("recovery_point", |_, lag| lag.last_sync_time = None),
