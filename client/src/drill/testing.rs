@@ -17,6 +17,7 @@ pub(super) fn report(kind: DrillKind) -> DrillReport {
             epoch: 1,
             sequence: 9,
             since: 0,
+            followed: None,
             other_sequence: None,
             other_epoch: None,
             synced: None,

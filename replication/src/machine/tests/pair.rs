@@ -186,6 +186,32 @@ fn only_the_primary_takes_writes_and_only_a_newer_epoch_makes_one() {
 }
 
 #[test]
+fn a_promoted_standby_says_up_to_where_it_has_what_the_old_primary_wrote() {
+    let mut random = Random::new(1);
+    let mut workload = Workload::new(1);
+    let (mut primary, mut standby) = (Side::new(PairRole::Primary), Side::new(PairRole::Standby));
+    primary.apply(&mut random, workload.next(&[]));
+    drain(&mut random, &primary, &mut standby);
+    let shipped = primary.state().sequence;
+    let alone: Vec<Sequence> = (0..20)
+        .map(|_| {
+            primary.apply(&mut random, workload.next(&[]));
+            primary.state().sequence
+        })
+        .collect();
+    // its own log grows meanwhile: elections, membership
+    for _ in 0..10 {
+        standby.step(&mut random, PairStep::Promote { epoch: Epoch(0) });
+    }
+    standby.step(&mut random, PairStep::Promote { epoch: Epoch(2) });
+    let promoted = standby.state();
+    assert!(promoted.since > alone[0], "numbers of the new reign begin further on: {promoted:?}");
+    assert_eq!(promoted.followed, shipped);
+    let first = primary.machine.entry_after(promoted.followed).unwrap();
+    assert_eq!(primary.machine.sequence_of(first).0, shipped.0 + 1, "nothing in between is passed over");
+}
+
+#[test]
 fn a_write_that_a_fenced_group_refused_is_none_that_was_lost() {
     let mut random = Random::new(1);
     let delete = |request: u8| {
