@@ -121,9 +121,13 @@ impl S3 {
     }
 
     fn call(&mut self, method: &str, path: &str, body: &[u8]) -> Result<Answer, Refusal> {
-        let answer = self
-            .exchange(method, path, body)
-            .map_err(|error| Refusal { status: None, reason: error.to_string() })?;
+        let answer = self.exchange(method, path, body).map_err(|error| {
+            let reason = match error.kind() {
+                ErrorKind::WouldBlock | ErrorKind::TimedOut => "no answer in time".to_owned(),
+                _ => error.to_string(),
+            };
+            Refusal { status: None, reason }
+        })?;
         if (200..300).contains(&answer.status) {
             return Ok(answer);
         }

@@ -146,3 +146,7 @@ fn access(
     let url = format!("http://{}", settings.ports()?.s3_plain());
     Access::new(&url, &[], name, credentials.access_key, credentials.secret_key).map(Ok)
 }
+
+#[cfg(test)]
+#[path = "target/tests.rs"]
+mod tests;
