@@ -151,6 +151,25 @@ impl Dev {
         self.twinkeep_in(&self.data.join(&ready.region), arguments)
     }
 
+    /// Runs the command line against this region, or this pair, and returns its exit code and what it printed.
+    pub fn twinkeep_code(&self, arguments: &[&str]) -> Outcome<(i32, String)> {
+        let mut command = Command::new(&self.binaries.twinkeep);
+        command.args(arguments).arg("--data").arg(&self.data).stderr(Stdio::inherit());
+        let output = command.output();
+        let output = output.map_err(|error| Trouble::file("run", &self.binaries.twinkeep, &error))?;
+        let code = output.status.code();
+        let code = code.ok_or_else(|| Trouble::new(format!("`twinkeep {arguments:?}` was ended")))?;
+        Ok((code, String::from_utf8_lossy(&output.stdout).into_owned()))
+    }
+
+    /// Begins the command line against this region, or this pair; what it says can be read while it runs.
+    pub fn twinkeep_begin(&self, arguments: &[&str]) -> Outcome<Child> {
+        let mut command = Command::new(&self.binaries.twinkeep);
+        command.args(arguments).arg("--data").arg(&self.data);
+        let begun = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        begun.map_err(|error| Trouble::file("run", &self.binaries.twinkeep, &error))
+    }
+
     fn twinkeep_in(&self, data: &Path, arguments: &[&str]) -> Outcome<String> {
         let mut command = Command::new(&self.binaries.twinkeep);
         command.args(arguments).arg("--data").arg(data);

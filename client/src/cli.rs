@@ -1,11 +1,13 @@
 //! The `twinkeep` command line: what it takes, and from there to the library.
 //!
 //! Conventions: results on standard output, everything else on standard error; `--json` gives one object with
-//! `schema_version` (errors too); exit codes 0 ok, 1 failed, 2 usage, 3 degraded, 4 unreachable, 5 denied.
+//! `schema_version` (errors too); exit codes 0 ok, 1 failed, 2 usage, 3 degraded, 4 unreachable, 5 denied,
+//! and of drills 6 not ready, 7 failed, 8 aborted.
 
 mod access;
 mod check;
 mod dev;
+mod drill;
 mod env;
 mod init;
 mod jobs;
@@ -32,7 +34,7 @@ struct Arguments {
     command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 ok, 1 failed, 2 usage, 3 degraded, 4 unreachable, 5 denied.";
+const EXIT_CODES: &str = "Exit codes: 0 ok, 1 failed, 2 usage, 3 degraded, 4 unreachable, 5 denied; drills: 6 not ready, 7 failed, 8 aborted.";
 
 #[derive(Debug, Args)]
 struct Common {
@@ -85,6 +87,9 @@ enum Command {
     Lag,
     /// Let the other region of a pair take the writes
     Failover(pair::FailoverArguments),
+    /// Look whether a failure could be borne, bring one about, measure, and keep signed evidence
+    #[command(subcommand)]
+    Drill(drill::DrillCommand),
     /// Print what S3 clients need, as shell exports or an AWS profile
     Env(env::EnvArguments),
     /// The pseudonymisation service's own commands: measure risk
@@ -135,6 +140,7 @@ fn dispatch(arguments: &Arguments, output: &Output) -> Result<(), ClientError> {
         Command::Gc(arguments) => jobs::gc(common, arguments, output),
         Command::Lag => pair::lag(common, output),
         Command::Failover(arguments) => pair::failover(common, arguments, output),
+        Command::Drill(command) => drill::run(common, command, output),
         Command::Env(arguments) => env::run(common, arguments, output),
         Command::Pseudo(arguments) => pseudo::run(common.json, arguments),
         Command::Completions { shell } => {
@@ -172,6 +178,11 @@ mod tests {
             "lag --data d --json",
             "failover --planned --data d --json",
             "failover --force --to twin-2 --data d",
+            "drill planned --dry-run --data d --json",
+            "drill forced --yes --discard --rto-max-ms 3000 --endpoint twin-1=https://h --admin h:1 --identity i --output o",
+            "drill node --yes --node 2 --data d",
+            "drill verify folder --ca-file f --json",
+            "drill history --output o --json",
             "pseudo risk table.csv --quasi a,b --data d --json --help",
             "pseudo --help",
         ] {

@@ -83,6 +83,14 @@ pub enum ClientError {
         /// What is not well.
         problem: String,
     },
+    /// A drill ended, and did not pass; its report was printed.
+    #[error("{problem}")]
+    Drilled {
+        /// Why it did not pass.
+        problem: String,
+        /// 6 not ready, 7 a limit was not kept, 8 aborted.
+        exit_code: u8,
+    },
 }
 
 /// The exit code that says that nobody answered, or nobody who could decide: asking again may help.
@@ -105,11 +113,12 @@ impl ClientError {
         Self::State { problem: problem.into(), advice: advice.into() }
     }
 
-    /// The process's exit code: 1 failed, 2 usage, 3 degraded, 4 unreachable, 5 denied.
+    /// The process's exit code: 1 failed, 2 usage, 3 degraded, 4 unreachable, 5 denied; of drills 6 not ready, 7 failed, 8 aborted.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Usage { .. } => 2,
             Self::Degraded { .. } => 3,
+            Self::Drilled { exit_code, .. } => *exit_code,
             Self::Unreachable { .. } => EXIT_UNREACHABLE,
             Self::Refused { error } => match error.code {
                 AdminErrorCode::Denied => 5,
@@ -143,6 +152,7 @@ impl ClientError {
             Self::Refused { .. } => "refused",
             Self::Unwell { .. } => "unwell",
             Self::Degraded { .. } => "degraded",
+            Self::Drilled { .. } => "drilled",
         }
     }
 }

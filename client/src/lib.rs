@@ -9,6 +9,7 @@ pub mod check;
 pub mod cli;
 pub mod deployment;
 pub mod dev;
+pub mod drill;
 mod error;
 pub mod failover;
 pub mod files;

@@ -69,6 +69,8 @@ fn what_is_not_understood_is_exit_code_2() {
         &["explain", "TK-C999"],
         &["status", "--admin", "10.0.0.1:1"],
         &["check", "--only", "weather"],
+        &["drill", "planned"],
+        &["drill", "node", "--dry-run", "--yes"],
     ] {
         let output = run(arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");

@@ -73,7 +73,11 @@ impl Output {
         }
         let (message, advice) = (chain(error), error.advice());
         // a report was printed already
-        if self.json && !matches!(error, ClientError::Degraded { .. } | ClientError::Unwell { .. }) {
+        let is_reported = matches!(
+            error,
+            ClientError::Degraded { .. } | ClientError::Unwell { .. } | ClientError::Drilled { .. }
+        );
+        if self.json && !is_reported {
             let object = serde_json::json!({
                 "error": { "kind": error.kind(), "message": message, "advice": advice, "exit_code": error.exit_code() }
             });

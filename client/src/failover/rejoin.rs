@@ -3,12 +3,12 @@
 
 use super::Side;
 use crate::ClientError;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use wire::PairRole;
 use wire::admin::{AdminRequest, AdminResponse, LostWrite, PairChange, PairReport};
 
 /// Everything that the old primary acknowledged and the new one does not have.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LossManifest {
     /// The region that acknowledged it.
     pub from: String,
@@ -111,7 +111,9 @@ fn list(
         let there = reports[old].groups.iter().find(|other| other.group == group.group);
         // a standby follows: what it has came from the new primary
         if there.is_some_and(|there| there.role != PairRole::Standby && there.epoch < group.epoch) {
-            sides[old].list_lost(group.group, group.since, &mut manifest)?;
+            // what it has beyond that is not there, though the new reign's numbers may begin further on
+            let since = group.followed.map_or(group.since, |followed| followed + 1);
+            sides[old].list_lost(group.group, since, &mut manifest)?;
         }
     }
     manifest.complete &= manifest.entries.iter().all(|entry| entry.certain);

@@ -153,7 +153,7 @@ pub enum AdminRequest {
     PairLoss {
         /// The group.
         group: u32,
-        /// The entry under which the other region's reign began in it.
+        /// The first entry that the other region does not have.
         since: u64,
         /// Where the page before ended; 0 for the first.
         #[serde(default)]

@@ -35,6 +35,9 @@ pub struct PairState {
     pub time: UnixMillis,
     /// The entry under which the present primary began its reign; entries up to it are not shipped.
     pub since: Sequence,
+    /// The last entry of the other region that was applied here, also once this one reigns. `since` may lie further on:
+    /// what the old primary has in between, it has alone.
+    pub followed: Sequence,
 }
 
 /// A change of a group's part. Each names the epoch under which its author acts; repeating one does no harm.
@@ -109,6 +112,7 @@ impl PairState {
         e.u64(self.sequence.0);
         e.u64(self.time.0);
         e.u64(self.since.0);
+        e.u64(self.followed.0);
     }
 
     /// Reads its layout.
@@ -119,6 +123,7 @@ impl PairState {
             sequence: Sequence(d.u64()?),
             time: UnixMillis(d.u64()?),
             since: Sequence(d.u64()?),
+            followed: Sequence(d.u64()?),
         })
     }
 }

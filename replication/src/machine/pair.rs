@@ -10,7 +10,7 @@ use super::{
     key,
     row::{self, VersionRow},
     transaction::Transaction,
-    window::{CommandIdentity, FirstOutcome, Window},
+    window::{CommandIdentity, FirstOutcome, WINDOW_ENTRIES, Window},
 };
 use crate::index::Index;
 use bytes::Bytes;
@@ -32,7 +32,7 @@ pub(super) struct Pair {
     /// Of a group that takes over the primary's state: under which entry it began to, and up to where it has it.
     pub(super) session: u64,
     pub(super) adopted: Bytes,
-    /// Of a standby: the last entry of the primary that was applied.
+    /// The last entry of the other region that was applied here; a standby goes on from it, a primary keeps it.
     applied: Sequence,
     /// Of a standby: the time in it.
     pub(super) time: UnixMillis,
@@ -132,6 +132,7 @@ impl<I: Index> Machine<I> {
             sequence: pair.reached(index),
             time: pair.time,
             since: pair.since,
+            followed: pair.applied,
         }
     }
 
@@ -180,9 +181,12 @@ impl<I: Index> Machine<I> {
             return Ok(Some(Verdict::Kept));
         }
         let Some(identity) = CommandIdentity::of(command) else { return Ok(None) };
+        let reached = self.pair().sequence;
         Ok(match self.state.window.outcome_of(&self.index, &identity, sequence.0)? {
             Some(FirstOutcome::CameBefore | FirstOutcome::Was(Outcome::Refused(_))) => None,
             Some(FirstOutcome::Was(_)) => Some(Verdict::Replaced),
+            // of the commands that it would remember, it does not remember those that the group's part refused
+            None if sequence.0 + WINDOW_ENTRIES > reached.0 => None,
             None => Some(Verdict::Uncertain),
         })
     }
@@ -254,8 +258,9 @@ impl<I: Index> Applying<'_, I> {
             }
         }
         let sequence = self.pair.reached(self.index);
-        let (role, time, since) = (self.pair.role, self.pair.time, self.pair.since);
-        Ok(Outcome::Pair(PairState { role, epoch: self.epoch, sequence, time, since }))
+        let (role, time, since, followed) =
+            (self.pair.role, self.pair.time, self.pair.since, self.pair.applied);
+        Ok(Outcome::Pair(PairState { role, epoch: self.epoch, sequence, time, since, followed }))
     }
 
     /// Applies a command of the primary as the primary did.

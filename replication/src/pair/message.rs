@@ -187,6 +187,7 @@ mod tests {
             sequence: Sequence(40),
             time: UnixMillis(5),
             since: Sequence(2),
+            followed: Sequence(1),
         };
         let request = ShipRequest { group: GroupId(1), after: Sequence(2), wait_ms: 3 };
         let command =

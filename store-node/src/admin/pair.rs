@@ -97,6 +97,7 @@ impl Admin {
                 epoch: state.epoch.0,
                 sequence: state.sequence.0,
                 since: state.since.0,
+                followed: Some(state.followed.0),
                 other_sequence: lag.and_then(|lag| lag.other).map(|other| other.sequence.0),
                 other_epoch: lag.and_then(|lag| lag.other).map(|other| other.epoch.0),
                 synced: lag.and_then(|lag| lag.synced),

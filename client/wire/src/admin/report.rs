@@ -411,6 +411,9 @@ pub struct PairGroup {
     pub sequence: u64,
     /// Under which entry the present reign began.
     pub since: u64,
+    /// The last entry of the other region that was applied here, also once this one reigns.
+    #[serde(default)]
+    pub followed: Option<u64>,
     /// The last entry that the other region's group had, when it was heard of last.
     #[serde(default)]
     pub other_sequence: Option<u64>,

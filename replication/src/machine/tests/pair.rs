@@ -186,6 +186,64 @@ fn only_the_primary_takes_writes_and_only_a_newer_epoch_makes_one() {
 }
 
 #[test]
+fn a_promoted_standby_says_up_to_where_it_has_what_the_old_primary_wrote() {
+    let mut random = Random::new(1);
+    let mut workload = Workload::new(1);
+    let (mut primary, mut standby) = (Side::new(PairRole::Primary), Side::new(PairRole::Standby));
+    primary.apply(&mut random, workload.next(&[]));
+    drain(&mut random, &primary, &mut standby);
+    let shipped = primary.state().sequence;
+    let alone: Vec<Sequence> = (0..20)
+        .map(|_| {
+            primary.apply(&mut random, workload.next(&[]));
+            primary.state().sequence
+        })
+        .collect();
+    // its own log grows meanwhile: elections, membership
+    for _ in 0..10 {
+        standby.step(&mut random, PairStep::Promote { epoch: Epoch(0) });
+    }
+    standby.step(&mut random, PairStep::Promote { epoch: Epoch(2) });
+    let promoted = standby.state();
+    assert!(promoted.since > alone[0], "numbers of the new reign begin further on: {promoted:?}");
+    assert_eq!(promoted.followed, shipped);
+    let first = primary.machine.entry_after(promoted.followed).unwrap();
+    assert_eq!(primary.machine.sequence_of(first).0, shipped.0 + 1, "nothing in between is passed over");
+}
+
+#[test]
+fn a_write_that_a_fenced_group_refused_is_none_that_was_lost() {
+    let mut random = Random::new(1);
+    let delete = |request: u8| {
+        let operation = Operation::DeleteObject(DeleteObject {
+            bucket: BUCKETS[0],
+            key: ObjectKey::new("key").unwrap(),
+            target: DeleteTarget::Current,
+            mode: VersioningMode::Enabled,
+            marker: VersionId([request; 16]),
+            condition: WriteCondition::default(),
+        });
+        let meta = CommandMeta { request: RequestId([request; 16]), ..Default::default() };
+        Command { meta, operation, body: Bytes::new() }
+    };
+    let mut group = Side::new(PairRole::Primary);
+    group.apply(&mut random, delete(1));
+    let acknowledged = group.state().sequence;
+    group.step(&mut random, PairStep::Seal { epoch: Epoch(0) });
+    let outcome = group.apply(&mut random, delete(2));
+    assert!(matches!(outcome, Outcome::Refused(Refusal::PairRole { .. })), "{outcome:?}");
+    let refused = group.state().sequence;
+    let verdict =
+        |group: &Side, request, sequence| group.machine.verdict(&delete(request), sequence).unwrap();
+    assert_eq!(verdict(&group, 1, acknowledged), Some(Verdict::Replaced));
+    assert_eq!(verdict(&group, 2, refused), None);
+    for _ in 0..window::WINDOW_ENTRIES {
+        group.step(&mut random, PairStep::Seal { epoch: Epoch(0) });
+    }
+    assert_eq!(verdict(&group, 2, refused), Some(Verdict::Uncertain), "it remembers neither now");
+}
+
+#[test]
 fn a_groups_part_survives_a_restart_and_a_copy() {
     let mut random = Random::new(2);
     let mut standby = Side::new(PairRole::Standby);

@@ -1,0 +1,68 @@
+//! The times of one run: read from the system once and counted on from there, so that none goes back while it is set.
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use wire::UnixMillis;
+
+/// The clock of a run.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clock {
+    began: Instant,
+    began_at: UnixMillis,
+}
+
+impl Clock {
+    pub(super) fn start() -> Self {
+        Self { began: Instant::now(), began_at: system_now() }
+    }
+
+    pub(super) fn now(&self) -> UnixMillis {
+        UnixMillis(self.began_at.0.saturating_add(millis(self.began.elapsed())))
+    }
+}
+
+/// The system's clock.
+pub(super) fn system_now() -> UnixMillis {
+    UnixMillis(millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()))
+}
+
+/// `2026-11-22T10:49:46.123Z`.
+pub(super) fn utc(at: UnixMillis) -> String {
+    let [year, month, day, hour, minute, second] = civil(at);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", at.0 % 1000)
+}
+
+/// `20261122T104946Z`, as signatures and the names of folders have it.
+pub(super) fn utc_compact(at: UnixMillis) -> String {
+    let [year, month, day, hour, minute, second] = civil(at);
+    format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z")
+}
+
+fn civil(at: UnixMillis) -> [u64; 6] {
+    let seconds = at.0 / 1000;
+    // years that begin in March have their leap day last; 719,468 days lie between the first of them and 1970
+    let days = seconds / 86_400 + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let march_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * march_month + 2) / 5 + 1;
+    let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    [year, month, day, seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60]
+}
+
+fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instants_are_dates_of_the_calendar() {
+        assert_eq!(utc(UnixMillis(0)), "1970-01-01T00:00:00.000Z");
+        assert_eq!(utc(UnixMillis(951_782_400_007)), "2000-02-29T00:00:00.007Z");
+        assert_eq!(utc_compact(UnixMillis(1_795_293_965_999)), "20261121T204605Z");
+    }
+}

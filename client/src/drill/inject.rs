@@ -1,0 +1,222 @@
+//! The three kinds of drill, and undoing what one of them left half done.
+//!
+//! ```text
+//! planned   switch there, read back, switch back, read back
+//! forced    take over, wait until the old primary is fenced, read back, list the loss, rejoin, switch back
+//! node      kill a node, wait until the region has noticed and writes go on, start it, wait for its copies
+//! ```
+
+use super::run::Run;
+use super::{BUCKET, DrillKind};
+use crate::ClientError;
+use crate::dev::{Member, control};
+use crate::failover::{self, LossManifest, Side};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+use wire::admin::{NodeState, PairReport};
+use wire::{NodeId, PairRole};
+
+/// How often undoing is tried: the first try may meet the very fault that ended the run.
+const HEAL_TRIES: u32 = 3;
+
+/// For how long writes are watched after a node was killed, once the region has noticed: a second leader may still move.
+const WATCH: Duration = Duration::from_secs(2);
+
+/// Carries the drill out, from the region that takes writes.
+pub(super) fn carry_out(run: &mut Run<'_>, primary: &str) -> Result<(), ClientError> {
+    run.begin_probes(primary)?;
+    match run.plan.kind {
+        DrillKind::Planned => planned(run, primary),
+        DrillKind::Forced => forced(run, primary),
+        DrillKind::Node => node(run, primary),
+    }
+}
+
+/// Undoes what a run that was given up left behind, as far as that can be done without deciding for a person.
+pub(super) fn heal(run: &mut Run<'_>, primary: &str) {
+    run.begin_healing();
+    let healed = match run.plan.kind {
+        DrillKind::Node => start_nodes(run, primary),
+        DrillKind::Planned | DrillKind::Forced => {
+            (0..HEAL_TRIES).any(|_| run.left_to_do.is_empty() && go_back(run, primary).is_ok())
+        }
+    };
+    if !healed && run.left_to_do.is_empty() {
+        run.left_to_do.push(match run.plan.kind {
+            DrillKind::Node => "start the node that was killed: `twinkeep dev list` shows it, `twinkeep dev start` starts it".to_owned(),
+            _ => format!("look with `twinkeep lag`; finish the switch with `twinkeep failover --planned --to {primary}`"),
+        });
+    }
+}
+
+fn planned(run: &mut Run<'_>, primary: &str) -> Result<(), ClientError> {
+    let standby = other(run, primary)?;
+    run.switch(&standby)?;
+    run.read_back(&standby)?;
+    run.follow(&standby)?;
+    run.switch(primary)?;
+    run.read_back(primary)?;
+    run.follow(primary)
+}
+
+fn forced(run: &mut Run<'_>, primary: &str) -> Result<(), ClientError> {
+    let standby = other(run, primary)?;
+    run.injected = Some((run.clock.now(), standby.clone()));
+    take_over(run, primary, &standby)?;
+    run.read_back(&standby)?;
+    bring_back(run, primary, &standby)?;
+    run.follow(&standby)?;
+    run.switch(primary)?;
+    run.read_back(primary)?;
+    run.follow(primary)
+}
+
+/// Makes the standby the primary at what it has, and waits until the old one has heard of it.
+fn take_over(run: &mut Run<'_>, primary: &str, standby: &str) -> Result<(), ClientError> {
+    let report = run.step(&format!("switch to {standby}, by force"), |run| {
+        failover::forced(primary, run.target.sides(standby)?.0)
+    })?;
+    run.switches.push(report);
+    run.step(&format!("wait until {primary} takes no more writes"), |run| {
+        let old = run.target.sides(primary)?.0;
+        run.wait(|| Ok(whole(old)?.is_some_and(|report| count(&report, PairRole::Primary) == 0)))
+    })
+}
+
+/// Lists what the old primary has alone, and lets it follow; gives up nobody's writes but the drill's own unasked.
+fn bring_back(run: &mut Run<'_>, primary: &str, standby: &str) -> Result<(), ClientError> {
+    let manifest = run.step("list what was lost", |run| failover::manifest(run.target.pair()?))?;
+    let others = of_others(&manifest);
+    // a later look, when undoing, must not hide what the first one found
+    run.losses.get_or_insert(manifest);
+    if others > 0 && !run.plan.discard {
+        run.left_to_do = vec![
+            format!("{primary} has {others} writes of others that {standby} does not: the report lists them"),
+            format!("copy what shall be kept from {primary}, whose endpoint still answers reads"),
+            "then `twinkeep failover rejoin --discard`".to_owned(),
+            format!("once `twinkeep lag` says Live, `twinkeep failover --planned --to {primary}`"),
+        ];
+        return Err(ClientError::state(
+            format!("{others} writes of others would be given up"),
+            "the report says what is left to do",
+        ));
+    }
+    run.step(&format!("let {primary} follow {standby}"), |run| failover::rejoin(run.target.pair()?, true))?;
+    Ok(())
+}
+
+fn of_others(manifest: &LossManifest) -> usize {
+    manifest.entries.iter().filter(|entry| entry.bucket.as_deref() != Some(BUCKET)).count()
+}
+
+/// Brings the pair back to where it was, from wherever its groups say they are: finishes what was half done, then
+/// switches back.
+fn go_back(run: &mut Run<'_>, primary: &str) -> Result<(), ClientError> {
+    let standby = other(run, primary)?;
+    let (home, away) = run.target.sides(primary)?;
+    let (Some(own), Some(its)) = (whole(home)?, whole(away)?) else {
+        return Err(ClientError::state(
+            "not all groups answer",
+            "wait until `twinkeep status` shows leaders",
+        ));
+    };
+    let all = |report: &PairReport, role| count(report, role) == report.groups.len();
+    if all(&own, PairRole::Primary) && all(&its, PairRole::Standby) {
+        run.undone.push(format!("nothing had to be: {primary} takes writes and {standby} follows"));
+        return Ok(());
+    }
+    let follows = count(&own, PairRole::Standby) + count(&own, PairRole::Bootstrap) == own.groups.len();
+    if count(&its, PairRole::Sealed) == 0 && !(all(&its, PairRole::Primary) && follows) {
+        if run.plan.kind == DrillKind::Forced {
+            take_over(run, primary, &standby)?;
+            bring_back(run, primary, &standby)?;
+        } else {
+            run.switch(&standby)?;
+        }
+        run.undone.push(format!("what was half done was finished: {primary} follows {standby}"));
+    }
+    if count(&its, PairRole::Sealed) == 0 {
+        run.follow(&standby)?;
+    }
+    run.switch(primary)?;
+    run.undone.push(format!("{primary} takes writes again"));
+    Ok(())
+}
+
+fn node(run: &mut Run<'_>, region: &str) -> Result<(), ClientError> {
+    let status = run.status(region)?;
+    let id = match run.plan.node {
+        Some(id) if status.nodes.iter().any(|node| node.id == NodeId(id)) => id,
+        Some(id) => {
+            return Err(ClientError::state(
+                format!("{region} has no node {id}"),
+                "`twinkeep status` shows them",
+            ));
+        }
+        // the one whose loss is felt most
+        None => {
+            let mut leads = BTreeMap::new();
+            for leader in status.groups.iter().filter_map(|group| group.leader) {
+                *leads.entry(leader).or_insert(0) += 1;
+            }
+            let most = leads.into_iter().max_by_key(|(_, groups): &(NodeId, u32)| *groups);
+            most.map_or(1, |(id, _)| id.0)
+        }
+    };
+    run.injected = Some((run.clock.now(), region.to_owned()));
+    run.step(&format!("kill node {id} of {region}"), |run| {
+        control::kill(dev(run, region)?, Member::Node(id))
+    })?;
+    run.step("wait until the region goes on without it", |run| {
+        let is_down = |state| state == NodeState::Down;
+        run.wait(|| {
+            let status = run.status(region)?;
+            let down = status.nodes.iter().any(|node| node.id == NodeId(id) && is_down(node.state));
+            Ok(down && status.leaderless_groups == 0)
+        })?;
+        let began = Instant::now();
+        run.wait(|| Ok(began.elapsed() > WATCH))
+    })?;
+    run.step(&format!("start node {id} again"), |run| control::start(dev(run, region)?, Member::Node(id)))?;
+    run.step("wait for its copies", |run| run.wait(|| is_whole(run, region)))?;
+    run.read_back(region)
+}
+
+fn is_whole(run: &Run<'_>, region: &str) -> Result<bool, ClientError> {
+    let status = run.status(region)?;
+    let up = status.nodes.iter().all(|node| node.state != NodeState::Down);
+    Ok(up && status.leaderless_groups == 0 && status.under_replicated_groups == 0)
+}
+
+fn start_nodes(run: &mut Run<'_>, region: &str) -> bool {
+    let started = run.step("undo: start every node again", |run| {
+        let folder = dev(run, region)?;
+        let status = run.status(region)?;
+        for node in &status.nodes {
+            control::start(folder, Member::Node(node.id.0))?;
+        }
+        run.wait(|| is_whole(run, region))
+    });
+    if started.is_ok() {
+        run.undone.push("every node runs again, with all its copies".to_owned());
+    }
+    started.is_ok()
+}
+
+fn dev<'a>(run: &Run<'a>, region: &str) -> Result<&'a crate::dev::DevFolder, ClientError> {
+    run.target.region(region)?.dev.as_ref().ok_or_else(super::only_here)
+}
+
+fn other(run: &Run<'_>, primary: &str) -> Result<String, ClientError> {
+    Ok(run.target.sides(primary)?.1.region.clone())
+}
+
+/// What a region says of its groups, once all of them answer.
+fn whole(side: &Side) -> Result<Option<PairReport>, ClientError> {
+    let report = side.report()?;
+    Ok(Some(report).filter(|report| report.groups.len() == report.groups_total as usize))
+}
+
+fn count(report: &PairReport, role: PairRole) -> usize {
+    report.groups.iter().filter(|group| group.role == role).count()
+}
