@@ -23,6 +23,9 @@ pub(super) fn report(kind: DrillKind) -> DrillReport {
             synced: None,
             heard_ms: None,
             gone: false,
+            unshipped_operations: None,
+            unshipped_bytes: None,
+            blocked: None,
         }],
         groups_total: 1,
     };

@@ -73,6 +73,9 @@ fn lag() -> LagReport {
         standby: Some("twin-2".into()),
         last_sync_time: Some(UnixMillis(NOW.0 - 100)),
         lag_ms: Some(100),
+        lag_operations: Some(0),
+        lag_bytes: Some(0),
+        blocked: vec![],
         state: "Live",
     }
 }
