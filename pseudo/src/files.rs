@@ -96,29 +96,6 @@ pub(crate) fn write(path: &Path, content: &[u8]) -> Result<(), PseudoError> {
     fresh.keep()
 }
 
-/// Writes a whole file, in the place of one that may be there.
-pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<(), PseudoError> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".next");
-    let next = path.with_file_name(name);
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&next);
-    let file =
-        file.as_mut().map_err(|error| PseudoError::file("making", &next)(io::Error::from(error.kind())))?;
-    file.write_all(content).and_then(|()| file.sync_all()).map_err(PseudoError::file("writing", &next))?;
-    fs::rename(&next, path).map_err(PseudoError::file("naming", path))?;
-    sync_folder(path.parent().unwrap_or(Path::new("")))
-}
-
-/// Overwrites a small file and removes it. What the disk itself keeps of it is not in a program's hands.
-pub(crate) fn destroy(path: &Path) -> Result<(), PseudoError> {
-    let failed = || PseudoError::file("destroying", path);
-    let file = OpenOptions::new().write(true).open(path).map_err(failed())?;
-    let bytes = usize::try_from(file.metadata().map_err(failed())?.len()).unwrap_or(0);
-    (&file).write_all(&vec![0; bytes]).and_then(|()| file.sync_all()).map_err(failed())?;
-    fs::remove_file(path).map_err(failed())?;
-    sync_folder(path.parent().unwrap_or(Path::new("")))
-}
-
 /// Flushes a folder, so that names made or removed in it survive a power cut.
 pub(crate) fn sync_folder(path: &Path) -> Result<(), PseudoError> {
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };

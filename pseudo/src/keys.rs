@@ -1,13 +1,13 @@
 //! A folder of domain keys wrapped under a root, and shares of the root in files elsewhere.
 //!
 //! The folder holds `root.check` (which root its keys are under), one file per domain and version, `DOMAIN.VERSION.key`, and what the
-//! service signs with, `signing.wrapped`, and operators' second factors, `NAME.totp`. Nothing
+//! service signs with, `signing.wrapped`. Nothing
 //! in it opens without enough shares; shares belong into the hands of different people, never into this folder.
 
 use crate::{PseudoError, files};
 use custody::{
-    DomainName, KeyVersion, MasterKey, OperatorName, RootCheck, RootKey, SHARE_BYTES, Share, SigningKey,
-    TotpSecret, WRAPPED_MASTER_BYTES_MAX, WRAPPED_SIGNING_BYTES, WRAPPED_TOTP_BYTES_MAX, WrappedName,
+    DomainName, KeyVersion, MasterKey, RootCheck, RootKey, SHARE_BYTES, Share, SigningKey,
+    WRAPPED_MASTER_BYTES_MAX, WRAPPED_SIGNING_BYTES, WrappedName,
 };
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,6 @@ use std::path::{Path, PathBuf};
 const CHECK_FILE: &str = "root.check";
 const SUFFIX: &str = "key";
 const SIGNING_FILE: &str = "signing.wrapped";
-const TOTP_SUFFIX: &str = "totp";
 /// A share as text with as much space as anyone types, bytes.
 const SHARE_TEXT_BYTES_MAX: usize = 8 * SHARE_BYTES;
 /// Files of one folder: every version of a hundred domains.
@@ -116,33 +115,6 @@ impl KeyFolder {
         }
         let bytes = files::read(&path, WRAPPED_SIGNING_BYTES)?;
         root.unwrap_signing(&bytes).map_err(PseudoError::custody(path.display().to_string()))
-    }
-
-    /// Makes an operator's second factor. There is one for a name: a lost one is replaced by removing its file.
-    pub(crate) fn add_totp(
-        &self,
-        root: &RootKey,
-        operator: &OperatorName,
-    ) -> Result<TotpSecret, PseudoError> {
-        let totp = TotpSecret::generate(operator.clone(), files::random)?;
-        files::write(&self.path.join(format!("{operator}.{TOTP_SUFFIX}")), &root.wrap_totp(&totp))?;
-        Ok(totp)
-    }
-
-    /// An operator's second factor.
-    pub(crate) fn totp(&self, root: &RootKey, operator: &str) -> Result<TotpSecret, PseudoError> {
-        let path = self.path.join(format!("{operator}.{TOTP_SUFFIX}"));
-        if !path.exists() {
-            let advice = "`pseudo keys totp` makes one";
-            return Err(PseudoError::usage(format!("{operator} has no second factor"), advice));
-        }
-        let place = || path.display().to_string();
-        let totp = root.unwrap_totp(&files::read(&path, WRAPPED_TOTP_BYTES_MAX)?);
-        let totp = totp.map_err(PseudoError::custody(place()))?;
-        if totp.operator().as_str() == operator {
-            return Ok(totp);
-        }
-        Err(PseudoError::table(&path, "the second factor inside is another operator's"))
     }
 
     /// Removes a key. Copies elsewhere stay.

@@ -8,16 +8,12 @@
 pub mod cli;
 mod clock;
 mod describe;
-mod desk;
 mod dictionary;
 mod error;
 mod export;
 mod figures;
 mod files;
-mod grant;
 mod hierarchies;
-mod identify;
-mod journal;
 mod keys;
 mod limits;
 mod manifest;
@@ -29,10 +25,8 @@ mod report;
 mod s3;
 mod search;
 mod signed;
-mod subject;
 mod table;
 mod tally;
-mod vault;
 mod verify;
 
 pub use error::PseudoError;
