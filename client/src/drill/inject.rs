@@ -13,7 +13,7 @@ use crate::dev::{Member, control};
 use crate::failover::{self, LossManifest, Side};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
-use wire::admin::{NodeState, PairReport};
+use wire::admin::{LostWrite, NodeState, PairReport};
 use wire::{NodeId, PairRole};
 
 /// How often undoing is tried: the first try may meet the very fault that ended the run.
@@ -86,18 +86,18 @@ fn take_over(run: &mut Run<'_>, primary: &str, standby: &str) -> Result<(), Clie
 /// Lists what the old primary has alone, and lets it follow; gives up nobody's writes but the drill's own unasked.
 fn bring_back(run: &mut Run<'_>, primary: &str, standby: &str) -> Result<(), ClientError> {
     let manifest = run.step("list what was lost", |run| failover::manifest(run.target.pair()?))?;
-    let others = of_others(&manifest);
+    let found = of_others(&manifest, &run.name);
     // a later look, when undoing, must not hide what the first one found
     run.losses.get_or_insert(manifest);
-    if others > 0 && !run.plan.discard {
+    if let Some(found) = found.filter(|_| !run.plan.discard) {
         run.left_to_do = vec![
-            format!("{primary} has {others} writes of others that {standby} does not: the report lists them"),
+            format!("{primary} has {found}, and {standby} does not: the report has the list"),
             format!("copy what shall be kept from {primary}, whose endpoint still answers reads"),
             "then `twinkeep failover rejoin --discard`".to_owned(),
             format!("once `twinkeep lag` says Live, `twinkeep failover --planned --to {primary}`"),
         ];
         return Err(ClientError::state(
-            format!("{others} writes of others would be given up"),
+            format!("{found} would be given up"),
             "the report says what is left to do",
         ));
     }
@@ -105,8 +105,17 @@ fn bring_back(run: &mut Run<'_>, primary: &str, standby: &str) -> Result<(), Cli
     Ok(())
 }
 
-fn of_others(manifest: &LossManifest) -> usize {
-    manifest.entries.iter().filter(|entry| entry.bucket.as_deref() != Some(BUCKET)).count()
+/// What is in the list, or may be missing from it, that this run of a drill did not write.
+fn of_others(manifest: &LossManifest, run: &str) -> Option<String> {
+    let is_of_run = |key: &str| key.strip_prefix(run).is_some_and(|rest| rest.starts_with('/'));
+    let is_own = |entry: &&LostWrite| {
+        entry.bucket.as_deref() == Some(BUCKET) && entry.key.as_deref().is_none_or(is_of_run)
+    };
+    match manifest.entries.iter().filter(|entry| !is_own(entry)).count() {
+        0 if manifest.complete => None,
+        0 => Some("perhaps writes that its list no longer names".to_owned()),
+        others => Some(format!("{others} writes of others")),
+    }
 }
 
 /// Brings the pair back to where it was, from wherever its groups say they are: finishes what was half done, then
@@ -219,4 +228,44 @@ fn whole(side: &Side) -> Result<Option<PairReport>, ClientError> {
 
 fn count(report: &PairReport, role: PairRole) -> usize {
     report.groups.iter().filter(|group| group.role == role).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wire::UnixMillis;
+    use wire::admin::LostChange;
+
+    fn lost(bucket: &str, key: Option<&str>) -> LostWrite {
+        LostWrite {
+            change: LostChange::Put,
+            bucket: Some(bucket.into()),
+            key: key.map(str::to_owned),
+            version: None,
+            size: Some(1),
+            etag: None,
+            principal: None,
+            acknowledged_at: UnixMillis(1),
+            kept: true,
+            certain: true,
+            group: 1,
+            sequence: 1,
+        }
+    }
+
+    #[test]
+    fn only_what_this_run_wrote_may_be_given_up_unasked_and_only_by_a_whole_list() {
+        let of = |complete, entries: Vec<LostWrite>| {
+            let (from, to) = ("twin-1".to_owned(), "twin-2".to_owned());
+            of_others(&LossManifest { from, to, epoch: 2, complete, entries }, "20261122-forced")
+        };
+        let own = || lost(BUCKET, Some("20261122-forced/twin-1/000001"));
+        assert_eq!(of(true, vec![own(), lost(BUCKET, None)]), None);
+        assert!(of(false, vec![own()]).unwrap().contains("perhaps"));
+        for other in
+            [lost("jobs", Some("a")), lost(BUCKET, Some("20261122-forced-2/a")), lost(BUCKET, Some("b"))]
+        {
+            assert_eq!(of(true, vec![own(), other]).unwrap(), "1 writes of others");
+        }
+    }
 }
