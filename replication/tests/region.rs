@@ -58,12 +58,15 @@ async fn a_founder_that_notices_late_that_the_others_began_founds_with_them() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_lost_while_the_list_of_nodes_was_half_filled_is_no_end_to_finding_leaders() {
     let mut region = TestRegion::start().await;
+    for number in 0..8 {
+        region.put(BucketId(1), &format!("object-{number}"), number, body(number)).await;
+    }
     let leader = region.router.leader(GroupId::SYSTEM).unwrap();
     region.router.update_nodes([leader], []);
     region.stop(leader).await;
     region.query(GroupId::SYSTEM, wire::Query::SystemRevision).await;
     for number in 0..8 {
-        region.put(BucketId(1), &format!("object-{number}"), number, body(number)).await;
+        region.put(BucketId(1), &format!("object-{number}"), 100 + number, body(number)).await;
     }
 }
 

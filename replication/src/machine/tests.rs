@@ -93,6 +93,7 @@ fn outcomes_and_queries_are_those_of_the_model() {
         "Committed",
         "Deleted",
         "Done",
+        "Forgotten",
         "Frozen",
         "InvalidPart",
         "MissingChunks",
