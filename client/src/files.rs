@@ -7,7 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use zeroize::Zeroizing;
 
-/// Any file this crate reads, bytes; a join token is the longest of them.
+/// Any file this crate reads, unless it says another limit, bytes; a join token is the longest of them.
 pub const FILE_BYTES_MAX: u64 = 256 << 10;
 
 /// Makes a folder (and those above it) that only its owner may enter; one that exists is left as it is.
@@ -54,12 +54,17 @@ pub fn read(path: &Path) -> Result<Zeroizing<String>, ClientError> {
 
 /// Reads a file of bytes of sensible length.
 pub fn read_bytes(path: &Path) -> Result<Vec<u8>, ClientError> {
+    read_bytes_to(path, FILE_BYTES_MAX)
+}
+
+/// Reads a file of at most `bytes_max` bytes.
+pub fn read_bytes_to(path: &Path, bytes_max: u64) -> Result<Vec<u8>, ClientError> {
     let mut bytes = Vec::new();
     File::open(path)
-        .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes))
+        .and_then(|file| file.take(bytes_max + 1).read_to_end(&mut bytes))
         .map_err(ClientError::file("reading", path))?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        let problem = format!("longer than {FILE_BYTES_MAX} bytes");
+    if bytes.len() as u64 > bytes_max {
+        let problem = format!("longer than {bytes_max} bytes");
         return Err(ClientError::Content { path: path.to_owned(), problem });
     }
     Ok(bytes)

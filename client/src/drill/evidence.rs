@@ -29,8 +29,6 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, UnixTime};
 use rustls::server::ParsedCertificate;
 use serde::{Deserialize, Serialize};
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use wire::UnixMillis;
@@ -216,15 +214,7 @@ fn line(signed: &Signed) -> Option<Vec<u8>> {
 
 /// Reads a file of a run.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, ClientError> {
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes))
-        .map_err(ClientError::file("reading", path))?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        let problem = format!("longer than {FILE_BYTES_MAX} bytes");
-        return Err(ClientError::Content { path: path.to_owned(), problem });
-    }
-    Ok(bytes)
+    files::read_bytes_to(path, FILE_BYTES_MAX)
 }
 
 /// Lower-case digits alone.
