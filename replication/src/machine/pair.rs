@@ -84,6 +84,18 @@ impl Pair {
         }
     }
 
+    /// The group's part under `epoch`, once the entry at `index` of the own log is applied.
+    fn state(&self, epoch: wire::Epoch, index: u64) -> PairState {
+        PairState {
+            role: self.role,
+            epoch,
+            sequence: self.reached(index),
+            time: self.time,
+            since: self.since,
+            followed: self.applied,
+        }
+    }
+
     pub(super) fn put<I: Index>(&self, transaction: &mut Transaction<'_, I>) {
         transaction.put(&key::PAIR, row::value(|e| self.encode(e)));
     }
@@ -125,15 +137,8 @@ impl Pair {
 impl<I: Index> Machine<I> {
     /// The group's part in its pair.
     pub fn pair(&self) -> PairState {
-        let (pair, index) = (&self.state.pair, self.state.applied.map_or(0, |applied| applied.index));
-        PairState {
-            role: pair.role,
-            epoch: self.state.epoch,
-            sequence: pair.reached(index),
-            time: pair.time,
-            since: pair.since,
-            followed: pair.applied,
-        }
+        let index = self.state.applied.map_or(0, |applied| applied.index);
+        self.state.pair.state(self.state.epoch, index)
     }
 
     /// The number of the entry at `index` of the own log, if the group was a primary then.
@@ -257,10 +262,7 @@ impl<I: Index> Applying<'_, I> {
                 self.epoch = epoch;
             }
         }
-        let sequence = self.pair.reached(self.index);
-        let (role, time, since, followed) =
-            (self.pair.role, self.pair.time, self.pair.since, self.pair.applied);
-        Ok(Outcome::Pair(PairState { role, epoch: self.epoch, sequence, time, since, followed }))
+        Ok(Outcome::Pair(self.pair.state(self.epoch, self.index)))
     }
 
     /// Applies a command of the primary as the primary did.

@@ -30,6 +30,20 @@ fn entry(index: u64, command: Command) -> AppliedEntry {
     AppliedEntry { position, payload: Payload::Command { command, place } }
 }
 
+/// A delete of one object: of this request, with a marker of its own.
+fn delete(request: u8, marker: u8) -> Command {
+    let operation = Operation::DeleteObject(DeleteObject {
+        bucket: BUCKETS[0],
+        key: ObjectKey::new("key").unwrap(),
+        target: DeleteTarget::Current,
+        mode: VersioningMode::Enabled,
+        marker: VersionId([marker; 16]),
+        condition: WriteCondition::default(),
+    });
+    let meta = CommandMeta { request: RequestId([request; 16]), ..Default::default() };
+    Command { meta, operation, body: Bytes::new() }
+}
+
 fn open<I: Index>(index: I) -> Machine<I> {
     Machine::open(GroupId(1), index).unwrap()
 }

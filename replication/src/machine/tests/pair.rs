@@ -214,27 +214,15 @@ fn a_promoted_standby_says_up_to_where_it_has_what_the_old_primary_wrote() {
 #[test]
 fn a_write_that_a_fenced_group_refused_is_none_that_was_lost() {
     let mut random = Random::new(1);
-    let delete = |request: u8| {
-        let operation = Operation::DeleteObject(DeleteObject {
-            bucket: BUCKETS[0],
-            key: ObjectKey::new("key").unwrap(),
-            target: DeleteTarget::Current,
-            mode: VersioningMode::Enabled,
-            marker: VersionId([request; 16]),
-            condition: WriteCondition::default(),
-        });
-        let meta = CommandMeta { request: RequestId([request; 16]), ..Default::default() };
-        Command { meta, operation, body: Bytes::new() }
-    };
     let mut group = Side::new(PairRole::Primary);
-    group.apply(&mut random, delete(1));
+    group.apply(&mut random, delete(1, 1));
     let acknowledged = group.state().sequence;
     group.step(&mut random, PairStep::Seal { epoch: Epoch(0) });
-    let outcome = group.apply(&mut random, delete(2));
+    let outcome = group.apply(&mut random, delete(2, 2));
     assert!(matches!(outcome, Outcome::Refused(Refusal::PairRole { .. })), "{outcome:?}");
     let refused = group.state().sequence;
     let verdict =
-        |group: &Side, request, sequence| group.machine.verdict(&delete(request), sequence).unwrap();
+        |group: &Side, request, sequence| group.machine.verdict(&delete(request, request), sequence).unwrap();
     assert_eq!(verdict(&group, 1, acknowledged), Some(Verdict::Replaced));
     assert_eq!(verdict(&group, 2, refused), None);
     for _ in 0..window::WINDOW_ENTRIES {

@@ -3,19 +3,6 @@
 use super::*;
 use window::WINDOW_ENTRIES;
 
-fn delete(request: u8, marker: u8) -> Command {
-    let operation = Operation::DeleteObject(DeleteObject {
-        bucket: BUCKETS[0],
-        key: ObjectKey::new("key").unwrap(),
-        target: DeleteTarget::Current,
-        mode: VersioningMode::Enabled,
-        marker: VersionId([marker; 16]),
-        condition: WriteCondition::default(),
-    });
-    let meta = CommandMeta { request: RequestId([request; 16]), ..Default::default() };
-    Command { meta, operation, body: Bytes::new() }
-}
-
 fn blank(index: u64) -> AppliedEntry {
     AppliedEntry { payload: Payload::Blank, ..entry(index, delete(0, 0)) }
 }
