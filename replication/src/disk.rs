@@ -12,6 +12,7 @@ mod real;
 
 pub(crate) use buffer::AlignedBuffer;
 pub use real::RealDisk;
+pub(crate) use real::open_to_read;
 
 /// Unit of direct I/O, bytes: offsets, lengths and memory of log writes are multiples of it. 4 KiB fits every common
 /// logical block size.

@@ -18,6 +18,7 @@ pub mod machine;
 mod maintenance;
 mod membership;
 pub mod message;
+pub mod nearby;
 pub mod node;
 pub mod options;
 mod pace;

@@ -11,6 +11,7 @@ mod error;
 mod group;
 mod handle;
 mod header;
+mod outside;
 mod queue;
 mod read;
 mod record;
@@ -30,6 +31,7 @@ mod tests;
 
 pub use error::{LogError, ReadError};
 pub use handle::GroupLog;
+pub(crate) use outside::OutsideLog;
 pub use read::SegmentScan;
 pub use report::{Finding, FindingKind, GroupRecovery, Recovery};
 pub use store::{Capacity, DiskHealth, LogStats, Promise, SegmentLog, SegmentSummary};

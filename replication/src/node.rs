@@ -11,12 +11,12 @@ use crate::{
     holdings::Holdings,
     index::{IndexError, SledOptions, SledStore},
     leaderboard::Leaderboard,
-    log::{LogError, LogOptions, SegmentLog, Vote},
+    log::{LogError, LogOptions, SegmentLog},
     maintenance,
     options::RaftTimings,
     peer::Peers,
     pulse,
-    raft::Heartbeats,
+    raft::{Heartbeats, founding},
     region::Region,
     repair::Repairer,
     replica::{ReplicaError, Shared},
@@ -119,6 +119,11 @@ pub struct Arrival {
     pub now: UnixMillis,
 }
 
+/// Where a node keeps its segment log, by its data folder.
+pub(crate) fn log_folder(data: &Path) -> PathBuf {
+    data.join("log")
+}
+
 /// A storage engine.
 pub struct Node {
     service: Arc<Service>,
@@ -132,7 +137,7 @@ pub struct Node {
 impl Node {
     /// Opens disk, log and index. Calls of peers may be handed to [`Self::service`] from here on; no replica runs yet.
     pub async fn open(options: NodeOptions, peers: Peers) -> Result<Self, StartError> {
-        let log_path = options.data.join("log");
+        let log_path = log_folder(&options.data);
         let index_path = options.data.join("index");
         for path in [&log_path, &index_path] {
             std::fs::create_dir_all(path)
@@ -261,25 +266,17 @@ impl Node {
 
     async fn open_replica(&self, group: GroupId, founding: bool) -> Result<(), ReplicaError> {
         let log = self.shared.segments.group(group);
-        let state = log.state();
-        let members = self.options.founders.get(&group).filter(|_| founding);
-        let founds = members.filter(|_| state.last.is_none() && state.vote.is_none());
-        let (begins, waits) = match founds {
-            Some(members) if members.iter().min() == Some(&self.replica_id()) => (Some(members), false),
-            founds => (None, founds.is_some()),
-        };
-        let remembered = |error: LogError| ReplicaError::Raft { group, reason: error.to_string() };
-        if waits {
-            // else a node that is killed before the first vote would not know at its next start that it has this group
-            let vote = Vote { term: 0, node: self.replica_id(), committed: false };
-            log.save_vote(vote).await.map_err(remembered)?;
+        let founders = self.options.founders.get(&group);
+        let founds = founders.filter(|_| founding && founding::is_unfounded(&log));
+        if let Some(members) = founds {
+            let failed = |error: LogError| ReplicaError::Raft { group, reason: error.to_string() };
+            founding::found(&log, members).await.map_err(failed)?;
         }
         let replica = self.service.open_replica(group).await?;
-        if let Some(members) = begins {
-            replica.initialize(members.iter().copied()).await?;
-            if let Some(last) = log.state().last {
-                log.flushed(last.index).await.map_err(remembered)?;
-            }
+        // one of them, so that the first leader is found without waiting and leaders are spread from the start
+        let first_leader = founds.and_then(|members| members.get(group.0 as usize % members.len()));
+        if first_leader == Some(&self.replica_id()) {
+            replica.campaign().await;
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 //! Nothing of openraft is seen outside `raft`, `replica` and `service`.
 
 pub(crate) mod codec;
+pub(crate) mod founding;
 mod heartbeat;
 mod log_store;
 mod network;

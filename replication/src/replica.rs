@@ -15,7 +15,7 @@ use crate::{
     transfer,
 };
 use openraft::async_runtime::watch::WatchReceiver;
-use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 use thiserror::Error;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
@@ -144,17 +144,10 @@ impl Replica {
         Ok(replica)
     }
 
-    /// Makes `members` the group's first voters. Done once in a group's life, by one of them.
-    pub(crate) async fn initialize(
-        &self,
-        members: impl IntoIterator<Item = ReplicaId>,
-    ) -> Result<(), ReplicaError> {
-        let members: BTreeMap<u64, openraft::EmptyNode> =
-            members.into_iter().map(|id| (id.0, openraft::EmptyNode::new())).collect();
-        self.raft
-            .initialize(members)
-            .await
-            .map_err(|error| ReplicaError::Raft { group: self.address.group, reason: error.to_string() })
+    /// Asks for votes without waiting until an election is due.
+    pub(crate) async fn campaign(&self) {
+        // a Raft that ended has nothing to win
+        let _ended = self.raft.trigger().elect(true).await.is_err();
     }
 
     /// Whether it leads its group, as far as it knows.

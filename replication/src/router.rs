@@ -6,6 +6,7 @@
 
 use crate::{
     message::{Leadership, kind, refusal},
+    nearby::{self, NearbyDisks},
     peer::{CallError, PeerClass, Peers},
     region::{Consistency, Region, RegionError},
 };
@@ -14,7 +15,7 @@ use bytes::Bytes;
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -68,6 +69,8 @@ pub struct Router {
     leaders: Vec<watch::Sender<Known>>,
     /// Nodes that may hold replicas, for reads that any replica can answer.
     nodes: Mutex<BTreeMap<NodeId, CancellationToken>>,
+    /// Disks of nodes on this host.
+    nearby: OnceLock<NearbyDisks>,
     in_flight: AtomicUsize,
     tracker: TaskTracker,
     stop: CancellationToken,
@@ -90,12 +93,18 @@ impl Router {
             epoch: AtomicU64::new(1),
             leaders,
             nodes: Mutex::default(),
+            nearby: OnceLock::new(),
             in_flight: AtomicUsize::new(0),
             tracker,
             stop,
         });
         router.update_nodes(nodes, []);
         router
+    }
+
+    /// Large bodies are read from these disks instead of being sent; a second call changes nothing.
+    pub fn set_nearby(&self, disks: NearbyDisks) {
+        let _second = self.nearby.set(disks).is_err();
     }
 
     /// Polls `members` from now on, and `removed` no more. Who is in neither stays as it is: while a region forms, the
@@ -137,7 +146,7 @@ impl Router {
         query: &Query,
         wait: Duration,
     ) -> Result<(Answer, Bytes), RegionError> {
-        let head = query_head(group, Consistency::Local, query);
+        let head = query_head(group, Consistency::Local, &[], query);
         let reply =
             self.peers.call(node, PeerClass::Bulk, kind::QUERY, head, Vec::new(), wait).await.map_err(
                 |error| match error {
@@ -145,7 +154,7 @@ impl Router {
                     _ => RegionError::Unavailable { group },
                 },
             )?;
-        let answer = Answer::decode(reply.head).map_err(|_| RegionError::Protocol { group })?;
+        let (_, answer) = nearby::decode_answer(reply.head).map_err(|_| RegionError::Protocol { group })?;
         Ok((answer, reply.body))
     }
 
@@ -357,17 +366,32 @@ impl Region for Router {
         deadline: Instant,
     ) -> Result<(Answer, Bytes), RegionError> {
         let _in_flight = self.admit()?;
-        let head = query_head(group, consistency, &query);
-        let reply = self.call_leader(group, kind::QUERY, head, Bytes::new(), deadline).await?;
-        let answer = Answer::decode(reply.head).map_err(|_| RegionError::Protocol { group })?;
-        Ok((answer, reply.body))
+        let mut readable = self.nearby.get().map_or_else(Vec::new, NearbyDisks::readable);
+        loop {
+            let head = query_head(group, consistency, &readable, &query);
+            let reply = self.call_leader(group, kind::QUERY, head, Bytes::new(), deadline).await?;
+            let (nearby, answer) =
+                nearby::decode_answer(reply.head).map_err(|_| RegionError::Protocol { group })?;
+            let (Some(nearby), Some(disks)) = (nearby, self.nearby.get()) else {
+                return Ok((answer, reply.body));
+            };
+            if readable.is_empty() {
+                return Err(RegionError::Protocol { group });
+            }
+            if let Some(body) = disks.read(&nearby).await {
+                return Ok((answer, body));
+            }
+            // the node itself knows what to do about bytes that moved or are rotten
+            readable.clear();
+        }
     }
 }
 
-fn query_head(group: GroupId, consistency: Consistency, query: &Query) -> Bytes {
+fn query_head(group: GroupId, consistency: Consistency, readable: &[NodeId], query: &Query) -> Bytes {
     let mut e = Encoder::with_capacity(192);
     e.u32(group.0);
     e.flag(consistency == Consistency::Linearizable);
+    nearby::encode_readable(&mut e, readable);
     e.fixed(&query.encode());
     e.finish()
 }

@@ -49,6 +49,16 @@ async fn nodes_that_end_right_after_they_founded_their_region_still_know_their_g
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_founder_lost_as_soon_as_its_region_formed_leaves_no_group_without_a_leader() {
+    let mut region = TestRegion::start().await;
+    let founder = NodeId(1);
+    region.stop(founder).await;
+    for number in 0..8 {
+        region.put(BucketId(1), &format!("object-{number}"), number, body(number)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_founder_that_notices_late_that_the_others_began_founds_with_them() {
     let region = TestRegion::start_shaped(Shape { latecomer: Some(NodeId(3)), ..Shape::default() }).await;
     let held = region.nodes[&NodeId(3)].node.service().report().replicas.len();

@@ -14,9 +14,12 @@ mod secret;
 pub use error::ConfigError;
 pub use secret::{SecretError, SecretSource};
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+
+use wire::NodeId;
 
 /// A configuration file, bytes. The longest sensible one has a few kilobytes.
 pub const CONFIG_BYTES_MAX: u64 = 256 << 10;
@@ -97,6 +100,8 @@ pub struct GatewayConfig {
     pub tls_private_key: PathBuf,
     /// Buckets are also names below this domain.
     pub domain: Option<String>,
+    /// Data folders of storage nodes on this host, read for large objects.
+    pub local_nodes: BTreeMap<NodeId, PathBuf>,
     /// Where the root key comes from.
     pub root_key: RootKeyConfig,
 }

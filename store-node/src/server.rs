@@ -14,6 +14,7 @@ use crate::{
 use futures_util::future::join_all;
 use replication::{
     admission::Applicant,
+    nearby::NearbyDisks,
     node::{Arrival, Node, NodeOptions, StartError},
     options::RaftTimings,
     peer::{PeerOptions, PeerServer, PeerTls, Peers, TlsError},
@@ -144,6 +145,9 @@ impl Process {
             tracker.clone(),
             background.clone(),
         );
+        if let Some(gateway) = &config.gateway {
+            router.set_nearby(NearbyDisks::new(gateway.local_nodes.clone()));
+        }
         state.set_router(router.clone());
         tracker.spawn(state.roster.clone().follow(router.clone(), peers.clone(), background.clone()));
         let failed = CancellationToken::new();

@@ -115,7 +115,11 @@ pub(super) fn prepare_member(
     incarnation: Incarnation,
 ) -> Result<(), ClientError> {
     files::make_folder(&folder.member(member))?;
-    files::write(&folder.config(member), config_text(folder, ports, member, incarnation).as_bytes())
+    let nodes: Vec<Member> = match member {
+        Member::Gateway => members(folder)?.into_iter().map(|(member, _)| member).collect(),
+        Member::Node(_) => Vec::new(),
+    };
+    files::write(&folder.config(member), config_text(folder, ports, member, incarnation, &nodes).as_bytes())
 }
 
 /// A region of its own, or the standby of another.
@@ -155,8 +159,14 @@ fn worker_threads(member: Member) -> i64 {
     i64::try_from(threads).unwrap_or(1).max(1)
 }
 
-/// A process's configuration, paths relative to its folder.
-fn config_text(folder: &DevFolder, ports: Ports, member: Member, incarnation: Incarnation) -> String {
+/// A process's configuration, paths relative to its folder; `nodes` are those whose disks it may read.
+fn config_text(
+    folder: &DevFolder,
+    ports: Ports,
+    member: Member,
+    incarnation: Incarnation,
+    nodes: &[Member],
+) -> String {
     let (role, token) = match member {
         Member::Node(id) => ("storage", TokenRole::Node { id: NodeId(id), incarnation }),
         Member::Gateway => ("gateway", TokenRole::Gateway { id: GATEWAY_ID }),
@@ -187,7 +197,16 @@ fn config_text(folder: &DevFolder, ports: Ports, member: Member, incarnation: In
     }
     config.insert("health".into(), table(vec![("listen", listen(ports.health(member)))]));
     if member == Member::Gateway {
-        let s3 = vec![("listen_plain", listen(ports.s3_plain())), ("listen_tls", listen(ports.s3_tls()))];
+        let data = |node: &Member| match node {
+            Member::Node(id) => Some((id.to_string(), above(&folder.member(*node).join("data")))),
+            Member::Gateway => None,
+        };
+        let local_nodes = Value::Table(nodes.iter().filter_map(data).collect());
+        let s3 = vec![
+            ("listen_plain", listen(ports.s3_plain())),
+            ("listen_tls", listen(ports.s3_tls())),
+            ("local_nodes", local_nodes),
+        ];
         config.insert("s3".into(), table(s3));
         let passphrase = above(&folder.region().root_passphrase());
         config.insert("root_key".into(), table(vec![("passphrase_file", passphrase)]));

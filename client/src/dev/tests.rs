@@ -23,6 +23,7 @@ fn a_first_start_makes_a_region_and_a_second_one_finds_it() {
     let config = crate::files::read(&folder.config(Member::Gateway)).unwrap();
     let config: toml::Table = toml::from_str(&config).unwrap();
     assert_eq!(config["s3"]["listen_plain"].as_str(), Some(format!("127.0.0.1:{port}").as_str()));
+    assert_eq!(config["s3"]["local_nodes"]["2"].as_str(), Some("../node-2/data"));
     assert_eq!(config["join_token_file"].as_str(), Some("../region/tokens/gateway-1.token"));
     let again = DevOptions { port_base: None, ..options };
     assert_eq!(prepare(&again).unwrap().1, settings);

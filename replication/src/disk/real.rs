@@ -86,7 +86,7 @@ impl Disk for RealDisk {
     }
 
     fn open_to_read(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(Arc::new(RealFile { writer: None, reader: File::open(self.directory.join(name))? }))
+        Ok(Arc::new(open_to_read(&self.directory.join(name))?))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
@@ -109,6 +109,11 @@ impl Disk for RealDisk {
     fn path(&self) -> PathBuf {
         self.directory.clone()
     }
+}
+
+/// Opens a file of a directory that another process writes.
+pub(crate) fn open_to_read(path: &Path) -> io::Result<impl DiskFile> {
+    Ok(RealFile { writer: None, reader: File::open(path)? })
 }
 
 struct RealFile {

@@ -177,7 +177,7 @@ pub(crate) fn from_log_id(id: LogId) -> EntryId {
     EntryId { term: id.leader_id.term, leader: ReplicaId(id.leader_id.node_id), index: id.index }
 }
 
-fn from_entry(entry: Entry) -> LogEntry {
+pub(super) fn from_entry(entry: Entry) -> LogEntry {
     let (kind, head, body): (u8, Bytes, Bytes) = codec::entry_parts(&entry);
     let kind = match kind {
         codec::ENTRY_BLANK => EntryKind::Blank,

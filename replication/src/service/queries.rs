@@ -5,6 +5,7 @@ use crate::{
     log::{Place, ReadError},
     machine::MachineError,
     message::refusal,
+    nearby::{self, BODY_BYTES_MIN, Nearby},
     peer::Reply,
     raft::Raft,
     repair::RepairError,
@@ -23,6 +24,7 @@ impl Service {
         let mut d = Decoder::new("query", head);
         let group = GroupId(d.u32().map_err(not_understood)?);
         let linearizable = d.flag().map_err(not_understood)?;
+        let readable = nearby::decode_readable(&mut d).map_err(not_understood)?;
         let query = Query::decode(d.rest()).map_err(not_understood)?;
         let replica = self.replica(group).ok_or_else(|| refuse(refusal::NO_REPLICA, ""))?;
         let reads_state = group != GroupId::SYSTEM && query != Query::PairState;
@@ -32,10 +34,11 @@ impl Service {
         if linearizable {
             ensure_linearizable(&replica.raft, group).await?;
         }
-        self.answer(&replica, query).await
+        self.answer(&replica, query, readable.contains(&self.node)).await
     }
 
-    async fn answer(&self, replica: &Replica, query: Query) -> Result<Reply, CallRefusal> {
+    /// With places instead of the bodies if the asker `reads_here` and they are large.
+    async fn answer(&self, replica: &Replica, query: Query, reads_here: bool) -> Result<Reply, CallRefusal> {
         let group = replica.address.group;
         let mut last_error = None;
         // a body may be moved between looking it up and reading it: then look it up again
@@ -43,8 +46,17 @@ impl Service {
             let (answer, places) =
                 replica.state.machine().query(&query).map_err(|error| index_failed(group, &error))?;
             let places: Vec<Place> = places.into_iter().map(Place::from).collect();
+            let body_bytes: usize = places.iter().map(|place| place.body_length as usize).sum();
+            if reads_here && body_bytes >= BODY_BYTES_MIN {
+                let answer = answer_with(answer, &places);
+                let nearby = Nearby { node: self.node, places };
+                return Ok(Reply::head(nearby::encode_answer(Some(&nearby), &answer)));
+            }
             match self.read_bodies(&places).await {
-                Ok(body) => return Ok(Reply { head: answer_with(answer, &places).encode(), body }),
+                Ok(body) => {
+                    let head = nearby::encode_answer(None, &answer_with(answer, &places));
+                    return Ok(Reply { head, body });
+                }
                 Err(error @ ReadError::Gone) => last_error = Some(error),
                 Err(error @ (ReadError::Rotten { .. } | ReadError::Io { .. })) => {
                     if let Some(reply) = self.answer_repaired(&replica.state, &query).await {
@@ -81,7 +93,8 @@ impl Service {
                 },
             }
         }
-        Some(Reply { head: answer_with(answer, &places).encode(), body: body.freeze() })
+        let head = nearby::encode_answer(None, &answer_with(answer, &places));
+        Some(Reply { head, body: body.freeze() })
     }
 
     async fn read_bodies(&self, places: &[Place]) -> Result<Bytes, ReadError> {

@@ -6,9 +6,13 @@ use super::{
 };
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+
+use replication::nearby::NODES_MAX as NEARBY_NODES_MAX;
+use wire::NodeId;
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -74,6 +78,7 @@ struct S3Table {
     tls_certificate: Option<PathBuf>,
     tls_private_key: Option<PathBuf>,
     domain: Option<String>,
+    local_nodes: Option<BTreeMap<String, PathBuf>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -266,8 +271,27 @@ impl Context<'_> {
             tls_certificate: file_or(s3.tls_certificate, super::join::S3_CERTIFICATE),
             tls_private_key: file_or(s3.tls_private_key, super::join::S3_PRIVATE_KEY),
             domain: s3.domain.map(|domain| self.domain(domain)).transpose()?,
+            local_nodes: self.local_nodes(s3.local_nodes.unwrap_or_default())?,
             root_key: self.root_key(identity, root_key.unwrap_or_default())?,
         }))
+    }
+
+    fn local_nodes(
+        &self,
+        table: BTreeMap<String, PathBuf>,
+    ) -> Result<BTreeMap<NodeId, PathBuf>, ConfigError> {
+        if table.len() > NEARBY_NODES_MAX {
+            let problem = format!("{} nodes, more than the {NEARBY_NODES_MAX} possible", table.len());
+            return Err(self.error("s3.local_nodes", &problem, "name those of this host only"));
+        }
+        let entry = |(node, data): (String, PathBuf)| match node.parse() {
+            Ok(id) if id > 0 => Ok((NodeId(id), self.absolute(&data))),
+            _ => {
+                let problem = format!("{node:?} is not the number of a node");
+                Err(self.error("s3.local_nodes", &problem, "write it as in { 1 = \"/var/lib/twinkeep\" }"))
+            }
+        };
+        table.into_iter().map(entry).collect()
     }
 
     fn domain(&self, domain: String) -> Result<String, ConfigError> {

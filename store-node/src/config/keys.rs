@@ -114,6 +114,13 @@ pub const KEYS: &[KeyDoc] = &[
         "With a domain, `https://BUCKET.DOMAIN/KEY` works beside `https://DOMAIN/BUCKET/KEY`; the certificate must cover the wildcard.",
     ),
     key(
+        "s3.local_nodes",
+        "a table of node numbers and paths",
+        "none",
+        "{ 1 = \"/var/lib/twinkeep\" }",
+        "Data folders of storage nodes that run on this host. The gateway reads large objects straight from their logs, which costs half of having them sent; it needs to be allowed to read the files and falls back to asking the node when it is not. A node in the same process needs no entry.",
+    ),
+    key(
         "health.listen",
         "an address with port",
         "\"127.0.0.1:9100\"",

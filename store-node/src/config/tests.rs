@@ -40,12 +40,13 @@ fn worker_threads_are_counted_and_limited() {
 fn a_full_gateway_is_read_as_written() {
     let config = parse(
         "roles = [\"gateway\"]\ndata = \"/d\"\n[s3]\nlisten_tls = \"0.0.0.0:9000\"\nlisten_plain = \"[::1]:9001\"\n\
-         domain = \"S3.example.org\"\n[root_key.pkcs11]\nmodule = \"/m.so\"\nslot = 3\nkey_label = \"k\"\n\
+         domain = \"S3.example.org\"\nlocal_nodes = { 2 = \"node-2\" }\n[root_key.pkcs11]\nmodule = \"/m.so\"\nslot = 3\nkey_label = \"k\"\n\
          pin_credential = \"pin\"\n[limits]\ncache_bytes = \"1 GiB\"\n",
     )
     .unwrap();
     let gateway = config.gateway.unwrap();
     assert_eq!(gateway.domain.as_deref(), Some("s3.example.org"));
+    assert_eq!(gateway.local_nodes, [(NodeId(2), PathBuf::from("/etc/twinkeep/node-2"))].into());
     assert_eq!(gateway.tls_certificate, Path::new("/d/identity/s3.pem"));
     let RootKeyConfig::Pkcs11 { token, pin, .. } = gateway.root_key else { panic!("not PKCS#11") };
     assert_eq!((token, pin), (Pkcs11Token::Slot(3), SecretSource::Credential("pin".into())));
