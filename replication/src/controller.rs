@@ -248,7 +248,8 @@ impl Controller {
                 let follows = replica.leader.is_none_or(|known| known <= leader.leader);
                 let older =
                     replica.term < leader.report.term || (replica.term == leader.report.term && follows);
-                if !member && older && replica.leader != Some(id) {
+                // one that led and was left out of the group hears of nobody after itself, and still names itself
+                if !member && older && leader.leader != id {
                     info!(%group, node = %report.node, "dropping a copy that is no longer a member");
                     let dropped = membership::ask(&self.peers, report.node, group, &Step::Drop).await;
                     self.note(group, dropped);

@@ -13,7 +13,7 @@ use crate::{
     maintenance::{self, Purges},
     message::{ReplicaAddress, kind, refusal},
     pair::{self, GroupLag, Standby},
-    peer::{Identity, IncomingStream, PeerClass, PeerRole, Peers, Reply},
+    peer::{Identity, IncomingStream, PeerClass, PeerRole, Peers, RefusedPeers, Reply},
     raft::{self, AppendResult, Proposal, Raft, Types},
     repair::Repairer,
     replica::{Replica, ReplicaError, Shared},
@@ -41,7 +41,8 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 use wire::{
-    CallRefusal, Command, DecodeError, Decoder, Encoder, GroupId, Incarnation, NodeId, ReplicaId, limits,
+    CallRefusal, Command, DecodeError, Decoder, Encoder, GroupId, Incarnation, NodeId, PairRole, ReplicaId,
+    limits,
 };
 
 /// Bodies of commands between arrival and outcome, bytes. 64 MiB: more than the disk takes in a client's patience on
@@ -80,6 +81,8 @@ pub struct Service {
     reclaimable: AtomicBool,
     /// The other region of the pair, if there is one.
     standby: OnceLock<Arc<Standby>>,
+    /// Where this process counts the peers that it refuses.
+    refused: OnceLock<Arc<RefusedPeers>>,
 }
 
 impl Service {
@@ -100,7 +103,13 @@ impl Service {
             writable: AtomicBool::new(true),
             reclaimable: AtomicBool::new(true),
             standby: OnceLock::new(),
+            refused: OnceLock::new(),
         }
+    }
+
+    /// Where this process counts the peers that it refuses; a second call changes nothing.
+    pub fn set_refused_peers(&self, refused: Arc<RefusedPeers>) {
+        let _second = self.refused.set(refused).is_err();
     }
 
     /// The region has a pair; a second one changes nothing.
@@ -111,6 +120,11 @@ impl Service {
     /// How far the groups led here are behind the other region; nothing without a pair.
     pub fn pair_lags(&self) -> Vec<GroupLag> {
         self.standby.get().map_or_else(Vec::new, |standby| standby.lags())
+    }
+
+    /// Whether a group here is not to take writes: the other region of the pair does.
+    pub fn follows(&self) -> bool {
+        self.replicas().iter().any(|replica| replica.state.machine().pair().role != PairRole::Primary)
     }
 
     /// Whether the region has a pair.
@@ -258,6 +272,7 @@ impl Service {
             writable: self.writable.load(Ordering::Relaxed),
             disk_failed: disk.failed,
             running: self.is_running(),
+            refused_handshakes: self.refused.get().map_or(0, |refused| refused.total()),
             replicas,
         }
     }

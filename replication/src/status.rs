@@ -39,6 +39,8 @@ pub struct NodeReport {
     pub disk_failed: bool,
     /// Whether every replica that it holds was started.
     pub running: bool,
+    /// Handshakes that it refused since it began.
+    pub refused_handshakes: u64,
     /// Its replicas.
     pub replicas: Vec<ReplicaReport>,
 }
@@ -169,6 +171,7 @@ impl NodeReport {
         e.flag(self.writable);
         e.flag(self.disk_failed);
         e.flag(self.running);
+        e.u64(self.refused_handshakes);
         e.list(&self.replicas, |e, replica| replica.encode(e));
         e.finish()
     }
@@ -187,6 +190,7 @@ impl NodeReport {
             writable: d.flag()?,
             disk_failed: d.flag()?,
             running: d.flag()?,
+            refused_handshakes: d.u64()?,
             replicas: d.list(ROWS_MAX, ReplicaReport::decode)?,
         };
         d.finish()?;
@@ -254,6 +258,7 @@ impl NodeReport {
             writable: true,
             disk_failed: false,
             running: true,
+            refused_handshakes: 3,
             replicas: vec![ReplicaReport {
                 group: GroupId(4),
                 term: 2,

@@ -39,7 +39,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let keyring = Arc::new(Keyring::open(region.clone(), &root, options).await?);
     let directory = Arc::new(Directory::open(region.clone(), keyring.clone()).await?);
     for (name, admin) in [("main", true), ("other", false), ("third", false)] {
-        directory.create_principal(name, admin).await?;
+        directory.create_principal(name, admin, true).await?;
         let key = directory.add_key(name).await?;
         println!("{name} {} {}", key.id, *key.secret);
     }

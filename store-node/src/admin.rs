@@ -69,7 +69,9 @@ impl Admin {
         match request {
             AdminRequest::Status => self.status().await,
             AdminRequest::CheckFacts => self.check_facts().await,
-            AdminRequest::UserAdd { name, admin } => self.user_add(&name, admin).await,
+            AdminRequest::UserAdd { name, admin, create_buckets } => {
+                self.user_add(&name, admin, create_buckets).await
+            }
             AdminRequest::UserList => self.user_list().await,
             AdminRequest::UserRemove { name } => self.user_remove(&name).await,
             AdminRequest::KeyAdd { user } => self.key_add(&user).await,

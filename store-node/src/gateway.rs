@@ -23,6 +23,7 @@ mod listing;
 mod metadata;
 pub mod metrics;
 mod operations;
+mod parameters;
 pub mod records;
 pub mod rewrap;
 pub mod serve;
@@ -32,6 +33,7 @@ pub mod system;
 mod upload;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -127,6 +129,7 @@ pub(crate) struct Core {
     /// Names this gateway in answers, so that its logs can be found.
     pub(crate) host_id: HeaderValue,
     pub(crate) sync_time: SyncTime,
+    pub(crate) follows: AtomicBool,
     /// Held while objects are moved to the newest version of the tenant's key.
     pub(crate) rewrap: tokio::sync::Mutex<()>,
 }
@@ -150,6 +153,7 @@ impl Gateway {
             host_id: HeaderValue::from_str(&hashing::hex(&crate::random::id()))
                 .expect("hexadecimal digits are a header value"),
             sync_time: SyncTime::default(),
+            follows: AtomicBool::new(false),
             rewrap: tokio::sync::Mutex::default(),
         });
         let mut config = S3Config::default();
@@ -168,6 +172,16 @@ impl Gateway {
     }
 
     /// How far the region has what its primary acknowledged, if it is a standby.
+    /// Whether the other region of the pair takes the writes.
+    pub(crate) fn set_follows(&self, follows: bool) {
+        self.core.follows.store(follows, Ordering::Relaxed);
+    }
+
+    /// What was said last.
+    pub(crate) fn follows(&self) -> bool {
+        self.core.follows.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn set_sync_time(&self, synced: Option<UnixMillis>) {
         self.core.sync_time.set(synced);
     }

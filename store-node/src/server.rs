@@ -26,7 +26,7 @@ use std::{
     collections::BTreeMap,
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use thiserror::Error;
@@ -88,6 +88,9 @@ pub enum ServeError {
     /// The storage engine did not start.
     #[error("the storage engine did not start")]
     Start(#[from] StartError),
+    /// The storage engine may not run, or cannot go on.
+    #[error("the storage engine does not run")]
+    Engine(#[source] Arc<StartError>),
     /// The gateway did not start.
     #[error("the gateway did not start")]
     Frontend(#[from] FrontendError),
@@ -110,7 +113,10 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
     if timeout(STOP_WAIT, process.stop()).await.is_err() {
         warn!("stopping took too long; what was acknowledged is on disk all the same");
     }
-    Ok(())
+    match process.failure.cause.get() {
+        Some(cause) => Err(ServeError::Engine(Arc::clone(cause))),
+        None => Ok(()),
+    }
 }
 
 struct Process {
@@ -119,7 +125,14 @@ struct Process {
     node: Option<Arc<Node>>,
     tracker: TaskTracker,
     background: CancellationToken,
-    failed: CancellationToken,
+    failure: Arc<Failure>,
+}
+
+/// Why the storage engine does not run, once it is known.
+#[derive(Default)]
+struct Failure {
+    cause: OnceLock<Arc<StartError>>,
+    known: CancellationToken,
 }
 
 impl Process {
@@ -150,7 +163,7 @@ impl Process {
         }
         state.set_router(router.clone());
         tracker.spawn(state.roster.clone().follow(router.clone(), peers.clone(), background.clone()));
-        let failed = CancellationToken::new();
+        let failure = Arc::new(Failure::default());
         let node = match (&config.storage, identity.role) {
             (Some(storage), TokenRole::Node { id, incarnation }) => {
                 let options = node_options(&config, storage.segment_bytes, &descriptor, id, incarnation);
@@ -160,6 +173,7 @@ impl Process {
                     node.service().set_pair(standby);
                 }
                 peers.set_local(handler.clone());
+                node.service().set_refused_peers(peer_server.refused().clone());
                 // the only setter: this runs once in a process
                 handler.engine.begin(node.service().clone());
                 state.set_node(node.clone());
@@ -169,7 +183,7 @@ impl Process {
                     router.clone(),
                     state.roster.clone(),
                     applicant(&descriptor, id, incarnation),
-                    &failed,
+                    failure.clone(),
                 );
                 Some(node)
             }
@@ -186,7 +200,7 @@ impl Process {
             let stop = background.clone();
             tracker.spawn(async move { admin.follow_sync_time(&frontend.gateway, stop).await });
         }
-        Ok(Self { peers, peer_server, node, tracker, background, failed })
+        Ok(Self { peers, peer_server, node, tracker, background, failure })
     }
 
     /// Waits for the stop, telling systemd now and then that the process lives.
@@ -196,7 +210,7 @@ impl Process {
             let tick = tokio::time::sleep(watchdog.unwrap_or(Duration::from_secs(3600)));
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = self.failed.cancelled() => return,
+                () = self.failure.known.cancelled() => return,
                 () = tick => notify("WATCHDOG=1"),
             }
         }
@@ -221,14 +235,14 @@ fn spawn_node(
     router: Arc<Router>,
     roster: Arc<Roster>,
     applicant: Applicant,
-    failed: &CancellationToken,
+    failure: Arc<Failure>,
 ) {
-    let failed = failed.clone();
     tracker.spawn(async move {
         let arrival = Arrival { request: RequestId(random::id()), now: now() };
         if let Err(error) = node.run(&router, &roster, &applicant, arrival).await {
-            error!(error = &error as &dyn std::error::Error, "storage engine does not run");
-            failed.cancel();
+            // the first cause is the one to tell
+            let _told_already = failure.cause.set(Arc::new(error)).is_err();
+            failure.known.cancel();
         }
     });
 }
@@ -261,20 +275,24 @@ fn node_options(
     }
 }
 
-/// First members of every group, the same on every node: placement depends on the descriptor alone.
+/// First members of every group, the same on every node: placement depends on the descriptor alone. None once a founder
+/// has left: a region that lost one was founded long ago, and who joins it finds its groups there.
 fn founders(descriptor: &RegionDescriptor) -> BTreeMap<GroupId, Vec<ReplicaId>> {
-    let nodes: Vec<plan::NodeFacts> = descriptor
-        .initial_members
-        .iter()
-        .filter_map(|id| descriptor.node(*id))
-        .map(|node| plan::NodeFacts { id: node.id, zone: node.zone.clone(), capacity_bytes: 1 })
-        .collect();
+    let founder = |id: &NodeId| {
+        let node = descriptor.node(*id)?;
+        Some(plan::NodeFacts { id: node.id, zone: node.zone.clone(), capacity_bytes: 1 })
+    };
+    let nodes: Option<Vec<plan::NodeFacts>> = descriptor.initial_members.iter().map(founder).collect();
+    let Some(nodes) = nodes else { return BTreeMap::new() };
     let replica = |id: NodeId| {
         let incarnation = descriptor.node(id).map_or(Incarnation(0), |node| node.incarnation);
         ReplicaId::new(id, incarnation)
     };
-    plan::place_groups(&nodes, descriptor.groups as usize + 1, usize::from(descriptor.replication))
-        .expect("a descriptor that was validated has enough members")
+    let groups = descriptor.groups as usize + 1;
+    let placed = plan::place_groups(&nodes, groups, usize::from(descriptor.replication));
+    placed
+        .inspect_err(|error| error!(%error, "the region's descriptor names too few founders: none is one"))
+        .unwrap_or_default()
         .into_iter()
         .zip(0_u32..)
         .map(|(members, group)| (GroupId(group), members.into_iter().map(replica).collect()))
@@ -393,4 +411,48 @@ fn notify(state: &str) {
 pub(crate) fn now() -> UnixMillis {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     UnixMillis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wire::{
+        DeploymentId,
+        descriptor::{DESCRIPTOR_FORMAT, NodeDescriptor},
+    };
+
+    /// A region of these nodes that nodes 1 to 3 founded.
+    fn region(nodes: &[u16]) -> RegionDescriptor {
+        let node = |id: &u16| NodeDescriptor {
+            id: NodeId(*id),
+            zone: format!("zone-{id}"),
+            peer_address: format!("127.0.0.1:{}", 7600 + id),
+            incarnation: Incarnation(1),
+        };
+        RegionDescriptor {
+            format: DESCRIPTOR_FORMAT,
+            deployment: DeploymentId([1; 16]),
+            environment: "test".into(),
+            region: "twin-1".into(),
+            groups: 8,
+            standby_of: None,
+            replication: 3,
+            initial_members: [1, 2, 3].map(NodeId).to_vec(),
+            timings: wire::descriptor::RaftTimings::default(),
+            nodes: nodes.iter().map(node).collect(),
+            gateways: vec![],
+        }
+    }
+
+    #[test]
+    fn a_region_whose_founders_are_all_there_is_founded_by_them() {
+        let founders = founders(&region(&[1, 2, 3, 4]));
+        assert_eq!(founders.len(), 9);
+        assert!(founders.values().all(|members| members.len() == 3));
+    }
+
+    #[test]
+    fn a_region_that_lost_a_founder_has_none_any_more() {
+        assert_eq!(founders(&region(&[2, 3, 4])), BTreeMap::new());
+    }
 }

@@ -131,6 +131,10 @@ impl Health for ProcessState {
     fn not_writable(&self) -> Vec<Reason> {
         let mut reasons = self.not_ready();
         reasons.extend(leaderless_reason(&self.leaderless()));
+        let here = self.node.get().is_some_and(|node| node.service().follows());
+        if here || self.frontend.get().is_some_and(|frontend| frontend.gateway.follows()) {
+            reasons.push(reason("standby", "the other region of the pair takes the writes".to_owned()));
+        }
         if let Some(node) = self.node.get()
             && !node.service().report().writable
         {

@@ -39,7 +39,7 @@ fn seeds() -> Vec<Seed> {
     };
     let requests = [
         ("request-status", AdminRequest::Status),
-        ("request-user-add", AdminRequest::UserAdd { name: "jo".into(), admin: true }),
+        ("request-user-add", AdminRequest::UserAdd { name: "jo".into(), admin: true, create_buckets: true }),
         ("request-node-add", AdminRequest::NodeAdd { node, token: RequestId([5; 16]) }),
         (
             "request-grant-add",

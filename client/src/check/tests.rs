@@ -112,17 +112,11 @@ fn the_regions_troubles_become_findings() {
             node(2, NodeState::Down, DiskHealth::Unknown),
             node(3, NodeState::Draining, DiskHealth::ReadOnly),
         ],
-        groups: vec![GroupStatus {
-            id: GroupId(0),
-            leader: None,
-            replicas: vec![replica],
-            term: 1,
-            versions: 0,
-            body_bytes: 0,
-        }],
+        groups: vec![GroupStatus { id: GroupId(0), leader: None, replicas: vec![replica], term: 1 }],
         under_replicated_groups: 1,
         leaderless_groups: 1,
         writable: false,
+        follows: false,
     };
     let facts = CheckFacts {
         answered_by: "gateway/1".into(),

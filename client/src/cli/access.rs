@@ -17,6 +17,9 @@ pub(super) enum UserCommand {
         /// It may use and create every bucket
         #[arg(long)]
         full_access: bool,
+        /// It may create buckets, which are its own then
+        #[arg(long)]
+        create_buckets: bool,
     },
     /// Show all principals
     List,
@@ -114,10 +117,15 @@ impl RightName {
 pub(super) fn user(common: &Common, command: &UserCommand, output: &Output) -> Result<(), ClientError> {
     let client = AdminClient::new(&common.deployment()?)?;
     match command {
-        UserCommand::Add { name, full_access } => {
+        UserCommand::Add { name, full_access, create_buckets } => {
             wire::descriptor::check_name("user", name)
                 .map_err(|error| ClientError::usage(error.to_string(), ""))?;
-            match client.ask(&AdminRequest::UserAdd { name: name.clone(), admin: *full_access })? {
+            let request = AdminRequest::UserAdd {
+                name: name.clone(),
+                admin: *full_access,
+                create_buckets: *create_buckets,
+            };
+            match client.ask(&request)? {
                 AdminResponse::UserAdded { key, .. } => show_key(&key, output),
                 other => Err(client.unexpected(&other)),
             }

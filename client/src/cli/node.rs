@@ -4,7 +4,7 @@
 //! development region the processes as well.
 
 use super::Common;
-use super::output::{Output, bytes};
+use super::output::Output;
 use super::status::state_name;
 use crate::admin::AdminClient;
 use crate::deployment::Deployment;
@@ -293,13 +293,11 @@ fn line(progress: &NodeProgress) -> String {
         format!(", waiting for {}", progress.waiting_for)
     };
     format!(
-        "node {} {}: {} of {} replicas, {} of {}{waiting}",
+        "node {} {}: {} of {} replicas{waiting}",
         progress.node,
         if progress.done { "is done" } else { state_name(progress.state) },
         progress.replicas_moved,
         progress.replicas_total,
-        bytes(progress.bytes_moved),
-        bytes(progress.bytes_total)
     )
 }
 
@@ -317,11 +315,7 @@ impl Bar {
     fn show(&mut self, progress: &NodeProgress) {
         const WIDTH: u64 = 24;
         const LINE_EVERY: Duration = Duration::from_secs(10);
-        let (moved, total) = if progress.bytes_total > 0 {
-            (progress.bytes_moved, progress.bytes_total)
-        } else {
-            (u64::from(progress.replicas_moved), u64::from(progress.replicas_total))
-        };
+        let (moved, total) = (u64::from(progress.replicas_moved), u64::from(progress.replicas_total));
         let filled = (WIDTH * moved.min(total)).checked_div(total).unwrap_or(0) as usize;
         let text = line(progress);
         let mut stderr = std::io::stderr().lock();

@@ -77,16 +77,12 @@ fn page(status: &RegionStatus, all_groups: bool, output: &Output) -> String {
     text.push_str(&table(&head, &rows));
     let used: u64 = status.nodes.iter().map(|node| node.used_bytes).sum();
     let capacity: u64 = status.nodes.iter().map(|node| node.capacity_bytes).sum();
-    let (versions, body_bytes) =
-        status.groups.iter().fold((0, 0), |sum, group| (sum.0 + group.versions, sum.1 + group.body_bytes));
     let _ = write!(
         text,
-        "\n{} groups: {} under-replicated, {} without a leader\n{} object versions, {} of bodies; {} used of {} raw\n",
+        "\n{} groups: {} under-replicated, {} without a leader\n{} used of {} raw\n",
         status.groups.len(),
         count(status.under_replicated_groups, output),
         count(status.leaderless_groups, output),
-        versions,
-        bytes(body_bytes),
         bytes(used),
         bytes(capacity),
     );
@@ -97,11 +93,7 @@ fn page(status: &RegionStatus, all_groups: bool, output: &Output) -> String {
         .collect();
     if !shown.is_empty() {
         let rows: Vec<Vec<String>> = shown.into_iter().map(group_row).collect();
-        let _ = write!(
-            text,
-            "\n{}",
-            table(&[">group", "leader", "copies", ">good", ">term", ">versions", ">bodies"], &rows)
-        );
+        let _ = write!(text, "\n{}", table(&[">group", "leader", "copies", ">good", ">term"], &rows));
     }
     text
 }
@@ -150,8 +142,6 @@ fn group_row(group: &GroupStatus) -> Vec<String> {
         copies.join(" "),
         good(group).to_string(),
         group.term.to_string(),
-        group.versions.to_string(),
-        bytes(group.body_bytes),
     ]
 }
 

@@ -45,7 +45,7 @@ impl Credentials {
         if let Some(credentials) = Self::read(folder)? {
             return Ok(credentials);
         }
-        let add = AdminRequest::UserAdd { name: DEV_USER.to_owned(), admin: true };
+        let add = AdminRequest::UserAdd { name: DEV_USER.to_owned(), admin: true, create_buckets: true };
         let key = match client.ask(&add) {
             Ok(AdminResponse::UserAdded { key, .. }) => key,
             // made by a start that ended before it could keep the key

@@ -36,6 +36,9 @@ pub enum AdminRequest {
         /// Whether it may use and create every bucket.
         #[serde(default)]
         admin: bool,
+        /// Whether it may create buckets, which are its own then.
+        #[serde(default)]
+        create_buckets: bool,
     },
     /// All principals: [`AdminResponse::Users`].
     UserList,

@@ -50,7 +50,7 @@ pub(super) struct Shared {
     pub(super) tasks: TaskTracker,
     /// Room for bodies in handlers' hands, per class.
     pub(super) bodies: [Arc<Semaphore>; 4],
-    refused: RefusedPeers,
+    refused: Arc<RefusedPeers>,
     connections: Arc<Semaphore>,
     per_peer: Mutex<HashMap<Identity, usize>>,
 }
@@ -74,7 +74,7 @@ impl PeerServer {
             abandon: CancellationToken::new(),
             tasks: TaskTracker::new(),
             bodies: PeerClass::ALL.map(|_| Arc::new(Semaphore::new(units))),
-            refused: RefusedPeers::default(),
+            refused: Arc::default(),
             connections: Arc::new(Semaphore::new(options.connections)),
             per_peer: Mutex::default(),
         });
@@ -98,7 +98,7 @@ impl PeerServer {
     }
 
     /// Peers that were turned away.
-    pub fn refused(&self) -> &RefusedPeers {
+    pub fn refused(&self) -> &Arc<RefusedPeers> {
         &self.shared.refused
     }
 

@@ -134,8 +134,6 @@ impl Admin {
             done,
             replicas_total: count(total),
             replicas_moved: count(moved),
-            bytes_total: 0,
-            bytes_moved: 0,
             waiting_for,
         }))
     }

@@ -35,8 +35,10 @@ impl Admin {
     /// Keeps `gateway` told how far this region has what its primary acknowledged, until `stop`.
     pub(crate) async fn follow_sync_time(&self, gateway: &Gateway, stop: CancellationToken) {
         loop {
-            let synced = self.synced().await;
+            let lags = self.lags().await;
+            let synced = self.synced(&lags);
             gateway.set_sync_time(synced);
+            gateway.set_follows(follows(&lags));
             let pause = if synced.is_some() { SYNC_LOOK } else { ROLE_LOOK };
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -46,8 +48,7 @@ impl Admin {
     }
 
     /// Everything acknowledged by then is in every group here; nothing unless all of them are standbys that know it.
-    async fn synced(&self) -> Option<UnixMillis> {
-        let lags = self.lags().await;
+    fn synced(&self, lags: &BTreeMap<GroupId, GroupLag>) -> Option<UnixMillis> {
         let standbys = lags.values().filter(|lag| lag.own.role == PairRole::Standby);
         let synced: Option<Vec<UnixMillis>> = standbys.map(|lag| lag.synced).collect();
         synced.filter(|synced| synced.len() as u32 == self.router.groups() + 1)?.into_iter().min()
@@ -142,7 +143,7 @@ impl Admin {
     }
 
     /// What the groups' leaders know of the other region.
-    async fn lags(&self) -> BTreeMap<GroupId, GroupLag> {
+    pub(super) async fn lags(&self) -> BTreeMap<GroupId, GroupLag> {
         let reports = join_all(self.nodes().into_keys().map(|node| async move {
             let called = self.state.peers.call(
                 node,
@@ -156,4 +157,9 @@ impl Admin {
         }));
         reports.await.into_iter().flatten().flatten().map(|lag| (lag.group, lag)).collect()
     }
+}
+
+/// Whether a group is not to take writes: the other region of the pair does.
+pub(super) fn follows(lags: &BTreeMap<GroupId, GroupLag>) -> bool {
+    lags.values().any(|lag| lag.own.role != PairRole::Primary)
 }

@@ -66,6 +66,7 @@ impl Admin {
         let under = groups.iter().filter(|group| good(group) < usize::from(descriptor.replication)).count();
         let leaderless = groups.iter().filter(|group| group.leader.is_none()).count();
         let up = |report: &Option<NodeReport>| report.as_ref().is_some_and(|report| report.writable);
+        let follows = super::pair::follows(&self.lags().await);
         let room = reports.values().filter(|report| up(report)).count() * 2 > reports.len();
         Ok(AdminResponse::Status(RegionStatus {
             deployment: descriptor.deployment,
@@ -76,7 +77,8 @@ impl Admin {
             nodes,
             under_replicated_groups: u32::try_from(under).unwrap_or(u32::MAX),
             leaderless_groups: u32::try_from(leaderless).unwrap_or(u32::MAX),
-            writable: leaderless == 0 && room,
+            writable: leaderless == 0 && room && !follows,
+            follows,
             groups,
         }))
     }
@@ -113,7 +115,7 @@ fn node_status(id: NodeId, record: &NodeRecord, report: Option<&NodeReport>) -> 
         },
         replicas: count(&|_| true),
         leaders: count(&|replica| replica.leader.is_some() && replica.leader == me),
-        refused_handshakes: 0,
+        refused_handshakes: report.map_or(0, |report| report.refused_handshakes),
     }
 }
 
@@ -145,7 +147,5 @@ fn group_status(group: GroupId, reports: &BTreeMap<NodeId, Option<NodeReport>>) 
         leader: leader.map(|(id, _)| id.node()),
         replicas: replicas.unwrap_or_default(),
         term: best.map_or(0, |(_, best)| best.term),
-        versions: 0,
-        body_bytes: 0,
     }
 }

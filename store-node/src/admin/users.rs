@@ -13,9 +13,9 @@ use wire::admin::{
 };
 
 impl Admin {
-    pub(super) async fn user_add(&self, name: &str, admin: bool) -> Answer {
+    pub(super) async fn user_add(&self, name: &str, admin: bool, create_buckets: bool) -> Answer {
         let directory = self.frontend()?.gateway.directory();
-        directory.create_principal(name, admin).await.map_err(explain)?;
+        directory.create_principal(name, admin, create_buckets).await.map_err(explain)?;
         let key = directory.add_key(name).await.map_err(explain)?;
         let user = self.principals().await?.into_iter().find(|user| user.name == name);
         let user = user.map(summary).ok_or_else(|| AdminError {
@@ -156,11 +156,12 @@ fn shown(user: &str, key: NewKey) -> NewAccessKey {
     }
 }
 
-/// Deleting is part of writing, managing is owning.
+/// Managing is owning.
 fn to_rights(right: Right) -> Rights {
     match right {
         Right::Read => Rights::READ,
-        Right::Write | Right::Delete => Rights::WRITE,
+        Right::Write => Rights::WRITE,
+        Right::Delete => Rights::DELETE,
         Right::List => Rights::LIST,
         Right::Manage => Rights::OWN,
     }

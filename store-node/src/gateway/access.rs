@@ -31,7 +31,7 @@ pub(crate) const OPERATIONS: [(&str, Need); 31] = [
     ("GetObject", Need::Rights(Rights::READ)),
     ("PutObject", Need::Rights(Rights::WRITE)),
     ("HeadObject", Need::Rights(Rights::READ)),
-    ("DeleteObject", Need::Rights(Rights::WRITE)),
+    ("DeleteObject", Need::Rights(Rights::DELETE)),
     ("ListObjectsV2", Need::Rights(Rights::LIST)),
     ("ListObjects", Need::Rights(Rights::LIST)),
     ("UploadPart", Need::Rights(Rights::WRITE)),
@@ -40,7 +40,7 @@ pub(crate) const OPERATIONS: [(&str, Need); 31] = [
     ("AbortMultipartUpload", Need::Rights(Rights::WRITE)),
     ("UploadPartCopy", Need::Rights(Rights::WRITE)),
     ("CopyObject", Need::Rights(Rights::WRITE)),
-    ("DeleteObjects", Need::Rights(Rights::WRITE)),
+    ("DeleteObjects", Need::Rights(Rights::DELETE)),
     ("ListParts", Need::Rights(Rights::WRITE)),
     ("ListMultipartUploads", Need::Rights(Rights::LIST)),
     ("ListObjectVersions", Need::Rights(Rights::LIST)),
@@ -103,6 +103,7 @@ impl S3Auth for Gatekeeper {
 #[async_trait::async_trait]
 impl S3Access for Gatekeeper {
     async fn check(&self, cx: &mut S3AccessContext<'_>) -> S3Result<()> {
+        super::parameters::check(cx.s3_op().name(), cx.uri().query().unwrap_or(""))?;
         let known = OPERATIONS.iter().find(|(operation, _)| *operation == cx.s3_op().name());
         let context = cx.extensions_mut().get::<Arc<RequestContext>>().cloned();
         let context = context.ok_or_else(|| super::errors::unexpected("a request without context"))?;

@@ -179,8 +179,16 @@ fn check_query_signature(headers: &HeaderMap, query: &str) -> Result<(), S3Error
 
 /// A signature made for another service must not work here.
 fn check_scope(credential: &str) -> Result<(), S3Error> {
-    if credential.ends_with("/s3/aws4_request") {
-        return Ok(());
+    if let Some(before) = credential.strip_suffix("/s3/aws4_request") {
+        let region = before.rsplit('/').next().unwrap_or("");
+        // what the protocol layer can read; clients that are told the region's name use that then
+        if region.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-') {
+            return Ok(());
+        }
+        return Err(bad_request(s3(
+            S3ErrorCode::AuthorizationHeaderMalformed,
+            "The region in the credential is wrong: sign with this region's name, or any of a-z, 0-9 and hyphens.",
+        )));
     }
     Err(bad_request(s3(
         S3ErrorCode::AuthorizationHeaderMalformed,

@@ -22,12 +22,14 @@ impl Rights {
     pub const NONE: Self = Self(0);
     /// Read objects.
     pub const READ: Self = Self(1);
-    /// Write and delete objects, run multipart uploads.
+    /// Write objects, run multipart uploads.
     pub const WRITE: Self = Self(2);
     /// List objects, versions and uploads, read the bucket's settings.
     pub const LIST: Self = Self(4);
+    /// Delete objects and versions.
+    pub const DELETE: Self = Self(16);
     /// Change the bucket's settings and delete it; includes all others.
-    pub const OWN: Self = Self(15);
+    pub const OWN: Self = Self(31);
 
     /// Whether `wanted` is part of it.
     pub const fn includes(self, wanted: Self) -> bool {
@@ -44,17 +46,18 @@ impl Rights {
         Self(self.0 | other.0)
     }
 
-    /// What is left when `other` is taken away. Without `read`, `write` or `list` nobody owns a bucket.
+    /// What is left when `other` is taken away. Without all others nobody owns a bucket.
     pub const fn without(self, other: Self) -> Self {
         let rest = self.0 & !other.0;
-        Self(if other.0 == 0 { rest } else { rest & 7 })
+        Self(if other.0 == 0 { rest } else { rest & 23 })
     }
 
-    /// Reads `read`, `write`, `list`, `own`.
+    /// Reads `read`, `write`, `delete`, `list`, `own`.
     pub fn parse(name: &str) -> Option<Self> {
         match name {
             "read" => Some(Self::READ),
             "write" => Some(Self::WRITE),
+            "delete" => Some(Self::DELETE),
             "list" => Some(Self::LIST),
             "own" => Some(Self::OWN),
             _ => None,
@@ -66,7 +69,7 @@ impl Rights {
         if self.includes(Self::OWN) {
             return vec!["own"];
         }
-        [(Self::READ, "read"), (Self::WRITE, "write"), (Self::LIST, "list")]
+        [(Self::READ, "read"), (Self::WRITE, "write"), (Self::DELETE, "delete"), (Self::LIST, "list")]
             .into_iter()
             .filter_map(|(right, name)| self.includes(right).then_some(name))
             .collect()

@@ -147,7 +147,9 @@ fn finish(response: &mut HttpResponse, method: &Method, path: &str, context: &Re
     let id = context.request_id().to_string();
     let status = response.status();
     if status.is_client_error() || status.is_server_error() {
-        complete_error(response, path, &id, &core.host_id);
+        complete_error(response, path, &id, core);
+    } else {
+        escape_controls(response);
     }
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&id) {
@@ -168,8 +170,31 @@ fn finish(response: &mut HttpResponse, method: &Method, path: &str, context: &Re
     }
 }
 
+/// Control characters of names in an XML answer, as references: a reader would take a bare carriage return for a line
+/// feed, and others for the end of the document.
+fn escape_controls(response: &mut HttpResponse) {
+    let is_xml = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/xml");
+    if !is_xml {
+        return;
+    }
+    let is_control = |byte: &u8| *byte < 0x20 && !matches!(byte, b'\t' | b'\n');
+    let Some(document) = response.body().bytes().filter(|document| document.iter().any(is_control)) else {
+        return;
+    };
+    let mut escaped = Vec::with_capacity(document.len() + 64);
+    for byte in &document {
+        if is_control(byte) {
+            escaped.extend_from_slice(format!("&#{byte};").as_bytes());
+        } else {
+            escaped.push(*byte);
+        }
+    }
+    response.headers_mut().remove(header::CONTENT_LENGTH);
+    *response.body_mut() = Body::from(escaped);
+}
+
 /// Adds to an error document what the protocol layer leaves out.
-fn complete_error(response: &mut HttpResponse, path: &str, id: &str, host_id: &HeaderValue) {
+fn complete_error(response: &mut HttpResponse, path: &str, id: &str, core: &Core) {
     let Some(document) = response.body().bytes() else { return };
     let Some(text) = std::str::from_utf8(&document).ok().and_then(|text| text.strip_suffix("</Error>"))
     else {
@@ -190,6 +215,9 @@ fn complete_error(response: &mut HttpResponse, path: &str, id: &str, host_id: &H
             completed.push_str(&format!("<ServerTime>{}</ServerTime>", String::from_utf8_lossy(&now)));
         }
     }
+    if code == Some("AuthorizationHeaderMalformed") {
+        completed.push_str(&format!("<Region>{}</Region>", core.options.region_name));
+    }
     completed.push_str("<Resource>");
     for character in path.chars() {
         match character {
@@ -199,7 +227,7 @@ fn complete_error(response: &mut HttpResponse, path: &str, id: &str, host_id: &H
             _ => completed.push(character),
         }
     }
-    let host_id = host_id.to_str().unwrap_or("");
+    let host_id = core.host_id.to_str().unwrap_or("");
     completed.push_str(&format!("</Resource><RequestId>{id}</RequestId><HostId>{host_id}</HostId></Error>"));
     response.headers_mut().remove(header::CONTENT_LENGTH);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));

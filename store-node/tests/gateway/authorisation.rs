@@ -138,19 +138,27 @@ async fn without_a_grant_nothing_is_allowed() {
 async fn each_right_allows_its_own_and_no_more() {
     let (server, _) = prepared().await;
     let bob = server.bob.clone();
-    for (right, read, write, list) in
-        [(Rights::READ, 200, 403, 403), (Rights::WRITE, 403, 200, 403), (Rights::LIST, 403, 403, 200)]
-    {
+    for (right, read, write, list, delete) in [
+        (Rights::READ, 200, 403, 403, 403),
+        (Rights::WRITE, 403, 200, 403, 403),
+        (Rights::LIST, 403, 403, 200, 403),
+        (Rights::DELETE, 403, 403, 403, 204),
+    ] {
         server.grant("bob", "bucket", right).await;
         let get = server.send_as(&bob, Request::new("GET", "/bucket/key")).await;
         let put = server.send_as(&bob, Request::new("PUT", "/bucket/other").body("abc")).await;
         let all = server.send_as(&bob, Request::new("GET", "/bucket?list-type=2")).await;
-        let delete = server.send_as(&bob, Request::new("DELETE", "/bucket")).await;
+        let gone = server.send_as(&bob, Request::new("DELETE", "/bucket/gone")).await;
+        let several =
+            Request::new("POST", "/bucket?delete=").body("<Delete><Object><Key>gone</Key></Object></Delete>");
+        let several = server.send_as(&bob, several).await;
+        let bucket = server.send_as(&bob, Request::new("DELETE", "/bucket")).await;
         assert_eq!(
-            (get.status, put.status, all.status, delete.status),
-            (read, write, list, 403),
+            [get, put, all, gone, bucket].map(|answer| answer.status),
+            [read, write, list, delete, 403],
             "{right:?}"
         );
+        assert_eq!(several.status == 200, delete == 204, "{right:?}");
         server.gateway.directory().revoke("bob", "bucket", right).await.unwrap();
     }
 }

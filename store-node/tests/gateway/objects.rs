@@ -26,6 +26,40 @@ async fn objects_of_every_size_come_back_as_they_were_put() {
 }
 
 #[tokio::test]
+async fn what_is_asked_of_another_operation_is_not_stored() {
+    let server = Server::start().await;
+    server.make_bucket("bucket").await;
+    server.put("/bucket/key", "precious").await;
+    for (query, status) in
+        [("renameObject", 501), ("append&position=8", 501), ("uploadId=abc", 400), ("partNumber=1", 400)]
+    {
+        let put = Request::new("PUT", &format!("/bucket/key?{query}")).body("");
+        assert_eq!(server.call(put).await.status, status, "{query}");
+    }
+    assert_eq!(server.get("/bucket/key").await.body, b"precious");
+}
+
+#[tokio::test]
+async fn control_characters_in_names_come_back_as_they_are() {
+    let server = Server::start().await;
+    server.make_bucket("bucket").await;
+    server.put("/bucket/a%0Db", "abc").await;
+    let listing = server.get("/bucket?list-type=2").await;
+    assert!(listing.text().contains("<Key>a&#13;b</Key>"), "{}", listing.text());
+    let delete = |key: &str| {
+        let body = format!("<Delete><Object><Key>{key}</Key></Object></Delete>");
+        Request::new("POST", "/bucket?delete=").body(body)
+    };
+    // what no answer could name is not deleted
+    server.put("/bucket/%01", "abc").await;
+    assert_eq!(server.call(delete("\u{1}")).await.code(), "MalformedXML");
+    assert_eq!(server.get("/bucket/%01").await.status, 200);
+    let deleted = server.call(delete("a&#13;b")).await;
+    assert!(deleted.text().contains("<Key>a&#13;b</Key>"), "{}", deleted.text());
+    assert_eq!(server.get("/bucket/a%0Db").await.status, 404);
+}
+
+#[tokio::test]
 async fn the_etag_is_the_md5_in_quotes() {
     let server = Server::start().await;
     server.make_bucket("bucket").await;

@@ -55,7 +55,7 @@ impl Server {
         let directory = Arc::new(Directory::open(shared.clone(), keyring.clone()).await.unwrap());
         let mut keys = Vec::new();
         for name in ["alice", "bob", "mallory"] {
-            directory.create_principal(name, false).await.unwrap();
+            directory.create_principal(name, false, true).await.unwrap();
             let made = directory.add_key(name).await.unwrap();
             keys.push(Key { id: made.id.clone(), secret: made.secret.to_string() });
         }

@@ -36,12 +36,11 @@ fn status(region: &str) -> RegionStatus {
             leader: Some(NodeId(1)),
             replicas: (1..=3).map(replica).collect(),
             term: 1,
-            versions: 0,
-            body_bytes: 0,
         }],
         under_replicated_groups: 0,
         leaderless_groups: 0,
         writable: true,
+        follows: false,
     }
 }
 

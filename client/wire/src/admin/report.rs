@@ -27,6 +27,9 @@ pub struct RegionStatus {
     pub leaderless_groups: u32,
     /// Whether every group accepts writes.
     pub writable: bool,
+    /// Whether it is not to accept writes: the other region of its pair does.
+    #[serde(default)]
+    pub follows: bool,
 }
 
 /// One node.
@@ -119,12 +122,6 @@ pub struct GroupStatus {
     /// The leader's term.
     #[serde(default)]
     pub term: u64,
-    /// Objects, versions included, that it holds.
-    #[serde(default)]
-    pub versions: u64,
-    /// Bytes of bodies that it holds, one copy.
-    #[serde(default)]
-    pub body_bytes: u64,
 }
 
 /// One copy of a group.
@@ -282,12 +279,6 @@ pub struct NodeProgress {
     /// Replicas moved.
     #[serde(default)]
     pub replicas_moved: u32,
-    /// Bytes to move in all, as far as known.
-    #[serde(default)]
-    pub bytes_total: u64,
-    /// Bytes moved.
-    #[serde(default)]
-    pub bytes_moved: u64,
     /// What it waits for, when it does not move; may be empty.
     #[serde(default)]
     pub waiting_for: String,

@@ -8,7 +8,7 @@ fn requests_keep_their_json() {
     let cases = [
         (AdminRequest::Status, r#"{"type":"status"}"#),
         (
-            AdminRequest::UserAdd { name: "mara".into(), admin: true },
+            AdminRequest::UserAdd { name: "mara".into(), admin: true, create_buckets: false },
             r#"{"type":"user_add","name":"mara","admin":true}"#,
         ),
         (AdminRequest::NodeDrain { node: NodeId(3) }, r#"{"type":"node_drain","node":3}"#),
@@ -28,7 +28,7 @@ fn fields_of_a_newer_peer_are_ignored_and_missing_ones_filled_in() {
     let json = r#"{"type":"user_add","name":"mara","quota":7}"#;
     assert_eq!(
         serde_json::from_str::<AdminRequest>(json).unwrap(),
-        AdminRequest::UserAdd { name: "mara".into(), admin: false }
+        AdminRequest::UserAdd { name: "mara".into(), admin: false, create_buckets: false }
     );
     let json = r#"{"type":"error","code":"on_fire","message":"hot"}"#;
     let AdminResponse::Error(error) = serde_json::from_str(json).unwrap() else { panic!("not an error") };

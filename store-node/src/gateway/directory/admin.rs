@@ -120,12 +120,17 @@ pub struct GrantInfo {
 }
 
 impl Directory {
-    /// Registers a principal. Everybody may create buckets unless [`Self::set_create_buckets`] says otherwise.
-    pub async fn create_principal(&self, name: &str, admin: bool) -> Result<PrincipalId, AdminError> {
+    /// Registers a principal.
+    pub async fn create_principal(
+        &self,
+        name: &str,
+        admin: bool,
+        create_buckets: bool,
+    ) -> Result<PrincipalId, AdminError> {
         if !is_principal_name(name) {
             return Err(AdminError::InvalidName);
         }
-        let record = PrincipalRecord { admin, create_buckets: true, created: context::now() };
+        let record = PrincipalRecord { admin, create_buckets, created: context::now() };
         let key = Bytes::copy_from_slice(name.as_bytes());
         let change = put(SystemTable::Principal, key, SystemExpect::Absent, record.encode());
         match self.change(vec![change]).await {
@@ -135,19 +140,6 @@ impl Directory {
         let id = self.principal(name).ok_or(AdminError::NoSuchPrincipal)?;
         tracing::info!(principal = %id, admin, "principal registered");
         Ok(id)
-    }
-
-    /// Says whether a principal may create buckets.
-    pub async fn set_create_buckets(&self, name: &str, allowed: bool) -> Result<(), AdminError> {
-        self.refresh().await?;
-        let id = self.principal(name).ok_or(AdminError::NoSuchPrincipal)?;
-        let tables = self.tables();
-        let found = tables.principals.get(&id).ok_or(AdminError::NoSuchPrincipal)?;
-        let record =
-            PrincipalRecord { admin: found.caller.admin, create_buckets: allowed, created: found.created };
-        let key = Bytes::copy_from_slice(name.as_bytes());
-        self.change(vec![put(SystemTable::Principal, key, SystemExpect::Present, record.encode())]).await?;
-        Ok(())
     }
 
     /// Removes a principal with its access keys and grants. One that owns buckets stays.

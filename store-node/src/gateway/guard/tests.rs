@@ -47,6 +47,18 @@ fn a_parameter_whose_name_is_written_with_escapes_is_refused() {
 }
 
 #[test]
+fn a_region_that_cannot_be_read_is_told_apart_and_any_other_is_taken() {
+    let with = |region: &str| {
+        let signed = SIGNED.replace("/home/", &format!("/{region}/"));
+        check(&head("GET", "/bucket", &[("authorization", signed.as_bytes())])).err()
+    };
+    assert!(with("eu-central-1").is_none());
+    for region in ["US", "eu_west", "RegionOne"] {
+        assert_eq!(with(region).unwrap().code().as_str(), "AuthorizationHeaderMalformed", "{region}");
+    }
+}
+
+#[test]
 fn headers_that_were_signed_or_need_not_be_pass() {
     let authorization = SIGNED.replace("x-amz-date,", "x-amz-date;x-amz-meta-a,");
     let with = [

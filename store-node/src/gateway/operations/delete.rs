@@ -53,10 +53,11 @@ pub(super) async fn delete_many(
     let bucket = bucket_of(&request)?;
     let dto::Delete { objects, quiet } = request.input.delete;
     if objects.is_empty() || objects.len() > DELETES_MAX {
-        return Err(errors::s3(
-            S3ErrorCode::MalformedXML,
-            "The XML you provided was not well-formed or did not validate against our published schema",
-        ));
+        return Err(malformed());
+    }
+    if let Some(strange) = objects.iter().find(|object| !object.key.chars().all(is_xml)) {
+        tracing::debug!(bytes = strange.key.len(), "a name that XML cannot hold");
+        return Err(malformed());
     }
     let quiet = quiet.unwrap_or(false);
     let (context, bucket) = (&context, &bucket);
@@ -90,6 +91,18 @@ pub(super) async fn delete_many(
         errors: (!failed.is_empty()).then_some(failed),
         ..Default::default()
     }))
+}
+
+fn malformed() -> S3Error {
+    errors::s3(
+        S3ErrorCode::MalformedXML,
+        "The XML you provided was not well-formed or did not validate against our published schema",
+    )
+}
+
+/// Characters of XML 1.0: the answer names what was deleted, so nothing else may be asked for.
+fn is_xml(character: char) -> bool {
+    matches!(character, '\t' | '\n' | '\r' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
 }
 
 /// What a delete looks like to its client.

@@ -109,7 +109,9 @@ pub(super) fn refuse_extras(headers: &HeaderMap) -> S3Result<()> {
         let Some(name) = name.as_str().strip_prefix("x-amz-") else { continue };
         let value = headers.get(format!("x-amz-{name}")).and_then(|value| value.to_str().ok()).unwrap_or("");
         match name {
-            "acl" if value != "private" && value != "bucket-owner-full-control" => return Err(no_acls()),
+            "acl" if !value.is_empty() && value != "private" && value != "bucket-owner-full-control" => {
+                return Err(no_acls());
+            }
             _ if name.starts_with("grant-") => return Err(no_acls()),
             _ if name.starts_with("object-lock-") => {
                 return Err(s3(S3ErrorCode::InvalidRequest, "Bucket is missing Object Lock Configuration"));
