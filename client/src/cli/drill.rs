@@ -3,11 +3,11 @@
 use super::Common;
 use super::output::{Output, Tint, table};
 use crate::ClientError;
+use crate::clock::utc;
 use crate::deployment::Deployment;
-use crate::drill::{
-    self, DrillKind, DrillPlan, DrillReport, History, ItemState, Limits, Readiness, Target, TargetOptions,
-    Verdict, Verified,
-};
+use crate::drill::{self, DrillKind, DrillPlan, DrillReport, History, ItemState, Limits, Readiness, Verdict};
+use crate::evidence::{self, Verified};
+use crate::target::{Target, TargetOptions, evidence_folder};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use std::fmt::Write;
@@ -183,17 +183,17 @@ fn verify(
             both.map(|region: &Deployment| region.identity.authority_certificate()).collect()
         }
     };
-    let verified = drill::verify(folder, &authorities)?;
+    let verified = evidence::verify(folder, &authorities)?;
     output.either(&verified, || {
-        let Verified { run, signed_by, signed_at, verdict } = &verified;
-        let at = drill::time(*signed_at);
-        format!("{run} ({}) is as {signed_by} signed it at {at}.\n", verdict.name())
+        let Verified { run, signed_by, signed_at, verdict, .. } = &verified;
+        let (at, verdict) = (utc(*signed_at), verdict.replace('_', " "));
+        format!("{run} ({verdict}) is as {signed_by} signed it at {at}.\n")
     })
 }
 
 fn history(common: &Common, folder: Option<&Path>, output: &Output) -> Result<(), ClientError> {
     let deployment = if folder.is_some() { None } else { Some(common.deployment()?) };
-    let found = drill::history(&drill::evidence_folder(deployment.as_ref(), folder)?)?;
+    let found = drill::history(&evidence_folder(deployment.as_ref(), folder)?)?;
     output.either(&found, || history_page(&found))
 }
 
@@ -252,7 +252,7 @@ fn history_page(history: &History) -> String {
         .iter()
         .map(|run| {
             vec![
-                drill::time(run.began_at),
+                utc(run.began_at),
                 run.kind.name().to_owned(),
                 ms(run.rto_ms),
                 ms(run.rpo_ms),

@@ -1,9 +1,9 @@
 //! The report as a page for people, which needs nothing else to be read.
 
 use super::DrillKind;
-use super::clock::utc;
 use super::readiness::{ItemState, Readiness};
 use super::report::{DrillReport, Measured};
+use crate::clock::utc;
 use std::fmt::Write;
 
 /// Lost writes that a page shows; the rest is in `report.json`.
