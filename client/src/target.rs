@@ -80,6 +80,11 @@ impl Target {
         Ok(Self { regions, sides, folder })
     }
 
+    /// The certificates of the regions' authorities.
+    pub(crate) fn authorities(&self) -> Vec<PathBuf> {
+        self.regions.iter().map(|region| region.deployment.identity.authority_certificate()).collect()
+    }
+
     /// How to speak S3 to the region of this name.
     pub(crate) fn access(&self, name: &str) -> Result<Access, ClientError> {
         let access = self.region(name)?.access.clone();
