@@ -94,7 +94,7 @@ fn bring_back(run: &mut Run<'_>, primary: &str, standby: &str) -> Result<(), Cli
             format!("{primary} has {found}, and {standby} does not: the report has the list"),
             "put it back, or record that it is given up: `twinkeep failover reconcile --preview`, then --yes"
                 .to_owned(),
-            "then `twinkeep failover rejoin`".to_owned(),
+            "then `twinkeep failover rejoin`; `rejoin --discard` gives up what is not settled".to_owned(),
             format!("once `twinkeep lag` says Live, `twinkeep failover --planned --to {primary}`"),
         ];
         return Err(ClientError::state(
