@@ -148,6 +148,7 @@ impl World {
 
     /// What the new primary never hears of.
     fn write_alone(&self, client: &mut S3) {
+        // the first of each group may be on their way to the standby already: these are many
         for number in 0..MANY {
             client.put(PLAIN, &format!("many/{number:03}"), &content("many", 1, 10 + number)).unwrap();
         }
@@ -340,4 +341,51 @@ fn lost_writes_are_put_back_without_hiding_newer_ones_also_by_a_run_that_was_kil
     wait_synced(&world.dev);
     assert_eq!(everything(&mut world.old.client().unwrap()), after, "both regions have the same");
     world.dev.end().unwrap();
+}
+
+#[test]
+fn what_is_given_up_by_policy_is_recorded_and_nothing_is_changed() {
+    let run = Run::new("reconcile-discard").unwrap();
+    let mut dev = Dev::start_pair(&run).unwrap();
+    let (old, new) = (dev.ready.clone(), dev.other.clone().unwrap());
+    let mut client = old.client().unwrap();
+    for bucket in [PLAIN, KEPT] {
+        client.create_bucket(bucket).unwrap();
+    }
+    wait_synced(&dev);
+    for node in &new.nodes {
+        dev.twinkeep_of(&new, &["dev", "stop", &node.id]).unwrap();
+    }
+    // the first of each group may be on its way to the standby already
+    for key in (0..100).map(|number| number.to_string()) {
+        for bucket in [PLAIN, KEPT] {
+            client.put(bucket, &key, b"only the old primary has it").unwrap();
+        }
+    }
+    dev.twinkeep(&["dev", "kill", &old.region]).unwrap();
+    for node in &new.nodes {
+        dev.twinkeep_of(&new, &["dev", "start", &node.id]).unwrap();
+    }
+    dev.twinkeep(&["failover", "--force", "--to", &new.region]).unwrap();
+    dev.twinkeep(&["dev", "start", &old.region]).unwrap();
+    wait_for("fencing", || is_fenced(&dev, &old));
+    let mut client = new.client().unwrap();
+    let before = everything(&mut client);
+    let all = reconcile(&dev, &["--preview"])["entries"].as_array().unwrap().len();
+    let report = reconcile(&dev, &["--policy", "discard", "--bucket", PLAIN, "--yes"]);
+    let entries = report["entries"].as_array().unwrap();
+    println!("{} of {all} are of {PLAIN}", entries.len());
+    assert!((20..all).contains(&entries.len()), "only those of one bucket");
+    assert!(entries.iter().all(|entry| entry["write"]["bucket"] == PLAIN && entry["action"] == "given_up"));
+    let refused = dev.twinkeep(&["failover", "rejoin"]).expect_err("one bucket is not decided about");
+    assert!(refused.to_string().contains("--discard"), "{refused}");
+    reconcile(&dev, &["--policy", "discard", "--yes"]);
+    assert_eq!(everything(&mut client), before, "nothing is changed");
+    let folder = run.path("elsewhere");
+    let elsewhere = dev.twinkeep(&["failover", "rejoin", "--output", folder.to_str().unwrap()]);
+    elsewhere.expect_err("there are no reports elsewhere");
+    let rejoined = json(&dev.twinkeep(&["failover", "rejoin", "--json"]).unwrap());
+    assert_eq!((&rejoined["discarded"], &rejoined["settled"]), (&0.into(), &all.into()), "{rejoined}");
+    wait_for("the old primary's return", || lag(&dev)["state"] == "Live");
+    dev.end().unwrap();
 }
