@@ -2,7 +2,7 @@
 //!
 //! Conventions: results on standard output, everything else on standard error; `--json` gives one object with
 //! `schema_version` (errors too); exit codes 0 ok, 1 failed, 2 usage, 3 degraded, 4 unreachable, 5 denied,
-//! and of drills 6 not ready, 7 failed, 8 aborted.
+//! and of drills and reconciliations 6 not ready, 7 failed, 8 aborted.
 
 mod access;
 mod check;
@@ -15,6 +15,7 @@ mod node;
 mod output;
 mod pair;
 mod pseudo;
+mod reconcile;
 mod status;
 
 use crate::ClientError;
@@ -34,7 +35,7 @@ struct Arguments {
     command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 ok, 1 failed, 2 usage, 3 degraded, 4 unreachable, 5 denied; drills: 6 not ready, 7 failed, 8 aborted.";
+const EXIT_CODES: &str = "Exit codes: 0 ok, 1 failed, 2 usage, 3 degraded, 4 unreachable, 5 denied; drills and reconciliations: 6 not ready, 7 failed, 8 aborted.";
 
 #[derive(Debug, Args)]
 struct Common {
@@ -178,6 +179,9 @@ mod tests {
             "lag --data d --json",
             "failover --planned --data d --json",
             "failover --force --to twin-2 --data d",
+            "failover reconcile --policy keep-both --preview --bucket b --prefix p --data d --json",
+            "failover reconcile --policy manual --plan f --yes --accept-incomplete --endpoint twin-1=https://h --output o",
+            "failover rejoin --discard --output o --json",
             "drill planned --dry-run --data d --json",
             "drill forced --yes --discard --rto-max-ms 3000 --endpoint twin-1=https://h --admin h:1 --identity i --output o",
             "drill node --yes --node 2 --data d",

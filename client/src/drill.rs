@@ -9,8 +9,6 @@
 //! It promises that a run that ends, however it ends, leaves its report, that a pair is brought back to where it was or the
 //! report says what is left to do, and that it gives up no writes of others unless told to. It leaves switching to `failover`.
 
-mod clock;
-mod evidence;
 mod history;
 mod inject;
 mod measure;
@@ -19,20 +17,17 @@ mod probe;
 mod readiness;
 mod report;
 mod run;
-mod s3;
-mod target;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
-pub use evidence::{Verified, verify};
 pub use history::{History, HistoryEntry, Trend, history};
 pub use readiness::{Item, ItemState, Readiness};
 pub use report::{DrillReport, Limits, Measured, Probe, REPORT_VERSION, RegionTime, Step, Verdict};
-pub use s3::Access;
-pub use target::{Target, TargetOptions, evidence_folder};
 
+use crate::clock::{Clock, system_now, utc_compact};
+use crate::evidence::{self, Purpose};
+use crate::target::Target;
 use crate::{ClientError, failover};
-use clock::{Clock, system_now, utc, utc_compact};
 use run::Run;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -123,7 +118,7 @@ pub fn run(
         report.reasons = not_ok.map(|item| format!("{}: {}", item.name, item.found)).collect();
     }
     report.ended_at = clock.now();
-    evidence::write(&folder, &report, identity)?;
+    evidence::write(&folder, Purpose::Drill, &report, report.page(), identity)?;
     Ok((report, folder))
 }
 
@@ -229,11 +224,6 @@ impl DrillReport {
     pub fn page(&self) -> String {
         page::page(self)
     }
-}
-
-/// A time as reports have it.
-pub fn time(at: UnixMillis) -> String {
-    utc(at)
 }
 
 /// Where the processes are somebody else's, a person ends one.

@@ -10,6 +10,7 @@
 
 mod rejoin;
 
+pub(crate) use rejoin::Divergence;
 pub use rejoin::{LossManifest, RejoinReport, manifest, rejoin};
 
 use crate::ClientError;

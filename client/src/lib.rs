@@ -7,14 +7,20 @@
 pub mod admin;
 pub mod check;
 pub mod cli;
+pub mod clock;
 pub mod deployment;
 pub mod dev;
 pub mod drill;
 mod error;
+pub mod evidence;
 pub mod failover;
 pub mod files;
+mod markdown;
 mod programs;
+pub mod reconcile;
 pub mod region;
+mod s3;
+pub mod target;
 #[cfg(test)]
 mod testing;
 

@@ -3,11 +3,11 @@
 use super::Common;
 use super::output::{Output, Tint, table};
 use crate::ClientError;
+use crate::clock::utc;
 use crate::deployment::Deployment;
-use crate::drill::{
-    self, DrillKind, DrillPlan, DrillReport, History, ItemState, Limits, Readiness, Target, TargetOptions,
-    Verdict, Verified,
-};
+use crate::drill::{self, DrillKind, DrillPlan, DrillReport, History, ItemState, Limits, Readiness, Verdict};
+use crate::evidence::{self, Verified};
+use crate::target::{Target, TargetOptions, evidence_folder};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use std::fmt::Write;
@@ -75,6 +75,13 @@ pub(super) struct DrillArguments {
     /// Give the run up and undo it after so many seconds [default: 600]
     #[arg(long, value_name = "SECONDS")]
     timeout: Option<u64>,
+    #[command(flatten)]
+    target: TargetArguments,
+}
+
+/// Where the regions speak S3, and where the evidence goes.
+#[derive(Debug, Args)]
+pub(super) struct TargetArguments {
     /// Where a region speaks S3, with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY [default: that of `twinkeep dev`]
     #[arg(long = "endpoint", value_name = "REGION=URL")]
     endpoints: Vec<String>,
@@ -109,18 +116,15 @@ pub(super) fn run(common: &Common, command: &DrillCommand, output: &Output) -> R
             "give --dry-run to look whether it may begin, or --yes to carry it out",
         ));
     }
-    let target = Target::find(common.deployment()?, &options(arguments, kind)?)?;
+    check_timeout(arguments, kind)?;
+    let target = Target::find(common.deployment()?, &arguments.target.options())?;
     let plan = DrillPlan { kind, limits: limits(arguments, kind), node, discard };
     if arguments.dry_run {
         let readiness = drill::dry_run(&target, &plan);
         output.either(&readiness, || readiness_page(&readiness, output))?;
         return if readiness.ready { Ok(()) } else { Err(not_ready(&readiness)) };
     }
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
-        signal_hook::flag::register(signal, Arc::clone(&stop))
-            .map_err(ClientError::file("catching signals of", Path::new("twinkeep drill")))?;
-    }
+    let stop = stop_on_signals("twinkeep drill")?;
     let (report, folder) = drill::run(&target, &plan, &stop, &|step| eprintln!("twinkeep: {step}"))?;
     output.either(&Ran { folder: &folder, report: &report }, || report_page(&report, &folder, output))?;
     match report.verdict {
@@ -133,19 +137,36 @@ pub(super) fn run(common: &Common, command: &DrillCommand, output: &Output) -> R
     }
 }
 
-fn options(arguments: &DrillArguments, kind: DrillKind) -> Result<TargetOptions, ClientError> {
-    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let credentials = variable("AWS_ACCESS_KEY_ID").zip(variable("AWS_SECRET_ACCESS_KEY"));
+impl TargetArguments {
+    /// With the access key in the environment.
+    pub(super) fn options(&self) -> TargetOptions {
+        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let credentials = variable("AWS_ACCESS_KEY_ID").zip(variable("AWS_SECRET_ACCESS_KEY"));
+        TargetOptions {
+            endpoints: self.endpoints.clone(),
+            ca_file: self.ca_file.clone(),
+            credentials: credentials.map(|(id, secret)| (id, SecretText::new(secret))),
+            output: self.output.clone(),
+        }
+    }
+}
+
+/// Is set once somebody wants `what` to end.
+pub(super) fn stop_on_signals(what: &str) -> Result<Arc<AtomicBool>, ClientError> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
+        signal_hook::flag::register(signal, Arc::clone(&stop))
+            .map_err(ClientError::file("catching signals of", Path::new(what)))?;
+    }
+    Ok(stop)
+}
+
+fn check_timeout(arguments: &DrillArguments, kind: DrillKind) -> Result<(), ClientError> {
     if arguments.timeout.is_some_and(|seconds| seconds > TIMEOUT_MAX_S) {
         let problem = format!("--timeout of a {} drill is {TIMEOUT_MAX_S} s at most", kind.name());
         return Err(ClientError::usage(problem, "probes are kept in memory until the run is over"));
     }
-    Ok(TargetOptions {
-        endpoints: arguments.endpoints.clone(),
-        ca_file: arguments.ca_file.clone(),
-        credentials: credentials.map(|(id, secret)| (id, SecretText::new(secret))),
-        output: arguments.output.clone(),
-    })
+    Ok(())
 }
 
 /// A run may take 15 minutes: as long as probes are written for.
@@ -183,17 +204,17 @@ fn verify(
             both.map(|region: &Deployment| region.identity.authority_certificate()).collect()
         }
     };
-    let verified = drill::verify(folder, &authorities)?;
+    let verified = evidence::verify(folder, &authorities)?;
     output.either(&verified, || {
-        let Verified { run, signed_by, signed_at, verdict } = &verified;
-        let at = drill::time(*signed_at);
-        format!("{run} ({}) is as {signed_by} signed it at {at}.\n", verdict.name())
+        let Verified { run, signed_by, signed_at, verdict, .. } = &verified;
+        let (at, verdict) = (utc(*signed_at), verdict.replace('_', " "));
+        format!("{run} ({verdict}) is as {signed_by} signed it at {at}.\n")
     })
 }
 
 fn history(common: &Common, folder: Option<&Path>, output: &Output) -> Result<(), ClientError> {
     let deployment = if folder.is_some() { None } else { Some(common.deployment()?) };
-    let found = drill::history(&drill::evidence_folder(deployment.as_ref(), folder)?)?;
+    let found = drill::history(&evidence_folder(deployment.as_ref(), folder)?)?;
     output.either(&found, || history_page(&found))
 }
 
@@ -252,7 +273,7 @@ fn history_page(history: &History) -> String {
         .iter()
         .map(|run| {
             vec![
-                drill::time(run.began_at),
+                utc(run.began_at),
                 run.kind.name().to_owned(),
                 ms(run.rto_ms),
                 ms(run.rpo_ms),

@@ -2,10 +2,14 @@
 
 use super::Common;
 use super::output::{Output, table};
+use super::reconcile::{self, ReconcileArguments};
 use crate::ClientError;
 use crate::failover::{self, BlockedGroup, FailoverReport, LagReport, LossManifest, RejoinReport, Side};
+use crate::reconcile::{evidence_folder, is_settled};
+use crate::target::{Target, TargetOptions};
 use clap::{Args, Subcommand};
 use std::fmt::Write;
+use std::path::PathBuf;
 use wire::PairRole;
 use wire::admin::{LostChange, LostWrite, PairGroup, PairReport};
 
@@ -32,11 +36,16 @@ pub(super) struct FailoverArguments {
 enum FailoverCommand {
     /// List every write that the old primary acknowledged and the new one does not have
     Manifest,
+    /// Put what was lost into the new primary, or record that it is given up
+    Reconcile(ReconcileArguments),
     /// Let the old primary follow the new one, after a forced switch
     Rejoin {
-        /// Give up what only the old primary has
+        /// Give up what only the old primary has, also what no reconciliation has settled
         #[arg(long)]
         discard: bool,
+        /// Where the evidence of reconciliations was written to [default: beside the deployment]
+        #[arg(long, value_name = "DIR")]
+        output: Option<PathBuf>,
     },
 }
 
@@ -57,13 +66,18 @@ pub(super) fn failover(
     output: &Output,
 ) -> Result<(), ClientError> {
     let sides = sides(common)?;
-    match arguments.command {
+    match &arguments.command {
+        Some(FailoverCommand::Reconcile(arguments)) => return reconcile::run(common, arguments, output),
         Some(FailoverCommand::Manifest) => {
             let manifest = failover::manifest(&sides)?;
             return output.either(&manifest, || manifest_page(&manifest));
         }
-        Some(FailoverCommand::Rejoin { discard }) => {
-            let report = failover::rejoin(&sides, discard)?;
+        Some(FailoverCommand::Rejoin { discard, output: folder }) => {
+            let options = TargetOptions { output: folder.clone(), ..TargetOptions::default() };
+            let target = Target::find(common.deployment()?, &options)?;
+            let (folder, authorities) = (evidence_folder(&target), target.authorities());
+            let settled = |manifest: &LossManifest| is_settled(&folder, &authorities, manifest);
+            let report = failover::rejoin(&sides, *discard, &settled)?;
             return output.either(&report, || rejoin_page(&report));
         }
         None => {}
@@ -170,10 +184,14 @@ fn failover_page(report: &FailoverReport) -> String {
 }
 
 fn rejoin_page(report: &RejoinReport) -> String {
-    let RejoinReport { region, primary, discarded } = report;
+    let RejoinReport { region, primary, discarded, settled } = report;
     let mut text = format!(
         "{region} takes over the state of {primary} and follows it; `twinkeep lag` shows how far it is.\n"
     );
+    if *settled > 0 {
+        let _ =
+            writeln!(text, "Reconciliations say what became of all {settled} writes that only {region} had.");
+    }
     if *discarded > 0 {
         let _ = writeln!(text, "{discarded} writes that only {region} had are given up.");
     }
@@ -201,8 +219,9 @@ fn manifest_page(manifest: &LossManifest) -> String {
     text
 }
 
-fn lost_row(lost: &LostWrite) -> Vec<String> {
-    let change = match lost.change {
+/// What a lost write did, as a table has it.
+pub(super) fn change_name(lost: &LostWrite) -> &'static str {
+    match lost.change {
         LostChange::Put if !lost.kept => "put, replaced",
         LostChange::Put => "put",
         LostChange::Delete => "delete",
@@ -212,7 +231,11 @@ fn lost_row(lost: &LostWrite) -> Vec<String> {
         LostChange::Bucket => "bucket",
         LostChange::Access => "access",
         LostChange::Region => "region",
-    };
+    }
+}
+
+fn lost_row(lost: &LostWrite) -> Vec<String> {
+    let change = change_name(lost);
     let change = if lost.certain { change.to_owned() } else { format!("{change}?") };
     let text = |value: &Option<String>| value.clone().unwrap_or_default();
     vec![
@@ -227,7 +250,7 @@ fn lost_row(lost: &LostWrite) -> Vec<String> {
 }
 
 /// A name without what a terminal would act on.
-fn printable(name: &str) -> String {
+pub(super) fn printable(name: &str) -> String {
     name.chars().fold(String::new(), |mut text, c| {
         if c.is_control() {
             text.extend(c.escape_default());

@@ -1,9 +1,9 @@
 //! All runs of a folder, and how their figures go.
 
-use super::evidence::read;
 use super::report::Measured;
 use super::{DrillKind, Verdict};
 use crate::ClientError;
+use crate::evidence::read;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use wire::UnixMillis;

@@ -92,8 +92,9 @@ fn bring_back(run: &mut Run<'_>, primary: &str, standby: &str) -> Result<(), Cli
     if let Some(found) = found.filter(|_| !run.plan.discard) {
         run.left_to_do = vec![
             format!("{primary} has {found}, and {standby} does not: the report has the list"),
-            format!("copy what shall be kept from {primary}, whose endpoint still answers reads"),
-            "then `twinkeep failover rejoin --discard`".to_owned(),
+            "put it back, or record that it is given up: `twinkeep failover reconcile --preview`, then --yes"
+                .to_owned(),
+            "then `twinkeep failover rejoin`; `rejoin --discard` gives up what is not settled".to_owned(),
             format!("once `twinkeep lag` says Live, `twinkeep failover --planned --to {primary}`"),
         ];
         return Err(ClientError::state(
@@ -101,7 +102,9 @@ fn bring_back(run: &mut Run<'_>, primary: &str, standby: &str) -> Result<(), Cli
             "the report says what is left to do",
         ));
     }
-    run.step(&format!("let {primary} follow {standby}"), |run| failover::rejoin(run.target.pair()?, true))?;
+    run.step(&format!("let {primary} follow {standby}"), |run| {
+        failover::rejoin(run.target.pair()?, true, &|_| false)
+    })?;
     Ok(())
 }
 

@@ -1,9 +1,10 @@
 //! The report as a page for people, which needs nothing else to be read.
 
 use super::DrillKind;
-use super::clock::utc;
 use super::readiness::{ItemState, Readiness};
 use super::report::{DrillReport, Measured};
+use crate::clock::utc;
+use crate::markdown::{plain, rows};
 use std::fmt::Write;
 
 /// Lost writes that a page shows; the rest is in `report.json`.
@@ -152,30 +153,6 @@ fn list(text: &mut String, title: &str, lines: &[String]) {
     for line in lines {
         let _ = writeln!(text, "- {}", plain(line));
     }
-}
-
-fn rows(text: &mut String, heads: &[&str], rows: impl Iterator<Item = Vec<String>>) {
-    let _ = writeln!(text, "| {} |", heads.join(" | "));
-    let _ = writeln!(text, "|{}", "---|".repeat(heads.len()));
-    for row in rows {
-        let cells: Vec<String> = row.iter().map(|cell| plain(cell)).collect();
-        let _ = writeln!(text, "| {} |", cells.join(" | "));
-    }
-}
-
-/// Words of others (names of objects, answers of servers) on one line, without what Markdown or a terminal would act on.
-fn plain(words: &str) -> String {
-    words.chars().fold(String::new(), |mut text, letter| {
-        match letter {
-            '|' | '<' | '[' | '\\' => {
-                text.push('\\');
-                text.push(letter);
-            }
-            letter if letter.is_control() => text.extend(letter.escape_default()),
-            letter => text.push(letter),
-        }
-        text
-    })
 }
 
 #[cfg(test)]

@@ -3,9 +3,9 @@
 //! Each region has a writer of its own that tries one probe until it is acknowledged, then the next. So there is no write
 //! whose fate is unknown but the last of each, and a region that takes no writes is noticed the moment it does.
 
-use super::clock::Clock;
 use super::report::Probe;
-use super::s3::{Access, S3};
+use crate::clock::Clock;
+use crate::s3::{Access, S3};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;

@@ -3,12 +3,12 @@
 //! Looking and judging are apart: [`gather`] asks and changes nothing, [`judge`] is a function of what was found.
 
 use super::DrillKind;
-use super::clock::{system_now, utc};
 use super::report::Limits;
-use super::s3::S3;
-use super::target::{Region, Target};
 use crate::admin::AdminClient;
+use crate::clock::{system_now, utc};
 use crate::failover::{self, LagReport};
+use crate::s3::S3;
+use crate::target::{Region, Target};
 use crate::{ClientError, files};
 use serde::{Deserialize, Serialize};
 use wire::UnixMillis;

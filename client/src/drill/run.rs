@@ -1,15 +1,15 @@
 //! One run while it goes on: its steps with their times, its limits, the waits that several kinds of drill need.
 
-use super::clock::Clock;
 use super::probe::Probes;
 use super::readiness::status_of;
 use super::report::{RegionTime, Step};
-use super::s3::{Access, S3};
-use super::target::Target;
 use super::{BUCKET, DrillPlan};
 use crate::ClientError;
 use crate::admin::AdminClient;
+use crate::clock::Clock;
 use crate::failover::{self, FailoverReport, LossManifest};
+use crate::s3::{Access, S3};
+use crate::target::Target;
 use serde::Serialize;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -219,15 +219,11 @@ impl<'a> Run<'a> {
     }
 
     pub(super) fn access(&self, region: &str) -> Result<Access, ClientError> {
-        let region = self.target.region(region)?;
-        region
-            .access
-            .clone()
-            .map_err(|problem| ClientError::state(problem, "name it with --endpoint REGION=URL"))
+        self.target.access(region)
     }
 
     fn region_times(&self) -> Vec<RegionTime> {
-        let time = |region: &super::target::Region| {
+        let time = |region: &crate::target::Region| {
             let client = AdminClient::new(&region.deployment);
             let status = client.and_then(|client| status_of(&client));
             RegionTime { region: region.name.clone(), now: status.ok().map(|status| status.now) }

@@ -7,7 +7,7 @@ use wire::admin::{LostChange, LostWrite, PairGroup, PairReport};
 use wire::{PairRole, UnixMillis};
 
 /// A run of this kind that is about to pass.
-pub(super) fn report(kind: DrillKind) -> DrillReport {
+pub(crate) fn report(kind: DrillKind) -> DrillReport {
     let position = |region: &str, role| PairReport {
         region: region.into(),
         now: UnixMillis(1),

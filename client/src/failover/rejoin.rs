@@ -4,8 +4,9 @@
 use super::Side;
 use crate::ClientError;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use wire::PairRole;
-use wire::admin::{AdminRequest, AdminResponse, LostWrite, PairChange, PairReport};
+use wire::admin::{AdminRequest, AdminResponse, LossPage, LostWrite, PairChange, PairReport};
 
 /// Everything that the old primary acknowledged and the new one does not have.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +32,8 @@ pub struct RejoinReport {
     pub primary: String,
     /// How many writes that only it had are given up.
     pub discarded: usize,
+    /// How many writes that only it had are settled by reconciliations.
+    pub settled: usize,
 }
 
 /// Asks the old primary of `sides` for what the new one lacks; empty if nobody was promoted over it.
@@ -40,36 +43,117 @@ pub fn manifest(sides: &[Side; 2]) -> Result<LossManifest, ClientError> {
     list(sides, &reports, old, new)
 }
 
-/// Lets the old primary follow the new one; what only it has is given up if `discard` says so.
-pub fn rejoin(sides: &[Side; 2], discard: bool) -> Result<RejoinReport, ClientError> {
+/// Lets the old primary follow the new one, if it has nothing alone, `is_settled` says that something has become of all it
+/// has, or `discard` that it is given up.
+pub fn rejoin(
+    sides: &[Side; 2],
+    discard: bool,
+    is_settled: &dyn Fn(&LossManifest) -> bool,
+) -> Result<RejoinReport, ClientError> {
     let reports = [whole(&sides[0])?, whole(&sides[1])?];
     let (old, new) = order(&reports)?;
     let (from, to) = (&sides[old], &sides[new]);
-    if reports[old].groups.iter().any(|group| group.role == PairRole::Primary) {
-        return Err(ClientError::state(
-            format!("{} still takes writes", from.region),
-            "it stops as soon as it hears of the other region: ask again in a moment",
-        ));
-    }
-    let mut report = RejoinReport { region: from.region.clone(), primary: to.region.clone(), discarded: 0 };
+    check_fenced(from, &reports[old])?;
+    let (region, primary) = (from.region.clone(), to.region.clone());
+    let mut report = RejoinReport { region, primary, discarded: 0, settled: 0 };
     if reports[old].groups.iter().all(|group| group.role == PairRole::Standby) {
         return Ok(report);
     }
     let manifest = list(sides, &reports, old, new)?;
     let nothing_lost = manifest.complete && manifest.entries.is_empty();
-    if !(discard || nothing_lost) {
+    let settled = !nothing_lost && is_settled(&manifest);
+    if !(discard || nothing_lost || settled) {
         let problem =
             format!("{} has {} writes that {} does not", from.region, manifest.entries.len(), to.region);
         return Err(ClientError::state(
             problem,
-            "save the list (`twinkeep failover manifest --json`), copy what shall be kept from the old region, which still answers reads, then ask again with --discard",
+            "`twinkeep failover reconcile --preview` says what would become of them, and with --yes puts them back; or save the list (`twinkeep failover manifest --json`) and give them up with --discard",
         ));
     }
     from.change(PairChange::Rejoin, manifest.epoch, |group| {
         matches!(group.role, PairRole::Bootstrap | PairRole::Standby)
     })?;
-    report.discarded = manifest.entries.len();
+    let alone = manifest.entries.len();
+    (report.settled, report.discarded) = if settled { (alone, 0) } else { (0, alone) };
     Ok(report)
+}
+
+/// Both regions after a forced switch, and what the new primary acknowledged since.
+pub(crate) struct Divergence<'a> {
+    /// What the new primary does not have.
+    pub(crate) manifest: LossManifest,
+    new: &'a Side,
+    groups: Vec<SinceSwitch>,
+}
+
+/// What a group of the new primary acknowledged since its reign began.
+struct SinceSwitch {
+    group: u32,
+    /// The first entry after the one under which the reign began.
+    since: u64,
+    /// Where the last page but one ended, in the group's own log: the last may have grown.
+    after: u64,
+    is_whole: bool,
+    /// By their number.
+    writes: BTreeMap<u64, Vec<LostWrite>>,
+}
+
+impl<'a> Divergence<'a> {
+    /// Asks the old primary for what it acknowledged alone; refuses while it still takes writes.
+    pub(crate) fn of(sides: &'a [Side; 2]) -> Result<Self, ClientError> {
+        let reports = [whole(&sides[0])?, whole(&sides[1])?];
+        let (old, new) = order(&reports)?;
+        check_fenced(&sides[old], &reports[old])?;
+        let manifest = list(sides, &reports, old, new)?;
+        let groups = reports[new].groups.iter().map(|group| SinceSwitch {
+            group: group.group,
+            since: group.since + 1,
+            after: 0,
+            is_whole: true,
+            writes: BTreeMap::new(),
+        });
+        Ok(Self { manifest, new: &sides[new], groups: groups.collect() })
+    }
+
+    /// Takes in what the new primary acknowledged until now.
+    pub(crate) fn refresh(&mut self) -> Result<(), ClientError> {
+        for group in &mut self.groups {
+            loop {
+                let page = self.new.loss_page(group.group, group.since, group.after)?;
+                group.is_whole &= page.complete;
+                let mut grouped: BTreeMap<u64, Vec<LostWrite>> = BTreeMap::new();
+                for write in page.entries {
+                    grouped.entry(write.sequence).or_default().push(write);
+                }
+                group.writes.extend(grouped);
+                match page.next {
+                    Some(next) if next > group.after => group.after = next,
+                    _ => break,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What the new primary acknowledged since the switch; of one group in order.
+    pub(crate) fn newer(&self) -> impl Iterator<Item = &LostWrite> {
+        self.groups.iter().flat_map(|group| group.writes.values().flatten())
+    }
+
+    /// Whether both lists reach back to the switch.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.manifest.complete && self.groups.iter().all(|group| group.is_whole)
+    }
+}
+
+fn check_fenced(side: &Side, report: &PairReport) -> Result<(), ClientError> {
+    if report.groups.iter().any(|group| group.role == PairRole::Primary) {
+        return Err(ClientError::state(
+            format!("{} still takes writes", side.region),
+            "it stops as soon as it hears of the other region: ask again in a moment",
+        ));
+    }
+    Ok(())
 }
 
 /// Which of the two is the old primary, and which the new one.
@@ -131,13 +215,17 @@ fn whole(side: &Side) -> Result<PairReport, ClientError> {
 }
 
 impl Side {
+    fn loss_page(&self, group: u32, since: u64, after: u64) -> Result<LossPage, ClientError> {
+        match self.client.ask(&AdminRequest::PairLoss { group, since, after })? {
+            AdminResponse::LossPage(page) => Ok(page),
+            other => Err(self.client.unexpected(&other)),
+        }
+    }
+
     fn list_lost(&self, group: u32, since: u64, manifest: &mut LossManifest) -> Result<(), ClientError> {
         let mut after = 0;
         loop {
-            let page = match self.client.ask(&AdminRequest::PairLoss { group, since, after })? {
-                AdminResponse::LossPage(page) => page,
-                other => return Err(self.client.unexpected(&other)),
-            };
+            let page = self.loss_page(group, since, after)?;
             manifest.complete &= page.complete;
             manifest.entries.extend(page.entries);
             match page.next {

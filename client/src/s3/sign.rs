@@ -1,4 +1,4 @@
-//! AWS Signature Version 4 for requests without a query: header signatures over a whole body.
+//! AWS Signature Version 4 in the header, over a whole body or none of it.
 
 use ring::digest::{SHA256, digest};
 use ring::hmac::{self, HMAC_SHA256};
@@ -10,9 +10,11 @@ pub(super) struct Signable<'a> {
     pub(super) method: &'a str,
     /// The path, as it is sent.
     pub(super) path: &'a str,
+    /// The query, as it is sent: in order, all but letters, digits and `-._~` escaped.
+    pub(super) query: &'a str,
     /// Headers, names in lower case and in order.
     pub(super) headers: &'a [(&'a str, &'a str)],
-    /// SHA-256 of the body.
+    /// SHA-256 of the body, or that it is not signed.
     pub(super) body_sha256: &'a str,
     /// When, as `20261121T204605Z`.
     pub(super) instant: &'a str,
@@ -26,7 +28,7 @@ pub(super) fn authorization(access_key: &str, secret_key: &str, region: &str, it
         let _ = writeln!(text, "{name}:{}", value.trim());
         text
     });
-    let request = format!("{}\n{}\n\n{lines}\n{names}\n{}", it.method, it.path, it.body_sha256);
+    let request = format!("{}\n{}\n{}\n{lines}\n{names}\n{}", it.method, it.path, it.query, it.body_sha256);
     let day = it.instant.split('T').next().unwrap_or_default();
     let scope = format!("{day}/{region}/s3/aws4_request");
     let text = format!("AWS4-HMAC-SHA256\n{}\n{scope}\n{}", it.instant, sha256_hex(request.as_bytes()));
@@ -39,13 +41,26 @@ pub(super) fn authorization(access_key: &str, secret_key: &str, region: &str, it
     format!("AWS4-HMAC-SHA256 Credential={access_key}/{scope}, SignedHeaders={names}, Signature={signature}")
 }
 
+/// Escapes all but the unreserved characters, and the slash too unless it is kept.
+pub(super) fn escape(text: &str, keeps_slash: bool) -> String {
+    text.bytes().fold(String::with_capacity(text.len()), |mut escaped, byte| {
+        let is_plain = byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+        if is_plain || (keeps_slash && byte == b'/') {
+            escaped.push(char::from(byte));
+        } else {
+            let _ = write!(escaped, "%{byte:02X}");
+        }
+        escaped
+    })
+}
+
 /// SHA-256 in lower-case digits.
-pub(in crate::drill) fn sha256_hex(bytes: &[u8]) -> String {
+pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
     hex(digest(&SHA256, bytes).as_ref())
 }
 
 /// Bytes in lower-case digits.
-pub(in crate::drill) fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text
@@ -55,6 +70,12 @@ pub(in crate::drill) fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_escaped_but_for_unreserved_characters() {
+        assert_eq!(escape("a/b c+ä~", true), "a/b%20c%2B%C3%A4~");
+        assert_eq!(escape("a/b", false), "a%2Fb");
+    }
 
     #[test]
     fn the_published_example_of_a_signed_get_has_its_published_signature() {
@@ -68,6 +89,7 @@ mod tests {
         let signable = Signable {
             method: "GET",
             path: "/test.txt",
+            query: "",
             headers: &headers,
             body_sha256: &empty,
             instant: "20130524T000000Z",

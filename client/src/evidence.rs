@@ -1,4 +1,5 @@
-//! The folder of a run: `report.json`, `report.md`, and `report.sig`, which says by whose hand both are as they are.
+//! The folder of a run, of a drill or a reconciliation: `report.json`, `report.md`, and `report.sig`, which says by whose
+//! hand both are as they are.
 //!
 //! ```text
 //! report.sig   one JSON object on one line, exactly as this release writes it:
@@ -7,17 +8,16 @@
 //!   signed_at    ms since 1970
 //!   files        name and SHA-256 (lower-case digits) of each
 //!   certificate  DER of the operator's certificate, lower-case digits
-//!   signature    ASN.1, lower-case digits: of "twinkeep drill report 1\0" and the object up to and with `certificate`, as JSON
+//!   signature    ASN.1, lower-case digits: of "twinkeep drill report 1\0", or "twinkeep reconciliation report 1\0", and the object up to
+//!                and with `certificate`, as JSON
 //! ```
 //!
 //! It is verified offline against the authority of the region: the certificate is an operator's of this deployment and was
 //! valid when it signed, the signature fits, the files have these hashes. No byte of the three files can be changed.
 
-use super::clock::system_now;
-use super::page::page;
-use super::report::DrillReport;
-use super::s3::{hex, sha256_hex};
+use crate::clock::system_now;
 use crate::deployment::IdentityFolder;
+use crate::s3::{hex, sha256_hex};
 use crate::{ClientError, files};
 use ring::rand::SystemRandom;
 use ring::signature::{
@@ -42,15 +42,34 @@ const SIGNATURE: &str = "report.sig";
 
 const ALGORITHM: &str = "ecdsa-p256-sha256";
 
-/// A signature of a drill's report is none of anything else.
-const PURPOSE: &[u8] = b"twinkeep drill report 1\0";
-
-/// A file of a run, bytes: every probe of the longest run takes 25 MiB.
+/// A file of a run, bytes: every probe of the longest drill takes 25 MiB, each lost write half a KiB.
 const FILE_BYTES_MAX: u64 = 64 << 20;
+
+/// What a report is of. A signature of one is none of anything else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Purpose {
+    /// A drill.
+    Drill,
+    /// What was done about the writes that a forced switch lost.
+    Reconciliation,
+}
+
+impl Purpose {
+    /// What is signed before the statement.
+    fn prefix(self) -> &'static [u8] {
+        match self {
+            Self::Drill => b"twinkeep drill report 1\0",
+            Self::Reconciliation => b"twinkeep reconciliation report 1\0",
+        }
+    }
+}
 
 /// What a verified report says of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Verified {
+    /// What it is of.
+    pub kind: Purpose,
     /// The run.
     pub run: String,
     /// Who signed: the operator's URI in the certificate.
@@ -58,7 +77,14 @@ pub struct Verified {
     /// When.
     pub signed_at: UnixMillis,
     /// How it ended.
-    pub verdict: super::Verdict,
+    pub verdict: String,
+}
+
+/// What every report says of itself.
+#[derive(Deserialize)]
+struct Ended {
+    run: String,
+    verdict: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -84,37 +110,47 @@ struct Signed {
 }
 
 /// Writes a run's folder, signed under the identity.
-pub(super) fn write(
+pub(crate) fn write(
     folder: &Path,
-    report: &DrillReport,
+    purpose: Purpose,
+    report: &impl Serialize,
+    page: String,
     identity: &IdentityFolder,
 ) -> Result<(), ClientError> {
     files::make_folder(folder)?;
     let json = serde_json::to_vec_pretty(report).map_err(|error| crypto("writing the report", error))?;
-    let contents = [json, page(report).into_bytes()];
+    let contents = [json, page.into_bytes()];
     let mut hashed = Vec::new();
     for (name, content) in SIGNED.iter().zip(&contents) {
         // an unsigned report is better than none: the signature comes last
         files::write(&folder.join(name), content)?;
         hashed.push(SignedFile { name: (*name).to_owned(), sha256: sha256_hex(content) });
     }
-    files::write(&folder.join(SIGNATURE), &sign(hashed, identity)?)
+    files::write(&folder.join(SIGNATURE), &sign(purpose, hashed, identity)?)
 }
 
 /// Makes the folder of a run and sees that its report can be signed, before anything is done that wants reporting.
-pub(super) fn prepare(folder: &Path, identity: &IdentityFolder) -> Result<(), ClientError> {
+pub(crate) fn prepare(folder: &Path, identity: &IdentityFolder) -> Result<(), ClientError> {
     files::make_folder(folder)?;
-    sign(Vec::new(), identity).map(drop)
+    sign(Purpose::Drill, Vec::new(), identity).map(drop)
 }
 
 /// Who the certificate says that the operator is.
-pub(super) fn operator(pem: &str) -> Option<String> {
+pub(crate) fn operator(pem: &str) -> Option<String> {
     let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).ok()?;
     trust::identity_of(&certificate).ok().map(|identity| identity.to_string())
 }
 
 /// Whether a run's folder is as an operator of one of these authorities signed it.
 pub fn verify(folder: &Path, authorities: &[PathBuf]) -> Result<Verified, ClientError> {
+    verified_report(folder, authorities).map(|(verified, _)| verified)
+}
+
+/// The same, with `report.json` as it was signed.
+pub(crate) fn verified_report(
+    folder: &Path,
+    authorities: &[PathBuf],
+) -> Result<(Verified, Vec<u8>), ClientError> {
     let path = folder.join(SIGNATURE);
     let refuse = |problem: &str| ClientError::Content { path: path.clone(), problem: problem.to_owned() };
     let bytes = read(&path)?;
@@ -134,8 +170,12 @@ pub fn verify(folder: &Path, authorities: &[PathBuf]) -> Result<Verified, Client
         X509Certificate::from_der(&der).map_err(|_| refuse("its certificate cannot be read"))?;
     let key =
         UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, &certificate.public_key().subject_public_key.data);
-    let message = message(statement).ok_or_else(|| refuse("it cannot be read"))?;
-    key.verify(&message, &digits(signature)?).map_err(|_| refuse("the signature does not fit"))?;
+    let signature = digits(signature)?;
+    let fits = |purpose: &Purpose| {
+        message(*purpose, statement).is_some_and(|message| key.verify(&message, &signature).is_ok())
+    };
+    let kind = [Purpose::Drill, Purpose::Reconciliation].into_iter().find(fits);
+    let kind = kind.ok_or_else(|| refuse("the signature does not fit"))?;
     if !statement.files.iter().map(|file| file.name.as_str()).eq(SIGNED) {
         return Err(refuse("it does not name the report and its page"));
     }
@@ -151,12 +191,12 @@ pub fn verify(folder: &Path, authorities: &[PathBuf]) -> Result<Verified, Client
             json = content;
         }
     }
-    let report: super::HistoryEntry = serde_json::from_slice(&json)
+    let Ended { run, verdict } = serde_json::from_slice(&json)
         .map_err(|_| refuse("it signs a report that this release does not know"))?;
-    Ok(Verified { run: report.run, signed_by, signed_at: statement.signed_at, verdict: report.verdict })
+    Ok((Verified { kind, run, signed_by, signed_at: statement.signed_at, verdict }, json))
 }
 
-fn sign(files: Vec<SignedFile>, identity: &IdentityFolder) -> Result<Vec<u8>, ClientError> {
+fn sign(purpose: Purpose, files: Vec<SignedFile>, identity: &IdentityFolder) -> Result<Vec<u8>, ClientError> {
     const WHAT: &str = "signing the report";
     let key = files::read(&identity.private_key())?;
     let key = PrivatePkcs8KeyDer::from_pem_slice(key.as_bytes()).map_err(|error| crypto(WHAT, error))?;
@@ -173,7 +213,7 @@ fn sign(files: Vec<SignedFile>, identity: &IdentityFolder) -> Result<Vec<u8>, Cl
         files,
         certificate: hex(&certificate),
     };
-    let message = message(&statement).expect("texts and numbers always have a JSON form");
+    let message = message(purpose, &statement).expect("texts and numbers always have a JSON form");
     let signature = key.sign(&random, &message).map_err(|error| crypto(WHAT, error))?;
     let signed = Signed { statement, signature: hex(signature.as_ref()) };
     Ok(line(&signed).expect("texts and numbers always have a JSON form"))
@@ -202,8 +242,8 @@ fn signer(der: &[u8], at: UnixMillis, authorities: &[PathBuf]) -> Result<String,
     }
 }
 
-fn message(statement: &Statement) -> Option<Vec<u8>> {
-    Some([PURPOSE, &serde_json::to_vec(statement).ok()?].concat())
+fn message(purpose: Purpose, statement: &Statement) -> Option<Vec<u8>> {
+    Some([purpose.prefix(), &serde_json::to_vec(statement).ok()?].concat())
 }
 
 fn line(signed: &Signed) -> Option<Vec<u8>> {
@@ -213,7 +253,7 @@ fn line(signed: &Signed) -> Option<Vec<u8>> {
 }
 
 /// Reads a file of a run.
-pub(super) fn read(path: &Path) -> Result<Vec<u8>, ClientError> {
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, ClientError> {
     files::read_bytes_to(path, FILE_BYTES_MAX)
 }
 

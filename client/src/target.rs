@@ -1,10 +1,11 @@
-//! What is drilled: the regions, how to ask each, where each speaks S3, and where the evidence goes.
+//! A deployment as drills and reconciliations meet it: its regions, how to ask each, where each speaks S3, and where the
+//! evidence goes.
 
-use super::s3::Access;
 use crate::ClientError;
 use crate::deployment::Deployment;
 use crate::dev::{Credentials, DevFolder, DevSettings, pair};
 use crate::failover::Side;
+use crate::s3::Access;
 use std::path::{Path, PathBuf};
 use wire::admin::SecretText;
 
@@ -21,23 +22,23 @@ pub struct TargetOptions {
     pub output: Option<PathBuf>,
 }
 
-/// What is drilled.
+/// A deployment and what is around it.
 pub struct Target {
-    pub(super) regions: Vec<Region>,
+    pub(crate) regions: Vec<Region>,
     /// Both sides of a pair, in the order of `regions`.
-    pub(super) sides: Option<[Side; 2]>,
-    /// The folder of all runs.
-    pub(super) folder: PathBuf,
+    pub(crate) sides: Option<[Side; 2]>,
+    /// The folder of the evidence of all runs.
+    pub(crate) folder: PathBuf,
 }
 
 /// One region.
-pub(super) struct Region {
-    pub(super) name: String,
-    pub(super) deployment: Deployment,
+pub(crate) struct Region {
+    pub(crate) name: String,
+    pub(crate) deployment: Deployment,
     /// How probes are written there, or why they cannot be.
-    pub(super) access: Result<Access, String>,
+    pub(crate) access: Result<Access, String>,
     /// Its folder, when it is a development region on this machine.
-    pub(super) dev: Option<DevFolder>,
+    pub(crate) dev: Option<DevFolder>,
 }
 
 impl Target {
@@ -79,20 +80,33 @@ impl Target {
         Ok(Self { regions, sides, folder })
     }
 
+    /// The certificates of the regions' authorities.
+    pub(crate) fn authorities(&self) -> Vec<PathBuf> {
+        self.regions.iter().map(|region| region.deployment.identity.authority_certificate()).collect()
+    }
+
+    /// How to speak S3 to the region of this name.
+    pub(crate) fn access(&self, name: &str) -> Result<Access, ClientError> {
+        let access = self.region(name)?.access.clone();
+        access.map_err(|problem| {
+            ClientError::state(format!("{name}: {problem}"), "name it with --endpoint REGION=URL")
+        })
+    }
+
     /// The region of this name.
-    pub(super) fn region(&self, name: &str) -> Result<&Region, ClientError> {
+    pub(crate) fn region(&self, name: &str) -> Result<&Region, ClientError> {
         let found = self.regions.iter().find(|region| region.name == name);
         found.ok_or_else(|| ClientError::state(format!("{name} is no region of this pair"), ""))
     }
 
-    pub(super) fn pair(&self) -> Result<&[Side; 2], ClientError> {
+    pub(crate) fn pair(&self) -> Result<&[Side; 2], ClientError> {
         self.sides
             .as_ref()
             .ok_or_else(|| ClientError::state("this region has no pair", "try `twinkeep dev --pair`"))
     }
 
     /// The side of this name, and the other one.
-    pub(super) fn sides(&self, name: &str) -> Result<(&Side, &Side), ClientError> {
+    pub(crate) fn sides(&self, name: &str) -> Result<(&Side, &Side), ClientError> {
         let [one, other] = self.pair()?;
         if one.region == name { Ok((one, other)) } else { Ok((other, one)) }
     }

@@ -1,38 +1,38 @@
-//! The times of one run: read from the system once and counted on from there, so that none goes back while it is set.
+//! The times of one run of a drill or a reconciliation: read from the system once and counted on from there, so that none goes back while it is set.
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use wire::UnixMillis;
 
 /// The clock of a run.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Clock {
+pub(crate) struct Clock {
     began: Instant,
     began_at: UnixMillis,
 }
 
 impl Clock {
-    pub(super) fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self { began: Instant::now(), began_at: system_now() }
     }
 
-    pub(super) fn now(&self) -> UnixMillis {
+    pub(crate) fn now(&self) -> UnixMillis {
         UnixMillis(self.began_at.0.saturating_add(millis(self.began.elapsed())))
     }
 }
 
 /// The system's clock.
-pub(super) fn system_now() -> UnixMillis {
+pub(crate) fn system_now() -> UnixMillis {
     UnixMillis(millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()))
 }
 
-/// `2026-11-22T10:49:46.123Z`.
-pub(super) fn utc(at: UnixMillis) -> String {
+/// `2026-11-22T10:49:46.123Z`, as reports have it.
+pub fn utc(at: UnixMillis) -> String {
     let [year, month, day, hour, minute, second] = civil(at);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", at.0 % 1000)
 }
 
 /// `20261122T104946Z`, as signatures and the names of folders have it.
-pub(super) fn utc_compact(at: UnixMillis) -> String {
+pub(crate) fn utc_compact(at: UnixMillis) -> String {
     let [year, month, day, hour, minute, second] = civil(at);
     format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z")
 }

@@ -9,14 +9,11 @@ use std::time::Duration;
 /// An endpoint that does not accept a connection in this time is taken for away.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The longest wait for the next bytes. 5 s: an answer that comes later counts as none, and the probe is written again.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// Status line and headers, bytes.
 const HEAD_BYTES_MAX: u64 = 64 << 10;
 
-/// A body, bytes: probes are smaller by far, lists of buckets are cut short by nobody.
-const BODY_BYTES_MAX: usize = 8 << 20;
+/// A body, bytes: probes are smaller by far, larger objects are read in pieces, lists of buckets are cut short by nobody.
+pub(crate) const BODY_BYTES_MAX: usize = 8 << 20;
 
 trait Stream: Read + Write + Send {}
 
@@ -25,33 +22,67 @@ impl<T: Read + Write + Send> Stream for T {}
 /// A connection.
 pub(super) struct Connection(BufReader<Box<dyn Stream>>);
 
+/// What is sent with a request.
+pub(crate) enum Body<'a> {
+    /// All of it at once.
+    Whole(&'a [u8]),
+    /// So many bytes, read piece by piece as they are sent.
+    Pieces {
+        /// Bytes of all pieces together.
+        length: u64,
+        /// Gives the next piece; asked until there are `length` bytes.
+        next: &'a mut dyn FnMut() -> io::Result<Vec<u8>>,
+    },
+}
+
 /// An answer, whatever its status.
-pub(super) struct Answer {
+pub(crate) struct Answer {
     /// The status.
-    pub(super) status: u16,
+    pub(crate) status: u16,
+    /// Its headers, names in lower case.
+    headers: Vec<(String, String)>,
     /// The whole body.
-    pub(super) body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
     /// Whether the connection can be used again.
     pub(super) keeps_open: bool,
+}
+
+impl Answer {
+    /// The value of a header, its name in lower case.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers().find(|(found, _)| *found == name).map(|(_, value)| value)
+    }
+
+    /// All headers, names in lower case.
+    pub(crate) fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
 }
 
 #[derive(Default)]
 struct Head {
     status: u16,
+    headers: Vec<(String, String)>,
     length: Option<usize>,
     is_chunked: bool,
     closes: bool,
 }
 
 impl Connection {
-    pub(super) fn open(host: &str, port: u16, tls: Option<&Arc<ClientConfig>>) -> io::Result<Self> {
+    /// Connects; `patience` is the longest wait for the next bytes.
+    pub(super) fn open(
+        host: &str,
+        port: u16,
+        tls: Option<&Arc<ClientConfig>>,
+        patience: Duration,
+    ) -> io::Result<Self> {
         let mut last = Error::new(ErrorKind::NotFound, "the name has no address");
         for address in (host, port).to_socket_addrs()? {
             match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
                 Ok(socket) => {
                     socket.set_nodelay(true)?;
-                    socket.set_read_timeout(Some(ANSWER_TIMEOUT))?;
-                    socket.set_write_timeout(Some(ANSWER_TIMEOUT))?;
+                    socket.set_read_timeout(Some(patience))?;
+                    socket.set_write_timeout(Some(patience))?;
                     return Self::over(socket, host, tls);
                 }
                 Err(error) => last = error,
@@ -68,22 +99,43 @@ impl Connection {
     }
 
     /// Sends a request, whose head lacks only its length and its end, and reads the answer.
-    pub(super) fn exchange(&mut self, head: &str, body: &[u8]) -> io::Result<Answer> {
-        let head = format!("{head}content-length: {}\r\n\r\n", body.len());
-        let stream = self.0.get_mut();
-        stream.write_all(&[head.as_bytes(), body].concat())?;
-        stream.flush()?;
+    pub(super) fn exchange(&mut self, head: &str, body: Body<'_>) -> io::Result<Answer> {
+        let has_no_body = head.starts_with("HEAD ");
+        self.send(head, body)?;
         let mut head = self.read_head()?;
         while (100..200).contains(&head.status) {
             head = self.read_head()?;
         }
         let body = match head {
+            _ if has_no_body => Vec::new(),
             Head { status: 204 | 304, .. } => Vec::new(),
             Head { is_chunked: true, .. } => self.read_chunks()?,
             Head { length: Some(length), .. } => self.read_body(length)?,
             Head { length: None, .. } => return Err(malformed("it has no length")),
         };
-        Ok(Answer { status: head.status, body, keeps_open: !head.closes })
+        Ok(Answer { status: head.status, headers: head.headers, body, keeps_open: !head.closes })
+    }
+
+    fn send(&mut self, head: &str, body: Body<'_>) -> io::Result<()> {
+        let stream = self.0.get_mut();
+        let length = match &body {
+            Body::Whole(bytes) => bytes.len() as u64,
+            Body::Pieces { length, .. } => *length,
+        };
+        let head = format!("{head}content-length: {length}\r\n\r\n");
+        match body {
+            Body::Whole(bytes) => stream.write_all(&[head.as_bytes(), bytes].concat())?,
+            Body::Pieces { mut length, next } => {
+                stream.write_all(head.as_bytes())?;
+                while length > 0 {
+                    let piece = next()?;
+                    let left = length.checked_sub(piece.len() as u64).filter(|_| !piece.is_empty());
+                    length = left.ok_or_else(|| Error::other("what is to be sent has another length"))?;
+                    stream.write_all(&piece)?;
+                }
+            }
+        }
+        stream.flush()
     }
 
     fn read_head(&mut self) -> io::Result<Head> {
@@ -98,8 +150,9 @@ impl Connection {
                 return Ok(head);
             }
             let (name, value) = line.split_once(':').ok_or_else(|| malformed("a header has no value"))?;
-            let value = value.trim();
-            match name.to_ascii_lowercase().as_str() {
+            let (name, value) = (name.to_ascii_lowercase(), value.trim());
+            head.headers.push((name.clone(), value.to_owned()));
+            match name.as_str() {
                 "content-length" => {
                     head.length = Some(value.parse().map_err(|_| malformed("its length is no number"))?);
                 }
@@ -178,7 +231,7 @@ mod tests {
 
     fn answer(text: &str) -> io::Result<Answer> {
         let script: Box<dyn Stream> = Box::new(Script(text.bytes().collect()));
-        Connection(BufReader::new(script)).exchange("GET / HTTP/1.1\r\n", b"")
+        Connection(BufReader::new(script)).exchange("GET / HTTP/1.1\r\n", Body::Whole(b""))
     }
 
     #[test]

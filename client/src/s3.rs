@@ -1,4 +1,4 @@
-//! The few S3 requests that a drill makes: put, read and remove an object, make a bucket, see whether anyone answers.
+//! The S3 requests that drills and reconciliations make of a region's endpoint.
 //!
 //! One request at a time over one connection, none tried twice: what a drill records is what an application would see.
 //! HTTP without TLS goes to this machine only.
@@ -6,23 +6,29 @@
 mod http;
 mod sign;
 
-pub(super) use sign::{hex, sha256_hex};
+pub(crate) use http::{Answer, BODY_BYTES_MAX, Body};
+pub(crate) use sign::{hex, sha256_hex};
 
-use super::clock::{system_now, utc_compact};
+use crate::clock::{system_now, utc_compact};
 use crate::{ClientError, files};
-use http::{Answer, Connection};
+use http::Connection;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
+use sign::escape;
 use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use wire::admin::SecretText;
+
+/// A probe's longest wait for the next bytes. 5 s: an answer that comes later counts as none, and it is written again.
+const PROBE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Where a region speaks S3, and as whom.
 #[derive(Clone)]
-pub struct Access {
+pub(crate) struct Access {
     host: String,
     port: u16,
     tls: Option<Arc<ClientConfig>>,
@@ -34,16 +40,16 @@ pub struct Access {
 /// Why a request was not done. Whether it may have had an effect does not matter to probes: they are written until
 /// they are acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Refusal {
+pub(crate) struct Refusal {
     /// The HTTP status; none when there was no answer.
-    pub(super) status: Option<u16>,
+    pub(crate) status: Option<u16>,
     /// What was said.
-    pub(super) reason: String,
+    pub(crate) reason: String,
 }
 
 impl Access {
     /// The endpoint at `url`, trusted by the authorities in the files when it is one over TLS.
-    pub fn new(
+    pub(crate) fn new(
         url: &str,
         authorities: &[PathBuf],
         region: &str,
@@ -77,24 +83,69 @@ impl Access {
 }
 
 /// A client of one region's endpoint.
-pub(super) struct S3 {
+pub(crate) struct S3 {
     access: Access,
+    patience: Duration,
     connection: Option<Connection>,
 }
 
+/// A request; names are not escaped.
+pub(crate) struct Request<'a> {
+    /// The HTTP method.
+    pub(crate) method: &'a str,
+    /// `/`, `/BUCKET` or `/BUCKET/KEY`.
+    pub(crate) path: String,
+    /// Names and values of the query.
+    pub(crate) query: Vec<(&'a str, &'a str)>,
+    /// Further headers, names in lower case.
+    pub(crate) headers: Vec<(&'a str, String)>,
+    /// What is sent along.
+    pub(crate) body: Body<'a>,
+}
+
+impl<'a> Request<'a> {
+    /// A request without query, headers and body.
+    pub(crate) fn new(method: &'a str, path: String) -> Self {
+        Self { method, path, query: Vec::new(), headers: Vec::new(), body: Body::Whole(b"") }
+    }
+
+    /// The same with a pair in its query.
+    pub(crate) fn with_query(mut self, name: &'a str, value: &'a str) -> Self {
+        self.query.push((name, value));
+        self
+    }
+
+    /// The same with a header.
+    pub(crate) fn with_header(mut self, name: &'a str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    /// The same with a body.
+    pub(crate) fn with_body(self, body: Body<'a>) -> Self {
+        Self { body, ..self }
+    }
+}
+
 impl S3 {
-    pub(super) fn new(access: Access) -> Self {
-        Self { access, connection: None }
+    /// A client that waits for an answer as long as probes do.
+    pub(crate) fn new(access: Access) -> Self {
+        Self::with_patience(access, PROBE_PATIENCE)
+    }
+
+    /// A client that waits so long for the next bytes.
+    pub(crate) fn with_patience(access: Access, patience: Duration) -> Self {
+        Self { access, patience, connection: None }
     }
 
     /// Whether the endpoint answers and knows the key: lists the buckets that the key sees.
-    pub(super) fn answers(&mut self) -> Result<(), Refusal> {
-        self.call("GET", "/", b"").map(drop)
+    pub(crate) fn answers(&mut self) -> Result<(), Refusal> {
+        self.call(Request::new("GET", "/".into())).map(drop)
     }
 
     /// Makes a bucket; one that is there already is no error.
-    pub(super) fn create_bucket(&mut self, bucket: &str) -> Result<(), Refusal> {
-        match self.call("PUT", &format!("/{bucket}"), b"") {
+    pub(crate) fn create_bucket(&mut self, bucket: &str) -> Result<(), Refusal> {
+        match self.call(Request::new("PUT", format!("/{bucket}"))) {
             Ok(_) => Ok(()),
             Err(refusal) if refusal.status == Some(409) => Ok(()),
             Err(refusal) => Err(refusal),
@@ -102,13 +153,14 @@ impl S3 {
     }
 
     /// Writes an object.
-    pub(super) fn put(&mut self, bucket: &str, key: &str, body: &[u8]) -> Result<(), Refusal> {
-        self.call("PUT", &format!("/{bucket}/{key}"), body).map(drop)
+    pub(crate) fn put(&mut self, bucket: &str, key: &str, body: &[u8]) -> Result<(), Refusal> {
+        let request = Request::new("PUT", format!("/{bucket}/{key}")).with_body(Body::Whole(body));
+        self.call(request).map(drop)
     }
 
     /// Reads an object; none when there is none.
-    pub(super) fn get(&mut self, bucket: &str, key: &str) -> Result<Option<Vec<u8>>, Refusal> {
-        match self.call("GET", &format!("/{bucket}/{key}"), b"") {
+    pub(crate) fn get(&mut self, bucket: &str, key: &str) -> Result<Option<Vec<u8>>, Refusal> {
+        match self.call(Request::new("GET", format!("/{bucket}/{key}"))) {
             Ok(answer) => Ok(Some(answer.body)),
             Err(refusal) if refusal.status == Some(404) => Ok(None),
             Err(refusal) => Err(refusal),
@@ -116,12 +168,13 @@ impl S3 {
     }
 
     /// Removes an object.
-    pub(super) fn delete(&mut self, bucket: &str, key: &str) -> Result<(), Refusal> {
-        self.call("DELETE", &format!("/{bucket}/{key}"), b"").map(drop)
+    pub(crate) fn delete(&mut self, bucket: &str, key: &str) -> Result<(), Refusal> {
+        self.call(Request::new("DELETE", format!("/{bucket}/{key}"))).map(drop)
     }
 
-    fn call(&mut self, method: &str, path: &str, body: &[u8]) -> Result<Answer, Refusal> {
-        let answer = self.exchange(method, path, body).map_err(|error| {
+    /// Any request; what is not 2xx is refused.
+    pub(crate) fn call(&mut self, request: Request<'_>) -> Result<Answer, Refusal> {
+        let answer = self.exchange(request).map_err(|error| {
             let reason = match error.kind() {
                 ErrorKind::WouldBlock | ErrorKind::TimedOut => "no answer in time".to_owned(),
                 _ => error.to_string(),
@@ -132,29 +185,51 @@ impl S3 {
             return Ok(answer);
         }
         let text = String::from_utf8_lossy(&answer.body).into_owned();
-        let code = text.split_once("<Code>").and_then(|(_, rest)| rest.split_once("</Code>"));
-        let code = code.map_or("", |(code, _)| code);
+        let code = first(&text, "Code").unwrap_or_default();
         Err(Refusal { status: Some(answer.status), reason: format!("{} {code}", answer.status) })
     }
 
-    fn exchange(&mut self, method: &str, path: &str, body: &[u8]) -> std::io::Result<Answer> {
+    fn exchange(&mut self, request: Request<'_>) -> std::io::Result<Answer> {
         let Access { host, port, tls, region, access_key, secret_key } = &self.access;
         let named = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
-        let (instant, body_sha256) = (utc_compact(system_now()), sha256_hex(body));
-        let headers = [
+        let Request { method, path, query, headers: further, body } = request;
+        let path = escape(&path, true);
+        let mut query: Vec<String> = query
+            .iter()
+            .map(|(name, value)| format!("{}={}", escape(name, false), escape(value, false)))
+            .collect();
+        query.sort();
+        let (query, instant) = (query.join("&"), utc_compact(system_now()));
+        let body_sha256 = match &body {
+            Body::Whole(bytes) => sha256_hex(bytes),
+            Body::Pieces { .. } => "UNSIGNED-PAYLOAD".to_owned(),
+        };
+        let mut headers = vec![
             ("host", named.as_str()),
             ("x-amz-content-sha256", body_sha256.as_str()),
             ("x-amz-date", instant.as_str()),
         ];
-        let signable =
-            sign::Signable { method, path, headers: &headers, body_sha256: &body_sha256, instant: &instant };
+        headers.extend(further.iter().map(|(name, value)| (*name, value.as_str())));
+        headers.sort_unstable();
+        let signable = sign::Signable {
+            method,
+            path: &path,
+            query: &query,
+            headers: &headers,
+            body_sha256: &body_sha256,
+            instant: &instant,
+        };
         let authorization = sign::authorization(access_key, secret_key.reveal(), region, &signable);
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
-            None => Connection::open(host, *port, tls.as_ref())?,
+            None => Connection::open(host, *port, tls.as_ref(), self.patience)?,
         };
-        let mut head = format!("{method} {path} HTTP/1.1\r\nauthorization: {authorization}\r\n");
+        let target = if query.is_empty() { path } else { format!("{path}?{query}") };
+        let mut head = format!("{method} {target} HTTP/1.1\r\nauthorization: {authorization}\r\n");
         for (name, value) in headers {
+            if value.contains(['\r', '\n']) {
+                return Err(std::io::Error::other("a header cannot be sent"));
+            }
             head.push_str(&format!("{name}: {value}\r\n"));
         }
         let answer = connection.exchange(&head, body)?;
@@ -163,6 +238,12 @@ impl S3 {
         }
         Ok(answer)
     }
+}
+
+/// The text of the first element with this tag, escapes as they are.
+pub(crate) fn first<'a>(xml: &'a str, tag: &str) -> Option<&'a str> {
+    let (_, rest) = xml.split_once(&format!("<{tag}>"))?;
+    Some(rest.split_once(&format!("</{tag}>"))?.0)
 }
 
 fn is_this_machine(host: &str) -> bool {

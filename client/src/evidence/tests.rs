@@ -3,8 +3,8 @@
 use super::*;
 use crate::deployment::Deployment;
 use crate::dev::prepare;
+use crate::drill::DrillKind;
 use crate::drill::testing::report;
-use crate::drill::{DrillKind, Verdict};
 use crate::testing::dev_options;
 
 fn deployment(base: &Path) -> Deployment {
@@ -21,7 +21,8 @@ fn written(base: &Path) -> (PathBuf, IdentityFolder) {
 
 fn prepare_run(folder: &Path, identity: &IdentityFolder) {
     super::prepare(folder, identity).unwrap();
-    write(folder, &report(DrillKind::Planned), identity).unwrap();
+    let report = report(DrillKind::Planned);
+    write(folder, Purpose::Drill, &report, report.page(), identity).unwrap();
 }
 
 #[test]
@@ -29,7 +30,8 @@ fn a_report_verifies_offline_and_says_who_signed_it() {
     let base = tempfile::tempdir().unwrap();
     let (folder, identity) = written(base.path());
     let verified = verify(&folder, &[identity.authority_certificate()]).unwrap();
-    assert_eq!((verified.run.as_str(), verified.verdict), ("20261122T104946Z-planned", Verdict::Passed));
+    assert_eq!((verified.run.as_str(), verified.verdict.as_str()), ("20261122T104946Z-planned", "passed"));
+    assert_eq!(verified.kind, Purpose::Drill);
     assert!(verified.signed_by.ends_with("/operator/admin"), "{verified:?}");
     assert!(system_now().0 - verified.signed_at.0 < 60_000);
 }
@@ -77,4 +79,14 @@ fn a_folder_without_a_report_is_an_error_that_names_the_file() {
     std::fs::remove_file(folder.join(SIGNED[1])).unwrap();
     let error = verify(&folder, &[identity.authority_certificate()]).unwrap_err().to_string();
     assert!(error.contains("report.md"), "{error}");
+}
+
+#[test]
+fn a_report_of_one_kind_is_none_of_another() {
+    let base = tempfile::tempdir().unwrap();
+    let (folder, identity) = written(base.path());
+    let report = report(DrillKind::Planned);
+    write(&folder, Purpose::Reconciliation, &report, report.page(), &identity).unwrap();
+    let verified = verify(&folder, &[identity.authority_certificate()]).unwrap();
+    assert_eq!(verified.kind, Purpose::Reconciliation);
 }
