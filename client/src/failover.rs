@@ -65,6 +65,8 @@ pub struct FailoverReport {
 pub struct LagReport {
     /// What each region that answered says of itself.
     pub regions: Vec<PairReport>,
+    /// Regions that do not answer.
+    pub unreachable: Vec<String>,
     /// The region that takes writes, if it is one.
     pub primary: Option<String>,
     /// The standby, if one answered.
@@ -141,7 +143,13 @@ impl Side {
 
 /// How far the pair is apart, from whichever regions answer.
 pub fn lag(sides: &[Side]) -> LagReport {
-    let regions: Vec<PairReport> = sides.iter().filter_map(|side| side.report().ok()).collect();
+    let (mut regions, mut unreachable) = (Vec::new(), Vec::new());
+    for side in sides {
+        match side.report() {
+            Ok(report) => regions.push(report),
+            Err(_) => unreachable.push(side.region.clone()),
+        }
+    }
     let with =
         |role: PairRole| regions.iter().find(|report| report.groups.iter().any(|group| group.role == role));
     let primary = with(PairRole::Primary);
@@ -173,6 +181,7 @@ pub fn lag(sides: &[Side]) -> LagReport {
         lag_ms: last_sync_time.zip(now).map(|(synced, now)| now.0.saturating_sub(synced.0)),
         state,
         regions,
+        unreachable,
     }
 }
 

@@ -119,7 +119,9 @@ fn standby(sides: &[Side; 2]) -> Result<usize, ClientError> {
 }
 
 fn lag_page(report: &LagReport) -> String {
-    let rows: Vec<Vec<String>> = report.regions.iter().map(region_row).collect();
+    let silent = |region: &String| [region.as_str(), "does not answer", "", ""].map(str::to_owned).to_vec();
+    let rows: Vec<Vec<String>> =
+        report.regions.iter().map(region_row).chain(report.unreachable.iter().map(silent)).collect();
     let mut text = table(&["region", "part", ">groups", ">epoch"], &rows);
     let _ = write!(text, "\nstate {}", report.state);
     if let Some(lag_ms) = report.lag_ms {
@@ -176,7 +178,9 @@ fn failover_page(report: &FailoverReport) -> String {
                 point.0
             );
         }
-        None => text.push_str("It was never known to have everything: what it lacks is not there.\n"),
+        None => text.push_str(
+            "How far it had everything is not known since its nodes started or its leaders changed: what it lacks is not there.\n",
+        ),
     }
     let _ = writeln!(text, "{from} takes no more writes once it hears of {to}.");
     let _ = writeln!(text, "When it is back, `twinkeep failover manifest` lists what it acknowledged alone.");

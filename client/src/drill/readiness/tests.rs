@@ -68,6 +68,7 @@ fn healthy(region: &str) -> RegionFacts {
 fn lag() -> LagReport {
     LagReport {
         regions: vec![],
+        unreachable: Vec::new(),
         primary: Some("twin-1".into()),
         standby: Some("twin-2".into()),
         last_sync_time: Some(UnixMillis(NOW.0 - 100)),
