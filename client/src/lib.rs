@@ -15,6 +15,7 @@ pub mod failover;
 pub mod files;
 mod programs;
 pub mod region;
+mod signals;
 #[cfg(test)]
 mod testing;
 
