@@ -33,8 +33,8 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::fro
 const WELL_AFTER: Duration = Duration::from_secs(30);
 /// A log is set aside at start when it is longer than this, bytes; one older log is kept.
 const LOG_BYTES_MAX: u64 = 16 << 20;
-/// The end of a log shown when a process does not start, bytes.
-const LOG_TAIL_BYTES: usize = 2000;
+/// The end of a log that is searched for why a process does not start, bytes: some hundred lines.
+const LOG_TAIL_BYTES: usize = 64 << 10;
 /// Starts that may fail in a row before the region has ever been ready.
 const FIRST_STARTS_MAX: u32 = 4;
 
@@ -266,9 +266,9 @@ impl Supervisor {
     fn does_not_start(&self, member: Member) -> ClientError {
         let log = self.folder.log(member);
         let text = std::fs::read(&log).unwrap_or_default();
-        let tail = String::from_utf8_lossy(&text[text.len().saturating_sub(LOG_TAIL_BYTES)..]).into_owned();
-        let problem = format!("{} does not start; the end of its log:\n{}", member.name(), tail.trim_end());
-        ClientError::state(problem, format!("the whole log is {}", log.display()))
+        let cause = cause(&String::from_utf8_lossy(&text[text.len().saturating_sub(LOG_TAIL_BYTES)..]));
+        let problem = format!("{} does not start: {cause}", member.name());
+        ClientError::state(problem, format!("its log is {}", log.display()))
     }
 
     fn describe_member(&self, member: Member, id: u16) -> MemberReady {
@@ -294,6 +294,18 @@ impl Supervised {
         let start_at = Instant::now();
         Self { member, running: None, start_at, backoff: BACKOFF.0, failures: 0, was_held: false }
     }
+}
+
+/// Why a process ended, from the end of its log: what it said last that is not news of its work.
+fn cause(log: &str) -> String {
+    let is_news = |line: &&str| {
+        ["INFO", "DEBUG", "TRACE"].iter().any(|level| line.contains(&format!("\"level\":\"{level}\"")))
+    };
+    let said: Vec<&str> = log.lines().filter(|line| !line.trim().is_empty()).collect();
+    // what a process ends with is text; before it, the same stands in the log as an object
+    let last = said.iter().rev().find(|line| !line.starts_with('{'));
+    let last = last.or_else(|| said.iter().rev().find(|line| !is_news(line))).or(said.last());
+    last.map_or_else(|| "it said nothing".to_owned(), |line| line.trim().to_owned())
 }
 
 fn modified(folder: &DevFolder) -> Option<SystemTime> {

@@ -42,3 +42,25 @@ fn a_gateway_that_is_not_ready_in_time_is_said_to_be_so_with_a_reason() {
     let health = supervisor.ports.health(Member::Gateway);
     assert!(error.ends_with(&format!(": nothing answers at {health} yet")), "{error}");
 }
+
+#[test]
+fn the_cause_of_a_failed_start_is_what_was_said_last_and_is_no_news() {
+    let news = r#"{"timestamp":"t","level":"INFO","fields":{"message":"connection ended"}}"#;
+    let error = r#"{"timestamp":"t","level":"ERROR","fields":{"message":"stopped"}}"#;
+    assert_eq!(
+        cause(&format!("{news}\n{error}\nstore-node: the disk is full\n{news}\n")),
+        "store-node: the disk is full"
+    );
+    assert_eq!(cause(&format!("{error}\n{news}\n\n")), error);
+    assert_eq!(cause(news), news);
+    assert_eq!(cause(""), "it said nothing");
+}
+
+#[test]
+fn a_process_that_ends_at_once_is_named_with_its_last_words() {
+    let base = tempfile::tempdir().unwrap();
+    let mut supervisor = supervisor(base.path(), "echo 'store-node: no room' >&2; exit 1");
+    let error = supervisor.wait_ready(Instant::now() + READY_TIMEOUT).unwrap_err().to_string();
+    supervisor.end_all();
+    assert!(error.ends_with(" does not start: store-node: no room"), "{error}");
+}
