@@ -52,16 +52,17 @@ struct Member {
 }
 
 impl Binaries {
-    /// Those in `folder`, or beside this program; builds them when they are missing and cargo runs us.
+    /// Those in `folder`, or beside this program; when cargo runs us, it first brings the latter up to date: figures of
+    /// an older build would be taken for this one's.
     pub fn find(folder: Option<&Path>) -> Result<Self, BenchError> {
         let folder = match folder {
             Some(folder) => folder.canonicalize().map_err(BenchError::file("find", folder))?,
-            None => program_folder()?,
+            None => {
+                build()?;
+                program_folder()?
+            }
         };
         let twinkeep = folder.join("twinkeep");
-        if !twinkeep.exists() || !folder.join("store-node").exists() {
-            build()?;
-        }
         if twinkeep.exists() {
             return Ok(Self { twinkeep });
         }
@@ -168,14 +169,34 @@ fn build() -> Result<(), BenchError> {
     if let Some(folder) = std::env::var_os("CARGO_MANIFEST_DIR") {
         command.current_dir(folder);
     }
+    let variables = std::env::vars_os().map(|(variable, _)| variable);
+    for variable in variables.filter(|variable| variable.to_str().is_some_and(is_about_this_package)) {
+        command.env_remove(variable);
+    }
+    eprintln!("bench: `cargo build --release -p client -p store-node` brings what is measured up to date");
     let failed = |detail: String| BenchError::Process { program: "cargo build".to_owned(), detail };
     let status = command.status().map_err(|error| failed(error.to_string()))?;
     if status.success() { Ok(()) } else { Err(failed(status.to_string())) }
 }
 
+/// Whether cargo sets a variable for the package that it builds or runs: build scripts that look at one of these run
+/// again when it changes, and everything above them is built again.
+fn is_about_this_package(variable: &str) -> bool {
+    const FAMILIES: [&str; 4] = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CFG_"];
+    const SINGLE: [&str; 4] = ["CARGO_CRATE_NAME", "CARGO_PRIMARY_PACKAGE", "CARGO_TARGET_TMPDIR", "OUT_DIR"];
+    FAMILIES.iter().any(|family| variable.starts_with(family)) || SINGLE.contains(&variable)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_build_learns_nothing_of_the_package_that_runs() {
+        assert!(["CARGO_PKG_NAME", "CARGO_MANIFEST_DIR", "OUT_DIR"].into_iter().all(is_about_this_package));
+        let kept = ["CARGO", "CARGO_HOME", "CARGO_TARGET_DIR", "RUSTUP_TOOLCHAIN", "PATH"];
+        assert!(!kept.into_iter().any(is_about_this_package));
+    }
 
     #[test]
     fn the_ready_line_is_read_with_fields_we_do_not_know() {

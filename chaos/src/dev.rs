@@ -179,7 +179,11 @@ impl Dev {
 
     /// The region's status as JSON.
     pub fn status(&self) -> Outcome<Value> {
-        let text = self.twinkeep(&["status", "--json"])?;
+        let (code, text) = self.twinkeep_code(&["status", "--json"])?;
+        // 3: something is degraded, as when a node is down
+        if code != 0 && code != 3 {
+            return Err(Trouble::new(format!("`status --json` ended with {code}\n{text}")));
+        }
         serde_json::from_str(&text)
             .map_err(|error| Trouble::new(format!("`status --json` is not JSON: {error}\n{text}")))
     }

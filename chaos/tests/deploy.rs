@@ -149,8 +149,10 @@ fn the_image_is_built_from_nothing_and_runs() {
     let twinkeep = tools::binaries().unwrap().twinkeep;
     let mut status = Command::new(twinkeep);
     status.arg("--data").arg(&region.folder).arg("status");
-    let said = tools::expect_success(&mut status, "ask a region of containers for its state").unwrap().stdout;
-    assert!(String::from_utf8_lossy(&said).contains("writable"), "{}", String::from_utf8_lossy(&said));
+    let said = status.output().unwrap();
+    // 3: copies that were just begun do not count as good yet
+    assert!(matches!(said.status.code(), Some(0 | 3)), "{said:?}");
+    assert!(String::from_utf8_lossy(&said.stdout).contains(", writable"), "{said:?}");
 }
 
 /// How the compose file confines a container, and what this kind of machine needs on top.

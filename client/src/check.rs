@@ -11,6 +11,8 @@ mod region;
 pub use codes::{CODES, CodePage, page};
 
 use crate::deployment::Deployment;
+use crate::dev::DevFolder;
+use crate::region::RegionFolder;
 use serde::Serialize;
 use std::path::Path;
 use std::time::SystemTime;
@@ -82,9 +84,15 @@ pub fn run(
     let mut findings = Findings::default();
     match deployment {
         Err(problem) => {
-            let advice =
-                "make a region with `twinkeep dev` or `twinkeep init`, or name its folder with --data DIR";
-            findings.failure("files", "TK-C001", problem, advice);
+            let dev = DevFolder::new(data);
+            let is_there = [dev.settings(), RegionFolder::new(data).descriptor(), dev.region().descriptor()];
+            if is_there.iter().any(|path| path.exists()) {
+                let advice = "bring the file back from a backup of the operator's folder; do not make the region again, its data would be lost";
+                findings.failure("files", "TK-C002", problem, advice);
+            } else {
+                let advice = "make a region with `twinkeep dev` or `twinkeep init`, or name its folder with --data DIR";
+                findings.failure("files", "TK-C001", problem, advice);
+            }
             if scope.has("machine") {
                 machine::disk(data, &mut findings);
             }

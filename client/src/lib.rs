@@ -20,6 +20,7 @@ mod programs;
 pub mod reconcile;
 pub mod region;
 mod s3;
+mod signals;
 pub mod target;
 #[cfg(test)]
 mod testing;

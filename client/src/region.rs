@@ -125,7 +125,10 @@ impl RegionFolder {
 
 /// Reads and checks a `region.toml`.
 pub fn read_descriptor(path: &Path) -> Result<RegionDescriptor, ClientError> {
-    let content = |problem: String| ClientError::Content { path: path.to_owned(), problem };
+    let content = |problem: String| {
+        let problem = format!("{} is damaged: {}", path.display(), problem.trim_end());
+        ClientError::state(problem, "bring it back from a backup of the operator's folder")
+    };
     let text = files::read(path)?;
     let descriptor: RegionDescriptor = toml::from_str(&text).map_err(|error| content(error.to_string()))?;
     descriptor.validate().map_err(|error| content(error.to_string()))?;

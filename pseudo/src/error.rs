@@ -171,6 +171,9 @@ impl PseudoError {
             Self::Usage { advice, .. } | Self::Unreachable { advice, .. } | Self::Gate { advice, .. } => {
                 advice
             }
+            Self::File { source, .. } if source.kind() == io::ErrorKind::AlreadyExists => {
+                "what is there is left alone: name another, or move it away first"
+            }
             Self::Export { .. } => "the same command with its --id goes on with it",
             Self::Memory { .. } => "allow more with --memory",
             Self::Unsound { .. } => "`pseudo lint` says which; nothing runs before they are mended",

@@ -6,7 +6,7 @@
 
 use crate::{PseudoError, files};
 use custody::{
-    DomainName, KeyVersion, MasterKey, RootCheck, RootKey, SHARE_BYTES, Share, SigningKey,
+    DomainName, KeyVersion, MasterKey, PublicKey, RootCheck, RootKey, SHARE_BYTES, Share, SigningKey,
     WRAPPED_MASTER_BYTES_MAX, WRAPPED_SIGNING_BYTES, WrappedName,
 };
 use std::fs;
@@ -104,6 +104,16 @@ impl KeyFolder {
         let key = SigningKey::generate(files::random)?;
         files::write(&self.path.join(SIGNING_FILE), &root.wrap_signing(&key))?;
         Ok(key)
+    }
+
+    /// The public half of what the service signs with, as far as the folder says it by itself: only the root proves it.
+    pub(crate) fn signing_public(&self) -> Result<Option<PublicKey>, PseudoError> {
+        let path = self.path.join(SIGNING_FILE);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let bytes = files::read(&path, WRAPPED_SIGNING_BYTES)?;
+        PublicKey::of_wrapped(&bytes).map(Some).map_err(PseudoError::custody(path.display().to_string()))
     }
 
     /// What the service signs with.

@@ -91,7 +91,12 @@ fn read(path: &Path) -> String {
 #[test]
 fn a_file_is_pseudonymised_and_nothing_clear_is_left_anywhere() {
     let place = Place::new().with_keys();
-    let report = place.json(&format!("run @policy.toml @jobs.ndjson -o @out.ndjson {OPENED}"));
+    let output = place.run(&format!("run @policy.toml @jobs.ndjson -o @out.ndjson {OPENED} --json"));
+    assert!(
+        String::from_utf8_lossy(&output.stderr).contains("[gate] is judged by `export` only"),
+        "{output:?}"
+    );
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(
         (&report["records_in"], &report["records_out"], &report["key_version"]),
         (&20.into(), &20.into(), &1.into())
@@ -171,8 +176,12 @@ fn too_few_wrong_and_foreign_shares_open_nothing() {
 fn operators_are_enrolled_by_enough_shares_and_open_their_key_with_their_own_passphrase() {
     let place = Place::new().with_keys();
     let public = place.json(&format!("keys signing {OPENED}"))["public_key"].as_str().unwrap().to_owned();
+    for line in ["keys list --keys @keys".to_owned(), format!("keys verify {OPENED}")] {
+        assert_eq!(place.json(&line)["public_key"], public.as_str(), "{line}");
+    }
     let (code, said) = place.error(&format!("keys signing {OPENED}"));
     assert!(code == 1 && said.contains("exists"), "there is one for a folder: {said}");
+    assert!(said.contains("left alone"), "{said}");
     fs::write(place.path("pass.txt"), "a long passphrase\n").unwrap();
     fs::write(place.path("other.txt"), "another passphrase\n").unwrap();
     let made = place.json("keys operator ada -o @ada.key --passphrase-file @pass.txt");
@@ -227,6 +236,15 @@ fn a_run_that_stops_leaves_no_output_and_says_where() {
         (&report["records_dropped"], &report["faults"][0]["first"][0]["record"]),
         (&1.into(), &4.into())
     );
+}
+
+#[test]
+fn a_sample_in_parquet_is_refused_with_what_to_give_instead() {
+    let place = Place::new();
+    fs::write(place.path("jobs.parquet"), "PAR1").unwrap();
+    let (code, said) = place.error("init @jobs.parquet");
+    assert!(code == 2 && said.contains("as NDJSON, JSON or CSV") && !said.contains("--format"), "{said}");
+    assert!(place.error("init @policy.toml").1.contains("--format"));
 }
 
 #[test]

@@ -249,7 +249,7 @@ impl Controller {
                 let older =
                     replica.term < leader.report.term || (replica.term == leader.report.term && follows);
                 // one that led and was left out of the group hears of nobody after itself, and still names itself
-                if !member && older && leader.leader != id {
+                if !member && older && leader.leader != id && leader.report.members_agreed {
                     info!(%group, node = %report.node, "dropping a copy that is no longer a member");
                     let dropped = membership::ask(&self.peers, report.node, group, &Step::Drop).await;
                     self.note(group, dropped);

@@ -12,7 +12,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tracing::warn;
 use wire::{Answer, DecodeError, Decoder, Encoder, NodeId};
 
@@ -24,6 +24,9 @@ pub const NODES_MAX: usize = 16;
 
 /// Places in one answer: as many as a query for chunks has.
 const PLACES_MAX: usize = 4;
+
+/// How long a read may take. 1 s: the node may have been asked long before.
+const READ_WAIT: Duration = Duration::from_secs(1);
 
 /// How long a disk that could not be read is left alone.
 const PAUSE: Duration = Duration::from_secs(10);
@@ -67,6 +70,21 @@ impl NearbyDisks {
 
     /// The bodies at those places, one after another; nothing when they must be asked for.
     pub(crate) async fn read(&self, nearby: &Nearby) -> Option<Bytes> {
+        match timeout(READ_WAIT, self.read_bodies(nearby)).await {
+            Ok(read) => read,
+            Err(_) => {
+                warn!(node = %nearby.node, "a disk on this host does not answer; its node is asked instead");
+                self.rest(nearby.node);
+                None
+            }
+        }
+    }
+
+    fn rest(&self, node: NodeId) {
+        self.resting().insert(node, Instant::now() + PAUSE);
+    }
+
+    async fn read_bodies(&self, nearby: &Nearby) -> Option<Bytes> {
         let log = self.logs.get(&nearby.node)?;
         let mut bodies = Vec::with_capacity(nearby.places.len());
         for place in &nearby.places {
@@ -74,7 +92,7 @@ impl NearbyDisks {
                 Ok(body) => bodies.push(body?),
                 Err(error) => {
                     warn!(node = %nearby.node, %error, "a disk on this host cannot be read; its node is asked instead");
-                    self.resting().insert(nearby.node, Instant::now() + PAUSE);
+                    self.rest(nearby.node);
                     return None;
                 }
             }

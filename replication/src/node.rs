@@ -269,8 +269,8 @@ impl Node {
         let founders = self.options.founders.get(&group);
         let founds = founders.filter(|_| founding && founding::is_unfounded(&log));
         if let Some(members) = founds {
-            let failed = |error: LogError| ReplicaError::Raft { group, reason: error.to_string() };
-            founding::found(&log, members).await.map_err(failed)?;
+            let failed = |source| ReplicaError::Founding { group, source };
+            founding::found(&log, members, &self.shared.stop).await.map_err(failed)?;
         }
         let replica = self.service.open_replica(group).await?;
         // one of them, so that the first leader is found without waiting and leaders are spread from the start

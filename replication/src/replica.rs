@@ -53,6 +53,15 @@ pub enum ReplicaError {
         /// Why.
         reason: String,
     },
+    /// The group's first members could not be written down. It is tried again at the next start.
+    #[error("group {group}: it could not be founded")]
+    Founding {
+        /// The group.
+        group: GroupId,
+        /// Why.
+        #[source]
+        source: crate::log::LogError,
+    },
     /// Raft did not start.
     #[error("group {group}: raft did not start: {reason}")]
     Raft {

@@ -122,9 +122,10 @@ impl Service {
         self.standby.get().map_or_else(Vec::new, |standby| standby.lags())
     }
 
-    /// Whether a group here is not to take writes: the other region of the pair does.
+    /// Whether a group led here is not to take writes: the other region of the pair does.
     pub fn follows(&self) -> bool {
-        self.replicas().iter().any(|replica| replica.state.machine().pair().role != PairRole::Primary)
+        let led = self.replicas().into_iter().filter(|replica| replica.leads());
+        led.into_iter().any(|replica| replica.state.machine().pair().role != PairRole::Primary)
     }
 
     /// Whether the region has a pair.
@@ -408,7 +409,13 @@ impl Service {
         let to = ReplicaAddress::decode(&mut d).map_err(not_understood)?;
         let request = raft::decode_vote_request(&mut d).map_err(not_understood)?;
         d.finish().map_err(not_understood)?;
-        let raft = &self.addressed(to)?.raft;
+        let replica = self.addressed(to)?;
+        let log = replica.state.log.state();
+        if log.last.is_none() && log.purged.is_none() {
+            // an empty replica does not know what it voted for and stored before it was emptied
+            return Err(refuse(refusal::NO_REPLICA, ""));
+        }
+        let raft = &replica.raft;
         let response =
             if kind == kind::VOTE { raft.vote(request).await } else { raft.pre_vote(request).await };
         let response = response.map_err(|error| stopped(to.group, &error))?;

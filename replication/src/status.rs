@@ -66,6 +66,8 @@ pub struct ReplicaReport {
     pub purged_index: u64,
     /// Whether its log or Raft stopped.
     pub stopped: bool,
+    /// Whether the members above are agreed on, not only written.
+    pub members_agreed: bool,
     /// How far each replica is, if this one leads.
     pub matched: Vec<(ReplicaId, u64)>,
 }
@@ -102,6 +104,7 @@ pub(crate) fn report_replica(replica: &Replica) -> ReplicaReport {
         applied_index: metrics.last_applied.map_or(0, |id| id.index),
         purged_index: metrics.purged.map_or(0, |id| id.index),
         stopped: metrics.running_state.is_err(),
+        members_agreed: metrics.committed_membership_config == metrics.membership_config,
         matched: matched.map(|(id, matched)| (ReplicaId(*id), matched.map_or(0, |id| id.index))).collect(),
     }
 }
@@ -119,6 +122,7 @@ pub(crate) fn report_stopped(state: &GroupState) -> ReplicaReport {
         applied_index: state.machine().applied().0.map_or(0, |position| position.index),
         purged_index: log.purged.map_or(0, |id| id.index),
         stopped: true,
+        members_agreed: false,
         matched: Vec::new(),
     }
 }
@@ -220,6 +224,7 @@ impl ReplicaReport {
         e.u64(self.applied_index);
         e.u64(self.purged_index);
         e.flag(self.stopped);
+        e.flag(self.members_agreed);
         e.list(&self.matched, |e, (id, index)| {
             e.u64(id.0);
             e.u64(*index);
@@ -238,6 +243,7 @@ impl ReplicaReport {
             applied_index: d.u64()?,
             purged_index: d.u64()?,
             stopped: d.flag()?,
+            members_agreed: d.flag()?,
             matched: d.list(64, |d| Ok((ReplicaId(d.u64()?), d.u64()?)))?,
         })
     }
@@ -269,6 +275,7 @@ impl NodeReport {
                 applied_index: 99,
                 purged_index: 3,
                 stopped: false,
+                members_agreed: true,
                 matched: vec![(ReplicaId(10), 98)],
             }],
         }

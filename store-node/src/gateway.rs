@@ -171,8 +171,7 @@ impl Gateway {
         Self { core, protocol: builder.build() }
     }
 
-    /// How far the region has what its primary acknowledged, if it is a standby.
-    /// Whether the other region of the pair takes the writes.
+    /// Says whether the other region of the pair takes the writes.
     pub(crate) fn set_follows(&self, follows: bool) {
         self.core.follows.store(follows, Ordering::Relaxed);
     }
@@ -182,6 +181,7 @@ impl Gateway {
         self.core.follows.load(Ordering::Relaxed)
     }
 
+    /// How far the region has what its primary acknowledged, if it is a standby.
     pub(crate) fn set_sync_time(&self, synced: Option<UnixMillis>) {
         self.core.sync_time.set(synced);
     }

@@ -184,6 +184,7 @@ impl Process {
                     state.roster.clone(),
                     applicant(&descriptor, id, incarnation),
                     failure.clone(),
+                    background.clone(),
                 );
                 Some(node)
             }
@@ -236,10 +237,15 @@ fn spawn_node(
     roster: Arc<Roster>,
     applicant: Applicant,
     failure: Arc<Failure>,
+    stop: CancellationToken,
 ) {
     tracker.spawn(async move {
         let arrival = Arrival { request: RequestId(random::id()), now: now() };
         if let Err(error) = node.run(&router, &roster, &applicant, arrival).await {
+            // when the process ends anyhow, that is why
+            if stop.is_cancelled() {
+                return;
+            }
             // the first cause is the one to tell
             let _told_already = failure.cause.set(Arc::new(error)).is_err();
             failure.known.cancel();

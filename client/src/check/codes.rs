@@ -20,7 +20,7 @@ pub const CODES: &[CodePage] = &[
     code("TK-C001", "No region here", include_str!("../../../docs/codes/TK-C001.md")),
     code(
         "TK-C002",
-        "Files of the operator's folder are missing",
+        "Files of the operator's folder are missing or damaged",
         include_str!("../../../docs/codes/TK-C002.md"),
     ),
     code("TK-C003", "Secrets can be read by others", include_str!("../../../docs/codes/TK-C003.md")),

@@ -37,6 +37,21 @@ fn an_empty_folder_is_a_failure_with_advice() {
 }
 
 #[test]
+fn a_damaged_descriptor_is_to_be_brought_back_and_no_reason_for_a_new_region() {
+    let base = tempfile::tempdir().unwrap();
+    let deployment = dev_folder(base.path());
+    fs::write(deployment.region.unwrap().descriptor(), "").unwrap();
+    let error = Deployment::find(base.path()).unwrap_err();
+    assert!(
+        error.to_string().contains("region.toml is damaged") && error.advice().contains("backup"),
+        "{error}"
+    );
+    let report = run(base.path(), Err(error.to_string()), &CheckScope::default(), SystemTime::now());
+    assert_eq!(codes(&report)[0], "TK-C002", "{report:?}");
+    assert!(report.findings[0].advice.contains("backup"));
+}
+
+#[test]
 fn a_fresh_folder_is_well() {
     let base = tempfile::tempdir().unwrap();
     let deployment = dev_folder(base.path());

@@ -6,7 +6,9 @@ use crate::ClientError;
 use crate::admin::AdminClient;
 use clap::{Subcommand, ValueEnum};
 use std::time::Duration;
-use wire::admin::{AdminRequest, AdminResponse, NewAccessKey, RewrapReport, Right};
+use wire::admin::{
+    AdminError, AdminErrorCode, AdminRequest, AdminResponse, NewAccessKey, RewrapReport, Right,
+};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum UserCommand {
@@ -90,6 +92,9 @@ pub(super) enum GrantCommand {
     },
 }
 
+/// What can be done when a principal cannot be removed.
+const KEPT_ADVICE: &str = "a bucket keeps its owner: empty and delete its buckets through S3 (aws s3 rb s3://BUCKET --force), or leave the principal and take its keys away with `twinkeep key remove`";
+
 /// A right as it is typed.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(super) enum RightName {
@@ -143,12 +148,15 @@ pub(super) fn user(common: &Common, command: &UserCommand, output: &Output) -> R
             }),
             other => Err(client.unexpected(&other)),
         },
-        UserCommand::Remove { name } => done(
-            &client,
-            &AdminRequest::UserRemove { name: name.clone() },
-            output,
-            &format!("{name} is removed"),
-        ),
+        UserCommand::Remove { name } => {
+            let request = AdminRequest::UserRemove { name: name.clone() };
+            done(&client, &request, output, &format!("{name} is removed")).map_err(|error| match error {
+                ClientError::Refused { error } if error.code == AdminErrorCode::Invalid => {
+                    ClientError::Refused { error: AdminError { advice: KEPT_ADVICE.to_owned(), ..error } }
+                }
+                other => other,
+            })
+        }
     }
 }
 

@@ -5,10 +5,11 @@ use crate::region::{self, GatewayPlan, NodePlan, RegionFolder, RegionPlan, RootP
 use crate::{ClientError, files};
 use clap::Args;
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::time::SystemTime;
-use wire::descriptor::{RaftTimings, TokenRole};
+use wire::descriptor::{REPLICATION_FACTOR, RaftTimings, RegionDescriptor, TokenRole};
 use zeroize::Zeroizing;
 
 /// Where `init` looks for the passphrase of the root key.
@@ -74,6 +75,8 @@ struct InitReport {
     root_key: Option<PathBuf>,
     generated_passphrase: Option<PathBuf>,
     pair: Option<PathBuf>,
+    #[serde(skip)]
+    is_standby: bool,
 }
 
 #[derive(Serialize)]
@@ -132,9 +135,26 @@ pub(super) fn run(arguments: &InitArguments, output: &Output) -> Result<(), Clie
         root_key: Some(made.root_key()).filter(|path| path.exists()),
         generated_passphrase: Some(made.root_passphrase()).filter(|path| path.exists()),
         pair: Some(made.pair()).filter(|path| path.exists()),
+        is_standby: descriptor.standby_of.is_some(),
         folder,
     };
-    output.either(&report, || page(&report))
+    output.either(&report, || page(&report))?;
+    if let Some(warning) = few_zones(&descriptor) {
+        eprintln!("twinkeep: {warning}");
+    }
+    Ok(())
+}
+
+/// What is said of nodes that do not stand in three zones.
+fn few_zones(descriptor: &RegionDescriptor) -> Option<String> {
+    let zones: BTreeSet<&str> = descriptor.nodes.iter().map(|node| node.zone.as_str()).collect();
+    (zones.len() < usize::from(REPLICATION_FACTOR)).then(|| {
+        let names = zones.iter().copied().collect::<Vec<_>>().join(", ");
+        format!(
+            "warning: all nodes are in {} ({names}): what takes down one zone can take down two copies of an object and more; give each failure zone its own name with --node ID=HOST:PORT,zone=Z",
+            if zones.len() == 1 { "one zone" } else { "two zones" }
+        )
+    })
 }
 
 fn root_plan(arguments: &InitArguments) -> Result<RootPlan, ClientError> {
@@ -188,7 +208,65 @@ fn page(report: &InitReport) -> String {
     }
     let _ = write!(
         text,
-        "\nOn each host: store-node --config FILE with data, join_token_file and peer.listen (docs/configuration.md).\nThen here: twinkeep check --data {folder}; twinkeep user add NAME --data {folder}\n"
+        "\nOn each host: store-node --config FILE with data, join_token_file and peer.listen (docs/configuration.md).\n"
     );
+    let _ = if report.is_standby {
+        writeln!(
+            text,
+            "Then here: twinkeep check --data {folder}; twinkeep lag --data {folder}\nIts users and keys come from the primary."
+        )
+    } else {
+        writeln!(text, "Then here: twinkeep check --data {folder}; twinkeep user add NAME --data {folder}")
+    };
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn descriptor(zones: [&str; 3]) -> RegionDescriptor {
+        let node =
+            |(id, zone): (u16, &&str)| NodePlan::parse(&format!("{id}=h{id}:7600,zone={zone}")).unwrap();
+        let plan = RegionPlan {
+            region: "twin-1".into(),
+            environment: "test".into(),
+            groups: None,
+            nodes: (1..).zip(&zones).map(node).collect(),
+            gateways: Vec::new(),
+            s3_names: Vec::new(),
+            timings: RaftTimings::default(),
+            root: RootPlan::Hardware,
+            standby_of: None,
+        };
+        let folder = tempfile::tempdir().unwrap();
+        region::init(&folder.path().join("region"), &plan, SystemTime::now()).unwrap()
+    }
+
+    #[test]
+    fn fewer_zones_than_copies_are_warned_of() {
+        assert_eq!(few_zones(&descriptor(["a", "b", "c"])), None);
+        assert!(few_zones(&descriptor(["a", "b", "a"])).unwrap().contains("two zones (a, b)"));
+        assert!(few_zones(&descriptor(["a", "a", "a"])).unwrap().contains("one zone (a)"));
+    }
+
+    #[test]
+    fn a_standby_is_not_told_to_add_users() {
+        let report = |is_standby| InitReport {
+            folder: "/f".into(),
+            deployment: String::new(),
+            environment: "test".into(),
+            region: "twin-2".into(),
+            groups: 8,
+            tokens: Vec::new(),
+            ca_file: "/f/ca.pem".into(),
+            root_key: None,
+            generated_passphrase: None,
+            pair: None,
+            is_standby,
+        };
+        assert!(page(&report(false)).ends_with("twinkeep user add NAME --data /f\n"));
+        let standby = page(&report(true));
+        assert!(!standby.contains("user add") && standby.contains("twinkeep lag --data /f"), "{standby}");
+    }
 }

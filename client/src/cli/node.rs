@@ -8,7 +8,7 @@ use super::output::Output;
 use super::status::state_name;
 use crate::admin::AdminClient;
 use crate::deployment::Deployment;
-use crate::dev::{DevFolder, Member, control};
+use crate::dev::{DEV_NODES_MAX, DevFolder, Member, control};
 use crate::region::{self, RegionFolder};
 use crate::{ClientError, EXIT_UNREACHABLE, files};
 use clap::{Args, Subcommand};
@@ -125,8 +125,15 @@ impl Session<'_> {
         wait: &Wait,
     ) -> Result<(), ClientError> {
         let folder = self.region()?;
+        check_number(&self.deployment.descriptor, id)?;
         let peer_address = match (address, self.deployment.dev_settings()?) {
             (Some(address), _) => address.to_owned(),
+            (None, Some(_)) if id.0 > DEV_NODES_MAX => {
+                return Err(ClientError::usage(
+                    format!("a development region has no node {id}"),
+                    format!("its nodes have the numbers 1 to {DEV_NODES_MAX}"),
+                ));
+            }
             (None, Some(settings)) => settings.ports()?.peer(Member::Node(id.0)).to_string(),
             (None, None) => {
                 return Err(ClientError::usage(
@@ -243,6 +250,8 @@ impl Session<'_> {
         let deadline = timeout_seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
         let request = AdminRequest::NodeProgress { node: progress.node };
         let mut bar = Bar::new();
+        let mut most = Most::default();
+        most.count(&mut progress);
         while !progress.done {
             if deadline.is_some_and(|deadline| Instant::now() > deadline) {
                 bar.end();
@@ -253,7 +262,10 @@ impl Session<'_> {
             bar.show(&progress);
             std::thread::sleep(AGAIN_AFTER);
             match self.ask(&request) {
-                Ok(next) => progress = next,
+                Ok(next) => {
+                    progress = next;
+                    most.count(&mut progress);
+                }
                 // the change goes on without us; the region may just be electing
                 Err(error) if error.exit_code() == EXIT_UNREACHABLE => bar.note(&error),
                 Err(error) => return Err(error),
@@ -278,6 +290,24 @@ fn renew_dev_node(dev: &DevFolder, member: Member) -> Result<(), ClientError> {
     Ok(())
 }
 
+/// Refuses a number that no new node can have.
+fn check_number(descriptor: &RegionDescriptor, id: NodeId) -> Result<(), ClientError> {
+    let problem = if id.0 == 0 {
+        "nodes are numbered from 1".to_owned()
+    } else if descriptor.node(id).is_some() || descriptor.initial_members.contains(&id) {
+        format!("node {id} exists already, or did")
+    } else {
+        return Ok(());
+    };
+    let known = descriptor.nodes.iter().map(|node| node.id).chain(descriptor.initial_members.iter().copied());
+    let last = known.map(|id| id.0).max().unwrap_or(0);
+    let advice = match last.checked_add(1) {
+        Some(next) => format!("the next free number is {next}; `twinkeep status` shows all nodes"),
+        None => "`twinkeep status` shows all nodes".to_owned(),
+    };
+    Err(ClientError::usage(problem, advice))
+}
+
 fn check(descriptor: &RegionDescriptor) -> Result<(), ClientError> {
     descriptor.validate().map_err(|error| ClientError::usage(error.to_string(), "see `twinkeep node --help`"))
 }
@@ -299,6 +329,20 @@ fn line(progress: &NodeProgress) -> String {
         progress.replicas_moved,
         progress.replicas_total,
     )
+}
+
+/// The most there was to do: the region says what is left, and what was done counts from the first look on.
+#[derive(Default)]
+struct Most {
+    replicas: u32,
+}
+
+impl Most {
+    fn count(&mut self, progress: &mut NodeProgress) {
+        let left = progress.replicas_total.saturating_sub(progress.replicas_moved);
+        self.replicas = self.replicas.max(progress.replicas_total);
+        (progress.replicas_total, progress.replicas_moved) = (self.replicas, self.replicas - left);
+    }
 }
 
 /// A bar on a terminal; elsewhere a line now and then.
@@ -343,5 +387,37 @@ impl Bar {
         if self.terminal && self.last.is_none() {
             let _ = writeln!(std::io::stderr());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wire::admin::NodeState;
+
+    #[test]
+    fn what_was_done_counts_though_the_region_says_only_what_is_left() {
+        let mut most = Most::default();
+        let shown = [(0, 9), (0, 5), (1, 4), (0, 0)].map(|(replicas_moved, replicas_total)| {
+            let state = NodeState::Draining;
+            let (node, waiting_for) = (NodeId(1), String::new());
+            let mut progress =
+                NodeProgress { node, state, done: false, replicas_total, replicas_moved, waiting_for };
+            most.count(&mut progress);
+            (progress.replicas_moved, progress.replicas_total)
+        });
+        assert_eq!(shown, [(0, 9), (4, 9), (6, 9), (9, 9)]);
+    }
+
+    #[test]
+    fn a_number_that_is_taken_is_refused_with_the_next_free_one() {
+        let base = tempfile::tempdir().unwrap();
+        let (folder, _) = crate::dev::prepare(&crate::testing::dev_options(base.path())).unwrap();
+        let descriptor = folder.region().read_descriptor().unwrap();
+        check_number(&descriptor, NodeId(4)).unwrap();
+        let error = check_number(&descriptor, NodeId(3)).unwrap_err();
+        assert!(error.to_string().contains("node 3 exists already"), "{error}");
+        assert!(error.advice().contains("number is 4"), "{}", error.advice());
+        assert_eq!(check_number(&descriptor, NodeId(0)).unwrap_err().exit_code(), 2);
     }
 }

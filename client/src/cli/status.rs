@@ -43,15 +43,37 @@ pub(super) fn run(common: &Common, arguments: &StatusArguments, output: &Output)
         }
         output.either(&status, || page(&status, arguments.groups, output))?;
         if !arguments.watch {
-            return Ok(());
+            return match degraded(&status) {
+                None => Ok(()),
+                Some(problem) => Err(ClientError::Degraded { problem }),
+            };
         }
         std::thread::sleep(AGAIN_AFTER);
     }
 }
 
+/// What is not as it should be with the region as a whole.
+fn degraded(status: &RegionStatus) -> Option<String> {
+    let mut problems = Vec::new();
+    if !status.writable && !status.follows {
+        problems.push("the region is not writable".to_owned());
+    }
+    for (count, what) in [
+        (status.leaderless_groups, "without a leader"),
+        (status.under_replicated_groups, "with fewer than three good copies"),
+    ] {
+        if count > 0 {
+            problems.push(format!("{count} groups {what}"));
+        }
+    }
+    (!problems.is_empty()).then(|| problems.join(", "))
+}
+
 fn page(status: &RegionStatus, all_groups: bool, output: &Output) -> String {
     let writable = if status.writable {
         output.tint(Tint::Good, "writable")
+    } else if status.follows {
+        output.tint(Tint::Good, "a standby: the other region takes the writes")
     } else {
         output.tint(Tint::Bad, "not writable")
     };
@@ -163,5 +185,34 @@ fn disk_name(disk: DiskHealth) -> &'static str {
         DiskHealth::ReadOnly => "read-only",
         DiskHealth::Failed => "failed",
         DiskHealth::Unknown => "unknown",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_region_that_is_not_well_as_a_whole_is_degraded() {
+        let well = RegionStatus {
+            deployment: wire::DeploymentId([7; 16]),
+            environment: "test".into(),
+            region: "twin-1".into(),
+            answered_by: "gateway/1".into(),
+            now: wire::UnixMillis(0),
+            nodes: Vec::new(),
+            groups: Vec::new(),
+            under_replicated_groups: 0,
+            leaderless_groups: 0,
+            writable: true,
+            follows: false,
+        };
+        assert_eq!(degraded(&well), None);
+        let unwell = RegionStatus { writable: false, leaderless_groups: 8, ..well.clone() };
+        let problem = degraded(&unwell).unwrap();
+        assert_eq!(problem, "the region is not writable, 8 groups without a leader");
+        assert_eq!(ClientError::Degraded { problem }.exit_code(), 3);
+        assert!(degraded(&RegionStatus { under_replicated_groups: 1, ..well.clone() }).is_some());
+        assert_eq!(degraded(&RegionStatus { writable: false, follows: true, ..well }), None);
     }
 }

@@ -5,12 +5,13 @@
 //! twin-2/     its standby, on ports 40 further
 //! ```
 
-use super::{Credentials, DevFolder, DevOptions, DevReady, prepare};
-use crate::ClientError;
+use super::{Credentials, DevFolder, DevOptions, DevReady, find_store_node, prepare, setup};
+use crate::{ClientError, signals};
 use rustix::process::{Signal, getpid, kill_process};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 
 /// The regions' names, and those of their folders.
@@ -84,6 +85,17 @@ pub fn run(
         standby_of: Some(folders[0].clone()),
         ..options.clone()
     };
+    let ending = signals::catch()?;
+    for options in [&one, &two] {
+        setup::judge(options)?;
+    }
+    // once for both, before the time runs that their processes get
+    let program = match find_store_node(options.store_node.as_deref()) {
+        Err(_) if ending.load(Ordering::Relaxed) => return Ok(()),
+        found => Some(found?),
+    };
+    let one = DevOptions { store_node: program.clone(), ..one };
+    let two = DevOptions { store_node: program, ..two };
     // both are made before either runs: each node's configuration names its identity in the other region
     prepare(&one)?;
     prepare(&two)?;

@@ -30,7 +30,7 @@ pub struct DevReady {
     pub gateway: MemberReady,
     /// The storage nodes.
     pub nodes: Vec<MemberReady>,
-    /// From the command to the first answer, milliseconds.
+    /// From when its program was there to the first answer, milliseconds.
     pub started_in_ms: u64,
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 use toml::{Table, Value};
-use wire::descriptor::{RaftTimings, TokenRole};
+use wire::descriptor::{GROUPS_MAX, RaftTimings, TokenRole};
 use wire::{Incarnation, NodeId};
 
 /// An invented name: with `us-east-1` some clients presign with an outdated signature.
@@ -17,6 +17,9 @@ const PORT_BASE_DEFAULT: u16 = 9000;
 const NODES_DEFAULT: u16 = 3;
 const GROUPS_DEFAULT: u32 = 8;
 const GATEWAY_ID: u16 = 1;
+/// What a node takes up before it holds anything, bytes. 416 MiB: six segments (one in use, one ready, a reserve) and
+/// what its index reserves.
+const NODE_BYTES_MIN: u64 = 416 << 20;
 
 /// Settings that a development region keeps from its first start on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,7 +43,11 @@ impl DevSettings {
         }
         let text = files::read(&path)?;
         let parsed = serde_json::from_str(&text);
-        parsed.map(Some).map_err(|error| ClientError::Content { path, problem: error.to_string() })
+        parsed.map(Some).map_err(|error| {
+            let problem = format!("{}: {error}", path.display());
+            let advice = "bring it back from a backup; or write it anew, as {\"schema_version\":1,\"nodes\":3,\"groups\":8,\"port_base\":9000} with the numbers the region was made with (region/region.toml has nodes and groups); or begin with another folder, --data DIR";
+            ClientError::state(problem, advice)
+        })
     }
 
     /// The ports of the region.
@@ -56,6 +63,10 @@ impl DevSettings {
                 return Err(ClientError::usage(problem, format!("choose 3 to {DEV_NODES_MAX}")));
             }
             let groups = options.groups.unwrap_or(GROUPS_DEFAULT);
+            if !groups.is_power_of_two() || groups > GROUPS_MAX {
+                let problem = format!("--groups {groups} is not a power of two up to {GROUPS_MAX}");
+                return Err(ClientError::usage(problem, format!("leave it out for {GROUPS_DEFAULT}")));
+            }
             let port_base = options.port_base.unwrap_or(PORT_BASE_DEFAULT);
             return Ok(Self { schema_version: 1, nodes, groups, port_base });
         };
@@ -75,12 +86,9 @@ impl DevSettings {
     }
 }
 
-/// Makes what is missing in the folder and writes every process's configuration. Call it under the folder's lock.
-pub fn prepare(options: &DevOptions) -> Result<(DevFolder, DevSettings), ClientError> {
+/// Whether the folder could be made, or run, with these options: settings, ports, room. Nothing is made.
+pub(super) fn judge(options: &DevOptions) -> Result<DevSettings, ClientError> {
     let folder = DevFolder::new(&options.data);
-    for name in ["", "logs", "run"] {
-        files::make_folder(&folder.root().join(name))?;
-    }
     let found = DevSettings::read(&folder)?;
     let settings = DevSettings::choose(found, options)?;
     let ports = settings.ports()?;
@@ -88,6 +96,20 @@ pub fn prepare(options: &DevOptions) -> Result<(DevFolder, DevSettings), ClientE
         // a folder keeps its ports for good: better none than one that can never start
         let members: Vec<Member> = (1..=settings.nodes).map(Member::Node).chain([Member::Gateway]).collect();
         ports.check_free(&members)?;
+        check_room(&options.data, settings.nodes)?;
+    }
+    Ok(settings)
+}
+
+/// Makes what is missing in the folder and writes every process's configuration. Call it under the folder's lock.
+pub fn prepare(options: &DevOptions) -> Result<(DevFolder, DevSettings), ClientError> {
+    let settings = judge(options)?;
+    let ports = settings.ports()?;
+    let folder = DevFolder::new(&options.data);
+    for name in ["", "logs", "run"] {
+        files::make_folder(&folder.root().join(name))?;
+    }
+    if !folder.settings().exists() {
         let text = serde_json::to_string(&settings).expect("four numbers always have a JSON form");
         files::write(&folder.settings(), text.as_bytes())?;
     }
@@ -98,6 +120,26 @@ pub fn prepare(options: &DevOptions) -> Result<(DevFolder, DevSettings), ClientE
         prepare_member(&folder, ports, member, incarnation)?;
     }
     Ok((folder, settings))
+}
+
+/// Fails when a new region could not even begin on the disk that `data` will be on.
+fn check_room(data: &Path, nodes: u16) -> Result<(), ClientError> {
+    let existing = data.ancestors().find(|path| path.exists());
+    // what cannot be measured is left to the nodes, which say so themselves
+    let Some(disk) = existing.and_then(|path| rustix::fs::statvfs(path).ok()) else { return Ok(()) };
+    room(disk.f_bavail.saturating_mul(disk.f_frsize), nodes).map_err(|problem| {
+        let problem = format!("{}: {problem}", data.display());
+        ClientError::state(problem, "free some, or name a folder on another disk with --data DIR")
+    })
+}
+
+fn room(free_bytes: u64, nodes: u16) -> Result<(), String> {
+    let needed_bytes = u64::from(nodes) * NODE_BYTES_MIN;
+    if free_bytes >= needed_bytes {
+        return Ok(());
+    }
+    let [free, needed] = [free_bytes, needed_bytes].map(|bytes| bytes >> 20);
+    Err(format!("{free} MiB are free, and {nodes} nodes need {needed} MiB to begin with"))
 }
 
 /// Every process of the region as its descriptor has it now, the gateway last.
@@ -218,4 +260,20 @@ fn config_text(
 pub fn find_store_node(named: Option<&Path>) -> Result<PathBuf, ClientError> {
     let advice = "build it with `cargo build --release -p store-node`, or name it with --store-node FILE";
     programs::find("store-node", named, advice)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_that_is_too_small_is_refused_with_what_is_needed() {
+        let needed = 3 * NODE_BYTES_MIN;
+        assert!(room(needed, 3).is_ok());
+        let problem = room(needed - 1, 3).unwrap_err();
+        assert!(
+            problem.contains("1247 MiB are free") && problem.contains("3 nodes need 1248 MiB"),
+            "{problem}"
+        );
+    }
 }

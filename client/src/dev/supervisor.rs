@@ -10,7 +10,7 @@ use super::{
 };
 use crate::admin::AdminClient;
 use crate::deployment::Deployment;
-use crate::{ClientError, EXIT_UNREACHABLE};
+use crate::{ClientError, EXIT_UNREACHABLE, signals};
 use rustix::process::Signal;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
@@ -33,8 +33,8 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::fro
 const WELL_AFTER: Duration = Duration::from_secs(30);
 /// A log is set aside at start when it is longer than this, bytes; one older log is kept.
 const LOG_BYTES_MAX: u64 = 16 << 20;
-/// The end of a log shown when a process does not start, bytes.
-const LOG_TAIL_BYTES: usize = 2000;
+/// The end of a log that is searched for why a process does not start, bytes: some hundred lines.
+const LOG_TAIL_BYTES: usize = 64 << 10;
 /// Starts that may fail in a row before the region has ever been ready.
 const FIRST_STARTS_MAX: u32 = 4;
 
@@ -43,13 +43,19 @@ pub fn run(
     options: &DevOptions,
     on_ready: impl FnOnce(&DevReady) -> Result<(), ClientError>,
 ) -> Result<(), ClientError> {
-    let began = Instant::now();
-    let ending = catch_signals()?;
-    crate::files::make_folder(&options.data)?;
+    let ending = signals::catch()?;
     let data = std::path::absolute(&options.data).map_err(ClientError::file("finding", &options.data))?;
     let options = DevOptions { data, ..options.clone() };
+    // before anything is made: what is refused leaves nothing behind
+    setup::judge(&options)?;
+    crate::files::make_folder(&options.data)?;
     let lock = lock(&DevFolder::new(&options.data))?;
-    let program = find_store_node(options.store_node.as_deref())?;
+    let program = match find_store_node(options.store_node.as_deref()) {
+        // the build was told to end, and this with it
+        Err(_) if ending.load(Ordering::Relaxed) => return Ok(()),
+        found => found?,
+    };
+    let began = Instant::now();
     let (folder, settings) = prepare(&options)?;
     let ports = settings.ports()?;
     let members: Vec<Member> = setup::members(&folder)?.into_iter().map(|(member, _)| member).collect();
@@ -103,17 +109,19 @@ impl Supervisor {
         Self { folder, ports, program, ending, children, described }
     }
 
+    /// `began` is for the report only: what went before this call takes nothing off the time that processes get.
     fn serve(
         &mut self,
         began: Instant,
         on_ready: impl FnOnce(&DevReady) -> Result<(), ClientError>,
     ) -> Result<(), ClientError> {
-        if !self.wait_ready(began)? {
+        let deadline = Instant::now() + READY_TIMEOUT;
+        if !self.wait_ready(deadline)? {
             return Ok(());
         }
         let deployment = Deployment::find(self.folder.root())?;
         let client = AdminClient::new(&deployment)?;
-        let Some(credentials) = self.first_credentials(&client, began)? else { return Ok(()) };
+        let Some(credentials) = self.first_credentials(&client, deadline)? else { return Ok(()) };
         on_ready(&self.describe(&deployment, &credentials, began))?;
         while !self.ending.load(Ordering::Relaxed) {
             self.follow_descriptor()?;
@@ -124,9 +132,8 @@ impl Supervisor {
     }
 
     /// Runs until the gateway says it is ready; false when it was told to end before.
-    fn wait_ready(&mut self, began: Instant) -> Result<bool, ClientError> {
+    fn wait_ready(&mut self, deadline: Instant) -> Result<bool, ClientError> {
         let gateway = self.ports.health(Member::Gateway);
-        let mut reasons = String::new();
         loop {
             if self.ending.load(Ordering::Relaxed) {
                 return Ok(false);
@@ -135,17 +142,15 @@ impl Supervisor {
             if let Some(broken) = self.children.iter().find(|child| child.failures >= FIRST_STARTS_MAX) {
                 return Err(self.does_not_start(broken.member));
             }
-            match health::get(gateway, "/health/ready") {
+            let reason = match health::get(gateway, "/health/ready") {
                 Some((200, _)) => return Ok(true),
-                Some((_, body)) => reasons = body,
-                None => {}
-            }
-            if began.elapsed() > READY_TIMEOUT {
-                let problem = format!(
-                    "the gateway is not ready after {} s: {}",
-                    READY_TIMEOUT.as_secs(),
-                    reasons.trim()
-                );
+                Some((_, reasons)) if !reasons.trim().is_empty() => reasons.trim().to_owned(),
+                Some((code, _)) => format!("its health at {gateway} is {code} without a reason"),
+                None => format!("nothing answers at {gateway} yet"),
+            };
+            if Instant::now() > deadline {
+                let seconds = READY_TIMEOUT.as_secs();
+                let problem = format!("the gateway is not ready after {seconds} s: {reason}");
                 let logs = self.folder.root().join("logs");
                 return Err(ClientError::state(problem, format!("the logs say why: {}", logs.display())));
             }
@@ -157,11 +162,11 @@ impl Supervisor {
     fn first_credentials(
         &mut self,
         client: &AdminClient,
-        began: Instant,
+        deadline: Instant,
     ) -> Result<Option<Credentials>, ClientError> {
         while !self.ending.load(Ordering::Relaxed) {
             match Credentials::ensure(&self.folder, client) {
-                Err(error) if error.exit_code() == EXIT_UNREACHABLE && began.elapsed() < READY_TIMEOUT => {}
+                Err(error) if error.exit_code() == EXIT_UNREACHABLE && Instant::now() < deadline => {}
                 done => return done.map(Some),
             }
             self.tick()?;
@@ -261,9 +266,9 @@ impl Supervisor {
     fn does_not_start(&self, member: Member) -> ClientError {
         let log = self.folder.log(member);
         let text = std::fs::read(&log).unwrap_or_default();
-        let tail = String::from_utf8_lossy(&text[text.len().saturating_sub(LOG_TAIL_BYTES)..]).into_owned();
-        let problem = format!("{} does not start; the end of its log:\n{}", member.name(), tail.trim_end());
-        ClientError::state(problem, format!("the whole log is {}", log.display()))
+        let cause = cause(&String::from_utf8_lossy(&text[text.len().saturating_sub(LOG_TAIL_BYTES)..]));
+        let problem = format!("{} does not start: {cause}", member.name());
+        ClientError::state(problem, format!("its log is {}", log.display()))
     }
 
     fn describe_member(&self, member: Member, id: u16) -> MemberReady {
@@ -289,6 +294,18 @@ impl Supervised {
         let start_at = Instant::now();
         Self { member, running: None, start_at, backoff: BACKOFF.0, failures: 0, was_held: false }
     }
+}
+
+/// Why a process ended, from the end of its log: what it said last that is not news of its work.
+fn cause(log: &str) -> String {
+    let is_news = |line: &&str| {
+        ["INFO", "DEBUG", "TRACE"].iter().any(|level| line.contains(&format!("\"level\":\"{level}\"")))
+    };
+    let said: Vec<&str> = log.lines().filter(|line| !line.trim().is_empty()).collect();
+    // what a process ends with is text; before it, the same stands in the log as an object
+    let last = said.iter().rev().find(|line| !line.starts_with('{'));
+    let last = last.or_else(|| said.iter().rev().find(|line| !is_news(line))).or(said.last());
+    last.map_or_else(|| "it said nothing".to_owned(), |line| line.trim().to_owned())
 }
 
 fn modified(folder: &DevFolder) -> Option<SystemTime> {
@@ -318,16 +335,6 @@ fn end(folder: &DevFolder, mut children: Vec<Supervised>) {
     for child in &children {
         let _ = std::fs::remove_file(folder.record(child.member));
     }
-}
-
-fn catch_signals() -> Result<Arc<AtomicBool>, ClientError> {
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-    let ending = Arc::new(AtomicBool::new(false));
-    for signal in [SIGTERM, SIGINT, SIGHUP] {
-        signal_hook::flag::register(signal, Arc::clone(&ending))
-            .map_err(ClientError::file("catching signals of", Path::new("twinkeep dev")))?;
-    }
-    Ok(ending)
 }
 
 /// Held as long as the file is open, so that no crash can leave it behind.
@@ -395,3 +402,7 @@ fn how_it_ended(status: ExitStatus) -> String {
         (None, None) => "ended".to_owned(),
     }
 }
+
+#[cfg(test)]
+#[path = "supervisor/tests.rs"]
+mod tests;

@@ -47,6 +47,39 @@ fn settings_that_cannot_change_are_refused_with_what_they_are() {
 }
 
 #[test]
+fn a_refused_first_start_leaves_nothing_behind() {
+    let base = tempfile::tempdir().unwrap();
+    let data = base.path().join("region");
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let options = || dev_options(&data);
+    let refused = [
+        (DevOptions { groups: Some(3), ..options() }, "--groups 3 "),
+        (DevOptions { groups: Some(0), ..options() }, "--groups 0 "),
+        (DevOptions { nodes: Some(2), ..options() }, "--nodes 2: "),
+        (DevOptions { port_base: Some(80), ..options() }, "--port-base 80 "),
+        (DevOptions { port_base: Some(port), ..options() }, " "),
+    ];
+    for (options, named) in refused {
+        for error in [run(&options, |_| Ok(())).unwrap_err(), pair::run(&options, |_| Ok(())).unwrap_err()] {
+            assert!(error.to_string().contains(named) && !error.advice().is_empty(), "{error}");
+            assert!(!data.exists(), "{error}");
+        }
+    }
+    assert_eq!(prepare(&options()).unwrap().1.groups, 8);
+}
+
+#[test]
+fn damaged_settings_are_refused_with_what_to_do() {
+    let base = tempfile::tempdir().unwrap();
+    let options = dev_options(base.path());
+    let (folder, _) = prepare(&options).unwrap();
+    std::fs::write(folder.settings(), "{\"schema_version\"").unwrap();
+    let error = prepare(&options).unwrap_err();
+    assert!(error.to_string().contains("dev.json") && error.advice().contains("backup"), "{error}");
+}
+
+#[test]
 fn a_taken_port_is_named_with_the_process_that_has_it() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();

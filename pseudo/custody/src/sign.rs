@@ -35,6 +35,12 @@ pub struct SigningKey {
 }
 
 impl PublicKey {
+    /// The one that a wrapped signing key says in the clear. Only unwrapping proves it.
+    pub fn of_wrapped(bytes: &[u8]) -> Result<Self, CustodyError> {
+        let fields = fields(bytes)?;
+        Ok(Self(*fields[2 + CHECK_BYTES..].first_chunk().expect("the length was checked")))
+    }
+
     /// Whether this key signed the message so.
     pub fn verifies(&self, message: &[u8], signature: &[u8; SIGNATURE_BYTES]) -> bool {
         UnparsedPublicKey::new(&ED25519, self.0).verify(message, signature).is_ok()
@@ -90,12 +96,7 @@ impl RootKey {
 
     /// The signing key in bytes that [`RootKey::wrap_signing`] gave.
     pub fn unwrap_signing(&self, bytes: &[u8]) -> Result<SigningKey, CustodyError> {
-        let (what, fields) = (SIGNING.what, SIGNING.open(bytes)?);
-        if fields.len() != WRAPPED_SIGNING_BYTES - frame::HEAD_BYTES - frame::CHECKSUM_BYTES
-            || fields[..2] != [0; 2]
-        {
-            return Err(CustodyError::Damaged { what });
-        }
+        let (what, fields) = (SIGNING.what, fields(bytes)?);
         if RootCheck(*fields[2..].first_chunk().expect("the length was checked")) != self.check() {
             return Err(CustodyError::OtherRoot { what });
         }
@@ -108,6 +109,17 @@ impl RootKey {
         }
         Ok(key)
     }
+}
+
+/// What stands between the frame of a wrapped signing key.
+fn fields(bytes: &[u8]) -> Result<&[u8], CustodyError> {
+    let fields = SIGNING.open(bytes)?;
+    if fields.len() != WRAPPED_SIGNING_BYTES - frame::HEAD_BYTES - frame::CHECKSUM_BYTES
+        || fields[..2] != [0; 2]
+    {
+        return Err(CustodyError::Damaged { what: SIGNING.what });
+    }
+    Ok(fields)
 }
 
 impl fmt::Debug for SigningKey {

@@ -78,6 +78,18 @@ const IDENTIFYING: &[&str] = &[
     "userid", "username", "vehicle", "vin", "vorname", "zip", "zipcode",
 ];
 
+/// Words in names of fields that hold what people write themselves, in English and German.
+#[rustfmt::skip]
+const FREE_TEXT: &[&str] = &[
+    "bemerkung", "beschreibung", "betreff", "body", "caption", "comment", "comments", "description", "filename",
+    "kommentar", "message", "nachricht", "note", "notes", "notiz", "remark", "remarks", "subject", "summary",
+    "text", "titel", "title",
+];
+/// Words that make a sentence.
+const WORDS_MIN: usize = 3;
+/// Letters of the longest name of a kind or place.
+const LETTERS_MAX: usize = 40;
+
 /// Common first names, enough to notice a column of names; nothing rests on a name being here.
 #[rustfmt::skip]
 const FIRST_NAMES: &[&str] = &[
@@ -98,6 +110,24 @@ const CODE_CHARACTERS_MIN: usize = 10;
 
 /// Whether a field's name says that it holds an identifier. `page_count` does not, `userEmail` does.
 pub fn identifying_name(name: &str) -> bool {
+    let words = words(name);
+    let whole: String = words.concat();
+    let is_listed = |word: &str| IDENTIFYING.binary_search(&word).is_ok();
+    words.iter().any(|word| is_listed(word) || word == "id") || is_listed(&whole)
+}
+
+/// Whether a field's name says that people write into it what they like. `document_title` does, `document_type` does not.
+pub fn free_text_name(name: &str) -> bool {
+    words(name).iter().any(|word| FREE_TEXT.binary_search(&word.as_str()).is_ok())
+}
+
+/// Whether a value is rather a sentence than one of a list: three words, or longer than names of kinds and places are.
+pub(crate) fn is_wordy(value: &str) -> bool {
+    value.split_whitespace().count() >= WORDS_MIN || value.chars().count() > LETTERS_MAX
+}
+
+/// The words of a name, in lower case.
+fn words(name: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     let mut before_lower = false;
     for letter in name.chars() {
@@ -112,9 +142,7 @@ pub fn identifying_name(name: &str) -> bool {
             word.extend(letter.to_lowercase());
         }
     }
-    let whole: String = words.concat();
-    let is_listed = |word: &str| IDENTIFYING.binary_search(&word).is_ok();
-    words.iter().any(|word| is_listed(word) || word == "id") || is_listed(&whole)
+    words
 }
 
 fn is_email(value: &str) -> bool {
@@ -169,7 +197,7 @@ mod tests {
 
     #[test]
     fn the_lists_are_sorted() {
-        assert!(IDENTIFYING.is_sorted() && FIRST_NAMES.is_sorted());
+        assert!(IDENTIFYING.is_sorted() && FIRST_NAMES.is_sorted() && FREE_TEXT.is_sorted());
     }
 
     #[test]
@@ -182,6 +210,18 @@ mod tests {
         {
             assert!(!identifying_name(name), "{name}");
         }
+    }
+
+    #[test]
+    fn free_text_is_told_by_its_name_and_by_its_words() {
+        for name in ["document_title", "fileName.text", "Subject", "jobComment"] {
+            assert!(free_text_name(name), "{name}");
+        }
+        for name in ["document_type", "subtitle_count", "site", "notebook"] {
+            assert!(!free_text_name(name), "{name}");
+        }
+        assert!(is_wordy("Notice to Ada Lovelace") && is_wordy(&"x".repeat(41)));
+        assert!(!is_wordy("human resources") && !is_wordy("A4"));
     }
 
     #[test]

@@ -18,7 +18,7 @@ mod profile;
 mod propose;
 mod sections;
 
-pub use detect::{Looks, identifying_name};
+pub use detect::{Looks, free_text_name, identifying_name};
 pub use error::PolicyError;
 pub use field::{Column, OnInvalid, OnNull, Rule, Spec};
 pub use lint::{Finding, Severity};

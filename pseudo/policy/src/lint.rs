@@ -5,7 +5,10 @@ use std::fmt;
 use custody::Scope;
 use transform::TimeUnit;
 
-use crate::{Column, Looks, OnBadRecord, OnUnknown, Path, Policy, Profile, Rule, Spec, identifying_name};
+use crate::{
+    Column, Leaf, Looks, OnBadRecord, OnUnknown, Path, Policy, Profile, Rule, Spec, free_text_name,
+    identifying_name,
+};
 
 /// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -157,6 +160,11 @@ fn known_part(policy: &Policy, path: &Path) -> String {
     Path::new(names).map_or_else(|_| "$".to_owned(), |path| path.to_string())
 }
 
+fn is_free_text(rule: &Rule, leaf: Option<&Leaf>) -> bool {
+    let named = rule.path.names().last().is_some_and(|name| free_text_name(name));
+    named || leaf.is_some_and(Leaf::is_free_text)
+}
+
 fn lint_rule(rule: &Rule, profile: Option<&Profile>, findings: &mut Findings) {
     let leaf = profile.and_then(|profile| profile.leaf(&rule.path));
     // a field may be in several columns, of which one alone is meant
@@ -210,6 +218,10 @@ fn lint_rule(rule: &Rule, profile: Option<&Profile>, findings: &mut Findings) {
                 place,
                 "rows can be matched by times this exact: an hour or day is coarser",
             );
+        }
+        Spec::NullIfRare { .. } if rule.because.is_none() && is_free_text(rule, leaf) => {
+            let problem = "free text: min_records counts records, and one person may have written the same into all of them: take drop, or give because";
+            findings.warning("rare-free-text", place, problem);
         }
         Spec::Keep if leaf.is_some_and(|leaf| leaf.is_time()) => {
             findings.error(

@@ -77,9 +77,16 @@ impl Policy {
             PolicyError::Syntax { line, problem: problem.to_owned() }
         })?;
         let top = |problem: &str| PolicyError::value("policy", problem);
-        for text in [&file.policy, &file.purpose, &file.legal_basis, &file.owner] {
-            if text.trim().is_empty() || text.len() > TEXT_BYTES_MAX {
-                return Err(top("policy, purpose, legal_basis and owner have 1 to 512 bytes each"));
+        let texts = [
+            ("policy", &file.policy),
+            ("purpose", &file.purpose),
+            ("legal_basis", &file.legal_basis),
+            ("owner", &file.owner),
+        ];
+        for (key, text) in texts {
+            let found = if text.trim().is_empty() { "empty" } else { "longer" };
+            if found == "empty" || text.len() > TEXT_BYTES_MAX {
+                return Err(top(&format!("{key} takes 1 to {TEXT_BYTES_MAX} bytes and is {found}")));
             }
         }
         let mut hierarchies = HashMap::new();

@@ -5,6 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 
 use transform::Clear;
 
+use crate::detect::is_wordy;
 use crate::{Looks, Path};
 
 /// Fields of a sample: a file with more is no table of one kind of record.
@@ -32,6 +33,7 @@ pub struct Leaf {
     pub numbers: u64,
     /// Of these, booleans.
     pub booleans: u64,
+    wordy: u64,
     looks: HashMap<Looks, u64>,
     distinct: HashSet<u64>,
 }
@@ -61,6 +63,7 @@ impl Profile {
             Clear::Null => return,
             Clear::Text(text) => {
                 leaf.texts += 1;
+                leaf.wordy += u64::from(is_wordy(text));
                 text
             }
             Clear::Number(text) => {
@@ -115,6 +118,11 @@ impl Leaf {
         let often =
             self.looks.iter().filter(|(looks, count)| looks.is_identifying() && **count * 10 >= self.present);
         often.max_by_key(|(looks, count)| (**count, **looks)).map(|(looks, _)| *looks)
+    }
+
+    /// Whether one text in ten or more is rather a sentence than one of a list.
+    pub fn is_free_text(&self) -> bool {
+        self.wordy > 0 && self.wordy * 10 >= self.texts
     }
 
     /// Whether most values are times.

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use crate::{Format, Leaf, Looks, Path, Profile, identifying_name};
+use crate::{Format, Leaf, Looks, Path, Profile, free_text_name, identifying_name};
 
 /// Few enough values that a person can look at all of them.
 const FEW_VALUES: u64 = 50;
@@ -22,6 +22,7 @@ pub fn propose(name: &str, format: Format, profile: &Profile) -> String {
          purpose = \"\"       # what the data are used for\n\
          legal_basis = \"\"   # such as Art. 6(1)(f)\n\
          owner = \"\"         # who answers for it\n\
+         recipient = \"\"     # who gets exports, unless --recipient says so\n\
          unknown_field = \"stop\"\nbad_record = \"stop\"\n\n\
          [source]\nformat = \"{format}\"\n\n[target]\nformat = \"{}\"\nshuffle = true\n\n\
          [retention]\nanonymise_after = \"P24M\"\ndelete_after = \"P36M\"\n\n",
@@ -45,7 +46,7 @@ pub fn propose(name: &str, format: Format, profile: &Profile) -> String {
 fn is_quasi(path: &Path, leaf: &Leaf) -> bool {
     leaf.is_time()
         || (leaf.identifying() == Some(Looks::Address))
-        || (is_few(leaf) && !is_named(path) && leaf.identifying().is_none())
+        || (is_few(leaf) && !is_named(path) && !is_free_text(path, leaf) && leaf.identifying().is_none())
 }
 
 fn is_few(leaf: &Leaf) -> bool {
@@ -54,6 +55,10 @@ fn is_few(leaf: &Leaf) -> bool {
 
 fn is_named(path: &Path) -> bool {
     path.names().last().is_some_and(|name| identifying_name(name))
+}
+
+fn is_free_text(path: &Path, leaf: &Leaf) -> bool {
+    leaf.is_free_text() || path.names().last().is_some_and(|name| free_text_name(name))
 }
 
 fn rule(path: &Path, leaf: &Leaf, person: Option<&Path>) -> String {
@@ -83,7 +88,8 @@ fn rule(path: &Path, leaf: &Leaf, person: Option<&Path>) -> String {
         None if leaf.numbers == leaf.present && leaf.present > 0 => {
             "technique = \"bucket\"\nwidth = 10   # keep, if exact numbers single nobody out".to_owned()
         }
+        None if is_free_text(path, leaf) => "technique = \"drop\"   # free text".to_owned(),
         None if is_few(leaf) => "technique = \"null-if-rare\"\nmin_records = 10".to_owned(),
-        None => "technique = \"drop\"   # free text, or not understood".to_owned(),
+        None => "technique = \"drop\"   # not understood".to_owned(),
     }
 }

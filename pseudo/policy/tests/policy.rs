@@ -78,7 +78,7 @@ fn what_cannot_be_meant_is_refused() {
         ("format = \"ndjson\"", "format = \"xml\"", "format is one of"),
         ("anonymise_after = \"P24M\"", "anonymise_after = \"two years\"", "P24M"),
         ("domain = \"team-usage\"", "domain = \"Team Usage\"", "a-z"),
-        ("owner = \"dpo@example.org\"", "owner = \" \"", "1 to 512"),
+        ("owner = \"dpo@example.org\"", "owner = \" \"", "owner takes 1 to 512 bytes and is empty"),
         ("type = \"boolean\"", "type = \"blob\"", "type is one of"),
         ("class = \"person.email\"\n", "class = \"person.email\"\ntype = \"integer\"\n", "gives text"),
         ("t = 0.4", "t = 1.4", "from 0 to 1"),
@@ -147,6 +147,20 @@ fn a_sample_speaks_against_a_policy() {
 }
 
 #[test]
+fn free_text_that_is_kept_when_frequent_is_warned_of() {
+    let warned =
+        |policy: &Policy, profile| rules(policy, profile).iter().any(|(rule, _)| *rule == "rare-free-text");
+    let titled = with("path = \"$.department\"", "path = \"$.document_title\"").unwrap();
+    assert!(warned(&titled, None));
+    let plain = Policy::parse(PRINTJOBS).unwrap();
+    let sentences = sample(&[("$.department", &["Notice to Ada Lovelace"; 20])]);
+    let departments = sample(&[("$.department", &["human resources"; 20])]);
+    assert!(warned(&plain, Some(&sentences)) && !warned(&plain, Some(&departments)) && !warned(&plain, None));
+    let because = "technique = \"null-if-rare\"\nbecause = \"a fixed list\"";
+    assert!(!warned(&with("technique = \"null-if-rare\"", because).unwrap(), Some(&sentences)));
+}
+
+#[test]
 fn a_finding_says_which_of_a_fields_columns_it_is_about() {
     let policy = with("output = \"uuid8\"\nnormalise = [\"nfc\", \"email\"]", "output = \"uuid8\"").unwrap();
     let profile = sample(&[("$.user.email", &["ada@example.org", "bob@example.org"])]);
@@ -175,6 +189,8 @@ fn a_proposal_passes_nothing_that_looks_like_a_person() {
         ("$.ip", &["10.1.2.3"; 200]),
         ("$.at", &["2026-11-22T10:00:00Z"; 200]),
         ("$.media", &["A4"; 200]),
+        ("$.document_title", &["Salary review"; 200]),
+        ("$.reason", &["because it was needed"; 200]),
         ("$.remark", &emails.iter().map(|mail| &mail[..mail.len() - 12]).collect::<Vec<_>>()),
     ]);
     let text = propose("jobs", Format::Ndjson, &profile);
@@ -186,8 +202,18 @@ fn a_proposal_passes_nothing_that_looks_like_a_person() {
     let of =
         |path: &str| policy.fields[policy.field_at(&Path::parse(path).unwrap()).unwrap()].technique.clone();
     assert_eq!(
-        ["$.user.mail", "$.user.label", "$.ip", "$.at", "$.media", "$.remark"].map(of),
-        ["prf", "drop", "ip-prefix", "date-shift", "null-if-rare", "drop"]
+        [
+            "$.user.mail",
+            "$.user.label",
+            "$.ip",
+            "$.at",
+            "$.media",
+            "$.document_title",
+            "$.reason",
+            "$.remark"
+        ]
+        .map(of),
+        ["prf", "drop", "ip-prefix", "date-shift", "null-if-rare", "drop", "drop", "drop"]
     );
     let errors =
         policy.lint(Some(&profile)).into_iter().filter(|finding| finding.severity == Severity::Error);

@@ -28,10 +28,7 @@ pub(super) struct InitArguments {
 }
 
 pub(super) fn run(arguments: &InitArguments, output: &Output) -> Result<(), PseudoError> {
-    let advice = "say which with --format";
-    let told = || {
-        by_name(&arguments.file).ok_or(PseudoError::usage("the format cannot be told from the name", advice))
-    };
+    let told = || by_name(&arguments.file).ok_or_else(|| not_told(&arguments.file));
     let format = arguments.format.map_or_else(told, Ok)?;
     let delimiter = u8::try_from(arguments.delimiter).map_err(|_| {
         PseudoError::usage("a delimiter is one ASCII character", "name a comma, semicolon, tab or bar")
@@ -43,6 +40,18 @@ pub(super) fn run(arguments: &InitArguments, output: &Output) -> Result<(), Pseu
     }
     let text = policy::propose(&arguments.name, format, &profile);
     output.either(json!({ "records": profile.records(), "policy": text }), || text.clone())
+}
+
+/// Why the format of a sample is not known.
+fn not_told(path: &Path) -> PseudoError {
+    if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("parquet")) {
+        let advice = "give some of its records as NDJSON, JSON or CSV, and write format = \"parquet\" under [source] of the proposal";
+        return PseudoError::usage("a sample in Parquet is not read", advice);
+    }
+    PseudoError::usage(
+        "the format cannot be told from the name",
+        "say which with --format: ndjson, json or csv",
+    )
 }
 
 fn parse_format(name: &str) -> Result<Format, String> {

@@ -152,10 +152,20 @@ pub(super) fn run(command: &KeysCommand, output: &Output) -> Result<(), PseudoEr
                 .iter()
                 .map(|name| json!({ "domain": name.domain.as_str(), "version": name.version.get() }))
                 .collect();
-            output.either(json!({ "root": hex(&folder.root().0), "keys": rows }), || {
-                let lines = names.iter().map(|name| format!("{} {}\n", name.domain, name.version));
-                format!("root {}\n{}", hex(&folder.root().0), lines.collect::<String>())
-            })
+            let public = folder.signing_public()?.map(|public| hex(&public.0));
+            output.either(
+                json!({ "root": hex(&folder.root().0), "keys": rows, "public_key": public }),
+                || {
+                    let lines = names.iter().map(|name| format!("{} {}\n", name.domain, name.version));
+                    let signing = public.as_ref().map(|public| format!("signing {public}\n"));
+                    format!(
+                        "root {}\n{}{}",
+                        hex(&folder.root().0),
+                        lines.collect::<String>(),
+                        signing.unwrap_or_default()
+                    )
+                },
+            )
         }
         KeysCommand::Verify { opened } => {
             let (folder, root) = opened.open()?;
@@ -163,8 +173,19 @@ pub(super) fn run(command: &KeysCommand, output: &Output) -> Result<(), PseudoEr
             for name in &names {
                 folder.master(&root, &name.domain, Some(name.version))?;
             }
-            output.either(json!({ "root": hex(&root.check().0), "opened": names.len() }), || {
-                format!("these shares give the root, and it opens all {} keys\n", names.len())
+            let public = match folder.signing_public()? {
+                Some(_) => Some(hex(&folder.signing(&root)?.public().0)),
+                None => None,
+            };
+            let value = json!({ "root": hex(&root.check().0), "opened": names.len(), "public_key": public });
+            output.either(value, || {
+                let signing =
+                    public.as_ref().map(|public| format!("manifests are signed with the key {public}\n"));
+                format!(
+                    "these shares give the root, and it opens all {} keys\n{}",
+                    names.len(),
+                    signing.unwrap_or_default()
+                )
             })
         }
         KeysCommand::Destroy { domain, version, keys, yes } => {

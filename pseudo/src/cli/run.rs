@@ -88,7 +88,13 @@ pub(super) fn run(arguments: &RunArguments, output: &Output) -> Result<(), Pseud
     let (report, _) = done?;
     fresh.keep()?;
     let value = as_json(&policy, &master, seed, &report);
-    output.either(value, || as_text(&policy, &report))
+    output.either(value, || as_text(&policy, &report))?;
+    if policy.gate.is_some() {
+        eprintln!(
+            "pseudo: nothing was measured: [gate] is judged by `export` only; `pseudo risk` measures a file"
+        );
+    }
+    Ok(())
 }
 
 fn dry_run(

@@ -7,9 +7,10 @@ use super::{
     log_store::from_entry,
     types::{Entry, LeaderId, LogId, Membership},
 };
-use crate::log::{GroupLog, LogError, Vote};
+use crate::log::{GroupLog, LogError, Priority, Vote};
 use openraft::{EmptyNode, EntryPayload};
 use std::collections::BTreeMap;
+use tokio_util::sync::CancellationToken;
 use wire::ReplicaId;
 
 /// The term of the first entry: no election leads to it.
@@ -19,7 +20,13 @@ const TERM: u64 = 0;
 const INDEX: u64 = 0;
 
 /// Makes `members` the first voters of the group of an empty log; durable on return. An interrupted call may be repeated.
-pub(crate) async fn found(log: &GroupLog, members: &[ReplicaId]) -> Result<(), LogError> {
+///
+/// Waits while the disk has no room for it, until `stop`.
+pub(crate) async fn found(
+    log: &GroupLog,
+    members: &[ReplicaId],
+    stop: &CancellationToken,
+) -> Result<(), LogError> {
     let first = *members.iter().min().expect("a group has founders");
     log.save_vote(Vote { term: TERM, node: first, committed: false }).await?;
     let voters: BTreeMap<u64, EmptyNode> = members.iter().map(|id| (id.0, EmptyNode::new())).collect();
@@ -27,7 +34,7 @@ pub(crate) async fn found(log: &GroupLog, members: &[ReplicaId]) -> Result<(), L
         log_id: LogId { leader_id: LeaderId { term: TERM, node_id: first.0 }, index: INDEX },
         payload: EntryPayload::Membership(Membership::from(voters)),
     };
-    log.append(vec![from_entry(entry)], |_result| {}).await?;
+    log.append_patiently(Priority::Accepted, vec![from_entry(entry)], stop, |_result| {}).await?;
     log.flushed(INDEX).await.map(drop)
 }
 
@@ -63,7 +70,7 @@ mod tests {
         for node in 1..=3 {
             let log = open(&folder.path().join(node.to_string()), node);
             assert!(is_unfounded(&log));
-            found(&log, &members()).await.unwrap();
+            found(&log, &members(), &CancellationToken::new()).await.unwrap();
             assert!(!is_unfounded(&log));
             written.push((log.state().last, log.state().vote));
         }
@@ -77,7 +84,7 @@ mod tests {
         let first = *members().iter().min().unwrap();
         log.save_vote(Vote { term: TERM, node: first, committed: false }).await.unwrap();
         assert!(is_unfounded(&log));
-        found(&log, &members()).await.unwrap();
+        found(&log, &members(), &CancellationToken::new()).await.unwrap();
         assert_eq!(log.state().last.map(|last| (last.term, last.leader)), Some((TERM, first)));
     }
 

@@ -237,7 +237,7 @@ pub const KEYS: &[KeyDoc] = &[
         "a number",
         "1024",
         "4096",
-        "S3 connections at once. Beyond it new connections wait to be accepted.",
+        "S3 connections at once. Beyond it new connections are closed at once.",
     ),
     key(
         "log.level",

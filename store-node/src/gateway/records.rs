@@ -17,6 +17,9 @@ const SEALED_SECRET_BYTES_MAX: usize = 512;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Rights(u8);
 
+/// Only those who own a bucket have it.
+const OWNS_BIT: u8 = 8;
+
 impl Rights {
     /// Nothing.
     pub const NONE: Self = Self(0);
@@ -49,7 +52,7 @@ impl Rights {
     /// What is left when `other` is taken away. Without all others nobody owns a bucket.
     pub const fn without(self, other: Self) -> Self {
         let rest = self.0 & !other.0;
-        Self(if other.0 == 0 { rest } else { rest & 23 })
+        Self(if other.0 == 0 { rest } else { rest & !OWNS_BIT })
     }
 
     /// Reads `read`, `write`, `delete`, `list`, `own`.
@@ -220,7 +223,10 @@ pub fn decode_grant(value: Bytes) -> Result<Rights, DecodeError> {
         return Err(d.unknown(u64::from(bits)));
     }
     d.finish()?;
-    Ok(Rights(bits))
+    let rights = Rights(bits);
+    // written before deleting was a right of its own
+    let owns = bits & OWNS_BIT != 0;
+    Ok(if owns { Rights::OWN } else { rights })
 }
 
 fn begin(what: &'static str, value: Bytes) -> Result<Decoder, DecodeError> {
@@ -259,7 +265,14 @@ mod tests {
         };
         assert_eq!(hex(&key.encode()), "010100000000000000020000000000000003000000616263");
         assert_eq!(AccessKeyRecord::decode(key.encode()), Ok(key));
-        assert_eq!(hex(&encode_grant(Rights::OWN)), "010f");
+        assert_eq!(hex(&encode_grant(Rights::OWN)), "011f");
+        assert_eq!(decode_grant(encode_grant(Rights::DELETE)), Ok(Rights::DELETE));
+    }
+
+    #[test]
+    fn who_owned_a_bucket_before_deleting_was_a_right_of_its_own_still_does() {
+        assert_eq!(decode_grant(Bytes::from_static(&[1, 0x0f])), Ok(Rights::OWN));
+        assert_eq!(decode_grant(Bytes::from_static(&[1, 0x07])).unwrap().names(), ["read", "write", "list"]);
     }
 
     #[test]
@@ -281,7 +294,7 @@ mod tests {
         assert!(Rights::OWN.includes(Rights::READ.with(Rights::WRITE).with(Rights::LIST)));
         assert_eq!(Rights::OWN.names(), ["own"]);
         let rest = Rights::OWN.without(Rights::WRITE);
-        assert_eq!(rest.names(), ["read", "list"]);
+        assert_eq!(rest.names(), ["read", "delete", "list"]);
         assert!(!rest.includes(Rights::OWN));
         assert_eq!(Rights::OWN.without(Rights::OWN), Rights::NONE);
     }

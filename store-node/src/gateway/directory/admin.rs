@@ -76,7 +76,7 @@ pub enum AdminError {
     #[error("the bucket is being changed by somebody else")]
     BucketChanged,
     /// The principal owns buckets.
-    #[error("the principal owns {count} buckets: delete them or hand them over first")]
+    #[error("the principal owns {count} buckets: delete them first, or take its access keys away instead")]
     OwnsBuckets {
         /// How many.
         count: usize,
