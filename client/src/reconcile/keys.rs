@@ -145,13 +145,14 @@ impl Key<'_> {
             Step::Move { name, version } => {
                 let written = copy(clients, write, name, mark, None)?;
                 (entry.version, entry.not_kept) = (written.version, written.not_kept);
-                objects::delete_version(&mut clients.to, self.bucket, self.key, version)?;
+                objects::delete_version(&mut clients.to, self.bucket, self.key, version, None)?;
             }
             Step::Delete { etag } => {
                 entry.version = objects::delete(&mut clients.to, self.bucket, self.key, etag)?;
             }
-            Step::DeleteVersion { version } => {
-                objects::delete_version(&mut clients.to, self.bucket, self.key, version)?;
+            Step::DeleteVersion { version, current } => {
+                let current = current.as_deref();
+                objects::delete_version(&mut clients.to, self.bucket, self.key, version, current)?;
             }
         }
         Ok(())

@@ -8,6 +8,10 @@ use std::time::Duration;
 /// User metadata under which a version that was put back says which lost write it is: `REGION/EPOCH/GROUP/SEQUENCE`.
 pub(super) const MARK: &str = "x-amz-meta-twinkeep-reconciled";
 
+/// The id under which an object's only version is known. It names a place and no identity: whatever is written there next
+/// has it too, so nothing is removed by it alone.
+pub(super) const NULL_VERSION: &str = "null";
+
 /// The longest wait for the next bytes. 30 s: past the 20 s for which a gateway may hold a request during a leader change.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -101,9 +105,17 @@ pub(super) fn delete(s3: &mut S3, bucket: &str, key: &str, etag: &str) -> Result
     Ok(s3.call(request)?.header("x-amz-version-id").map(str::to_owned))
 }
 
-/// Removes a version for good.
-pub(super) fn delete_version(s3: &mut S3, bucket: &str, key: &str, version: &str) -> Result<(), Refusal> {
-    s3.call(of_version(Request::new("DELETE", path(bucket, key)), Some(version))).map(drop)
+/// Removes a version for good; with an ETag only while the current object has it.
+pub(super) fn delete_version(
+    s3: &mut S3,
+    bucket: &str,
+    key: &str,
+    version: &str,
+    current: Option<&str>,
+) -> Result<(), Refusal> {
+    let mut request = of_version(Request::new("DELETE", path(bucket, key)), Some(version));
+    request.headers.extend(current.map(|etag| ("if-match", quoted(etag))));
+    s3.call(request).map(drop)
 }
 
 /// Asks until there is a good answer; none for what is not there.

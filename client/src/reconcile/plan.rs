@@ -4,6 +4,7 @@
 //! current only above what both regions had, on a condition that a write in between breaks; everything else goes under a
 //! name of its own. Judging again after some of the steps were taken comes to the same end.
 
+use super::objects::NULL_VERSION;
 use super::report::Action;
 use std::collections::BTreeSet;
 use wire::admin::{LostChange, LostWrite};
@@ -72,8 +73,8 @@ pub(super) enum Step {
     Move { name: String, version: String },
     /// Deletes the object if it has this ETag.
     Delete { etag: String },
-    /// Removes a version for good.
-    DeleteVersion { version: String },
+    /// Removes a version for good; with an ETag only while the current object has it.
+    DeleteVersion { version: String, current: Option<String> },
 }
 
 /// The name under which a write is kept beside a newer one.
@@ -209,7 +210,7 @@ impl<'a> Key<'a> {
         let found = &self.facts.newer[ours].write;
         let came_between = self.others.iter().any(|other| *other < ours);
         match &found.version {
-            Some(version) if came_between && version != "null" && name.len() <= KEY_BYTES_MAX => {
+            Some(version) if came_between && version != NULL_VERSION && name.len() <= KEY_BYTES_MAX => {
                 let step = Step::Move { name: name.clone(), version: version.clone() };
                 let why = "the new primary has a newer write that came between";
                 Judged::to_do(Action::KeptBeside, why, step).at(name)
@@ -225,7 +226,7 @@ impl<'a> Key<'a> {
         }
     }
 
-    fn delete(&self, at: usize, choice: Choice) -> Judged {
+    fn delete(&mut self, at: usize, choice: Choice) -> Judged {
         if self.last != Some(at) {
             return Judged::done(Action::Superseded, "a later write of the same key follows");
         }
@@ -239,6 +240,7 @@ impl<'a> Key<'a> {
             None => "what it deleted was lost too, and is not in the new primary",
             Some(etag) => {
                 let why = "what it deleted is current in the new primary";
+                self.expected = None;
                 return Judged::to_do(Action::DeleteRepeated, why, Step::Delete { etag });
             }
         };
@@ -274,6 +276,10 @@ impl<'a> Key<'a> {
         if self.facts.lost[..at].iter().any(is_lost) {
             return Judged::done(Action::Superseded, "the version that it removed was lost too");
         }
+        let is_place = version == NULL_VERSION;
+        if is_place && self.facts.lost[at..].iter().any(is_lost) {
+            return Judged::done(Action::Superseded, "a later write took the place of what it removed");
+        }
         if !self.facts.there.contains(version) {
             return Judged::done(Action::AlreadyThere, "the new primary has no such version");
         }
@@ -283,8 +289,18 @@ impl<'a> Key<'a> {
         if !self.is_fresh() {
             return Judged::done(Action::DeleteNotRepeated, "the new primary has a newer write of the key");
         }
-        let step = Step::DeleteVersion { version: version.to_owned() };
-        Judged::to_do(Action::DeleteRepeated, "the new primary has exactly this version", step)
+        let version = version.to_owned();
+        if !is_place {
+            let step = Step::DeleteVersion { version, current: None };
+            return Judged::to_do(Action::DeleteRepeated, "the new primary has exactly this version", step);
+        }
+        // what a lost write puts back may come to lie in that place
+        let Some(current) = self.expected.clone().filter(|_| self.back.is_empty()) else {
+            let why = "whether what is there now is what it removed cannot be told";
+            return Judged::done(Action::DeleteNotRepeated, why);
+        };
+        let why = "nobody wrote the key since: what is there is what it removed";
+        Judged::to_do(Action::DeleteRepeated, why, Step::DeleteVersion { version, current: Some(current) })
     }
 
     fn upload(&self, at: usize) -> Judged {

@@ -1,10 +1,11 @@
-//! Whether signed reports say of every lost write what has become of it.
+//! Whether signed reports say of every lost write what has become of it: of each write the newest that names it decides.
 
-use super::report::{Action, ReconcileReport};
+use super::report::{Action, Entry, ReconcileReport};
 use super::{ReconcileVerdict, read_folder};
 use crate::evidence::{self, Purpose};
 use crate::failover::LossManifest;
-use std::collections::BTreeSet;
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use wire::admin::{LostChange, LostWrite};
 
@@ -13,7 +14,7 @@ type Identity<'a> = (u32, u64, LostChange, Option<&'a str>, Option<&'a str>);
 
 /// Whether the reports in `folder` that an operator of one of these authorities signed settle every entry of the list.
 pub fn is_settled(folder: &Path, authorities: &[PathBuf], manifest: &LossManifest) -> bool {
-    let reports: Vec<ReconcileReport> = read_folder(folder)
+    let mut reports: Vec<ReconcileReport> = read_folder(folder)
         .iter()
         .filter_map(|run| {
             let (verified, json) = evidence::verified_report(run, authorities).ok()?;
@@ -26,17 +27,30 @@ pub fn is_settled(folder: &Path, authorities: &[PathBuf], manifest: &LossManifes
             same && report.verdict != ReconcileVerdict::Preview
         })
         .collect();
+    // by what is signed: anybody can give a folder another name
+    reports.sort_by_key(|report| Reverse(report.began_at));
     // somebody decided although the list was not whole
     let is_accepted = manifest.complete || reports.iter().any(|report| !report.complete);
-    let settled: BTreeSet<Identity<'_>> = reports
-        .iter()
-        .flat_map(|report| &report.entries)
-        .filter(|entry| entry.action != Action::Failed)
-        .map(|entry| identity(&entry.write))
-        .collect();
+    let mut settled: BTreeMap<Identity<'_>, bool> = BTreeMap::new();
+    for entry in reports.iter().flat_map(|report| &report.entries) {
+        settled.entry(identity(&entry.write)).or_insert_with(|| settles(entry));
+    }
     is_accepted
         && !reports.is_empty()
-        && manifest.entries.iter().all(|entry| settled.contains(&identity(entry)))
+        && manifest.entries.iter().all(|entry| settled.get(&identity(entry)) == Some(&true))
+}
+
+/// Whether nothing is left to do for a write, or a person was told what, and the old primary is not needed for it.
+fn settles(entry: &Entry) -> bool {
+    match entry.action {
+        Action::Failed => false,
+        // with a name its bytes are in the new primary; without one they are in the old one only
+        Action::ByHand => {
+            let has_bytes = entry.write.change == LostChange::Put && entry.write.kept;
+            !has_bytes || entry.name.is_some()
+        }
+        _ => true,
+    }
 }
 
 fn identity(write: &LostWrite) -> Identity<'_> {
@@ -50,7 +64,6 @@ mod tests {
     use crate::dev::prepare;
     use crate::reconcile::{Entry, Policy};
     use crate::testing::dev_options;
-    use std::collections::BTreeMap;
     use wire::UnixMillis;
 
     fn lost(sequence: u64) -> LostWrite {
@@ -108,6 +121,67 @@ mod tests {
     fn manifest(complete: bool, epoch: u64) -> LossManifest {
         let (from, to) = ("twin-1".to_owned(), "twin-2".to_owned());
         LossManifest { from, to, epoch, complete, entries: vec![lost(1), lost(2)] }
+    }
+
+    /// A folder for signed reports, and the authority that they are believed by.
+    struct Signed {
+        base: tempfile::TempDir,
+        deployment: Deployment,
+    }
+
+    impl Signed {
+        fn new() -> Self {
+            let base = tempfile::tempdir().unwrap();
+            prepare(&dev_options(&base.path().join("region"))).unwrap();
+            let deployment = Deployment::find(&base.path().join("region")).unwrap();
+            Self { base, deployment }
+        }
+
+        fn sign(&self, run: &str, report: &ReconcileReport) {
+            let folder = self.base.path().join("reconciliations").join(run);
+            let identity = &self.deployment.identity;
+            evidence::write(&folder, Purpose::Reconciliation, report, String::new(), identity).unwrap();
+        }
+
+        fn is_settled(&self) -> bool {
+            let authorities = [self.deployment.identity.authority_certificate()];
+            is_settled(&self.base.path().join("reconciliations"), &authorities, &manifest(true, 2))
+        }
+    }
+
+    #[test]
+    fn an_object_left_to_a_person_is_settled_only_when_it_is_given_up_or_in_the_new_primary() {
+        let signed = Signed::new();
+        signed.sign("1", &report(true, &[(1, Action::PutBack), (2, Action::ByHand)]));
+        assert!(!signed.is_settled(), "its bytes are on the old primary only");
+        let mut there = report(true, &[(2, Action::ByHand)]);
+        there.entries[0].name = Some("key".into());
+        signed.sign("2", &there);
+        assert!(signed.is_settled(), "its bytes are in the new primary");
+        signed.sign("3", &report(true, &[(2, Action::ByHand)]));
+        assert!(!signed.is_settled());
+        let mut gone = report(true, &[(2, Action::ByHand)]);
+        gone.entries[0].write.kept = false;
+        signed.sign("4", &gone);
+        assert!(signed.is_settled(), "there are no bytes");
+        signed.sign("5", &report(true, &[(2, Action::GivenUp)]));
+        assert!(signed.is_settled());
+    }
+
+    #[test]
+    fn of_each_write_the_newest_report_that_names_it_decides() {
+        let signed = Signed::new();
+        signed.sign("1", &report(true, &[(1, Action::PutBack), (2, Action::KeptBeside)]));
+        assert!(signed.is_settled());
+        signed.sign("2", &report(true, &[(2, Action::Failed)]));
+        assert!(!signed.is_settled(), "a later run found it undone");
+        let older = ReconcileReport { began_at: UnixMillis(0), ..report(true, &[(2, Action::GivenUp)]) };
+        signed.sign("3", &older);
+        assert!(!signed.is_settled(), "a folder's name does not make its report newer");
+        signed.sign("4", &report(true, &[(1, Action::AlreadyThere)]));
+        assert!(!signed.is_settled(), "it says nothing of the other");
+        signed.sign("5", &report(true, &[(2, Action::AlreadyThere)]));
+        assert!(signed.is_settled());
     }
 
     #[test]

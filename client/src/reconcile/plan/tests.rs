@@ -26,7 +26,7 @@ fn put(etag: &str) -> LostWrite {
 }
 
 fn replaced(etag: &str) -> LostWrite {
-    write(LostChange::Put, Some("null"), Some(etag), false)
+    write(LostChange::Put, Some(NULL_VERSION), Some(etag), false)
 }
 
 fn delete() -> LostWrite {
@@ -160,6 +160,36 @@ fn a_version_is_removed_only_if_it_is_there_and_nobody_wrote_the_key_since() {
 }
 
 #[test]
+fn what_is_in_the_place_of_an_only_version_is_removed_only_while_it_is_what_was_seen() {
+    let there = |current, lost| Case { there: vec![NULL_VERSION], ..Case::new(current, lost) };
+    let lost = || vec![delete_version(NULL_VERSION)];
+    let step = Step::DeleteVersion { version: NULL_VERSION.into(), current: Some("shared".into()) };
+    assert_eq!(there(Some("shared"), lost()).steps(), [step]);
+    assert_eq!(there(None, lost()).actions(), [Action::DeleteNotRepeated], "no condition could be set");
+    let written = there(Some("newer"), lost()).since(put("newer"));
+    assert_eq!(written.actions(), [Action::DeleteNotRepeated]);
+    // of a version with an identity no condition is needed
+    let mut version = Case::new(Some("shared"), vec![delete_version("one")]);
+    version.there = vec!["one"];
+    assert_eq!(version.steps(), [Step::DeleteVersion { version: "one".into(), current: None }]);
+}
+
+#[test]
+fn what_was_put_back_in_the_place_of_a_removed_version_is_not_removed() {
+    let there = |current, lost| Case { there: vec![NULL_VERSION], ..Case::new(current, lost) };
+    let plain = LostWrite { version: Some(NULL_VERSION.into()), ..put("a") };
+    let lost = || vec![delete_version(NULL_VERSION), plain.clone()];
+    let case = there(Some("shared"), lost());
+    assert_eq!(case.actions(), [Action::Superseded, Action::PutBack]);
+    assert_eq!(case.steps(), [put_above(Some("shared"))]);
+    let ended = there(Some("a"), lost()).put_back(1);
+    assert_eq!(ended.actions(), [Action::Superseded, Action::AlreadyThere]);
+    // the new primary's bucket may have no versions
+    let other = there(Some("shared"), vec![put("a"), delete_version(NULL_VERSION)]);
+    assert_eq!(other.actions(), [Action::PutBack, Action::DeleteNotRepeated]);
+}
+
+#[test]
 fn a_run_that_was_ended_is_finished_as_if_it_had_not_been() {
     let lost = || vec![put("a"), put("b"), delete()];
     let whole = Case::new(Some("shared"), lost()).steps();
@@ -186,7 +216,7 @@ fn a_version_that_was_put_back_above_a_write_that_came_between_is_moved_beside()
     let step = Step::Move { name: "key.lost-twin-1-2-1-0".into(), version: "version-a".into() };
     assert_eq!(case.steps(), [step]);
     // without versions there is nothing that could be moved without a person's eye
-    let plain = LostWrite { version: Some("null".into()), ..put("a") };
+    let plain = LostWrite { version: Some(NULL_VERSION.into()), ..put("a") };
     let case = Case::new(Some("a"), vec![plain]).since(delete()).put_back(0);
     assert_eq!(case.actions(), [Action::ByHand]);
 }
