@@ -104,13 +104,21 @@ struct Key<'a> {
     last: Option<usize>,
 }
 
+impl KeyFacts<'_> {
+    /// Which lost write a newer one is, put back. Clients copy metadata along, so the mark alone does not tell: it is the
+    /// first with this mark, and has the very bytes.
+    fn ours(&self, at: usize) -> Option<usize> {
+        let Newer { write, mark } = &self.newer[at];
+        let lost = self.marks.iter().position(|of| mark.as_ref() == Some(of))?;
+        let is_first = self.newer[..at].iter().all(|before| before.mark != *mark);
+        let has_bytes = write.change == LostChange::Put && is_same_bytes(write, self.lost[lost].0);
+        (is_first && has_bytes).then_some(lost)
+    }
+}
+
 impl<'a> Key<'a> {
     fn new(facts: &'a KeyFacts<'a>) -> Self {
-        let ours: Vec<Option<usize>> = facts
-            .newer
-            .iter()
-            .map(|newer| facts.marks.iter().position(|mark| newer.mark.as_ref() == Some(mark)))
-            .collect();
+        let ours: Vec<Option<usize>> = (0..facts.newer.len()).map(|at| facts.ours(at)).collect();
         let decides = |(write, _): &(&LostWrite, Choice)| is_kept_put(write) || is_plain_delete(write);
         let last = facts.lost.iter().rposition(decides);
         let ends_deleted = last.is_some_and(|last| is_plain_delete(facts.lost[last].0));
@@ -208,9 +216,17 @@ impl<'a> Key<'a> {
     /// A put that was put back before, perhaps above a write that came between.
     fn put_before(&mut self, at: usize, ours: usize, key: String, name: String) -> Judged {
         let found = &self.facts.newer[ours].write;
+        // one whose mark nobody can read any more may have been ours, and this a client's copy of it
+        let is_certain = !self.facts.newer[..ours].iter().any(|before| {
+            before.write.change == LostChange::Put
+                && !before.write.kept
+                && is_same_bytes(&before.write, found)
+        });
         let came_between = self.others.iter().any(|other| *other < ours);
         match &found.version {
-            Some(version) if came_between && version != NULL_VERSION && name.len() <= KEY_BYTES_MAX => {
+            Some(version)
+                if came_between && is_certain && version != NULL_VERSION && name.len() <= KEY_BYTES_MAX =>
+            {
                 let step = Step::Move { name: name.clone(), version: version.clone() };
                 let why = "the new primary has a newer write that came between";
                 Judged::to_do(Action::KeptBeside, why, step).at(name)
@@ -327,6 +343,10 @@ impl Judged {
     fn at(self, name: String) -> Self {
         Self { name: Some(name), ..self }
     }
+}
+
+fn is_same_bytes(one: &LostWrite, other: &LostWrite) -> bool {
+    one.etag == other.etag && one.size == other.size
 }
 
 fn is_kept_put(write: &LostWrite) -> bool {

@@ -222,6 +222,27 @@ fn a_version_that_was_put_back_above_a_write_that_came_between_is_moved_beside()
 }
 
 #[test]
+fn what_a_client_wrote_with_our_mark_is_its_own() {
+    let marked = |write: LostWrite, at: usize| Newer { write, mark: Some(format!("twin-1/2/1/{at}")) };
+    // other bytes under the mark that was copied along, above what a killed run put back
+    let mut case = Case::new(Some("c"), vec![put("a"), put("b"), delete()]).put_back(0);
+    case.newer.push(marked(put("c"), 0));
+    let beside = [Action::AlreadyThere, Action::KeptBeside, Action::DeleteNotRepeated];
+    assert_eq!(case.actions(), beside);
+    assert_eq!(case.steps(), [put_beside(1)]);
+    // without versions what was put back is gone, and its mark cannot be read
+    case.newer[0] = Newer { write: replaced("a"), mark: None };
+    assert_eq!(case.actions(), beside);
+    // the same bytes, copied onto themselves
+    let mut case = Case::new(Some("a"), vec![put("a"), put("b"), delete()]).put_back(0);
+    case.newer.push(marked(LostWrite { version: Some("copy".into()), ..put("a") }, 0));
+    assert_eq!(case.actions(), beside);
+    // the first of two removed: whose the other is cannot be told, so nothing is removed
+    case.newer[0] = Newer { write: LostWrite { kept: false, ..put("a") }, mark: None };
+    assert_eq!(case.actions(), [Action::ByHand, Action::KeptBeside, Action::DeleteNotRepeated]);
+}
+
+#[test]
 fn what_a_person_chose_is_done_and_no_more() {
     let mut case = Case::new(Some("shared"), vec![put("a"), put("b"), delete()]);
     case.choices = vec![Choice::Discard, Choice::Beside, Choice::Keep];
