@@ -15,7 +15,7 @@ pub(crate) use diverged::serve as serve_diverged;
 pub use diverged::{DivergedPage, DivergedWrite, diverged};
 pub use message::decode_lags;
 pub(crate) use message::no_lags;
-pub use message::{GroupLag, Unshipped};
+pub use message::{GroupLag, SyncedThen, Unshipped};
 pub(crate) use primary::serve;
 pub use standby::Standby;
 pub(crate) use state::serve as serve_state;

@@ -179,7 +179,7 @@ fn failover_page(report: &FailoverReport) -> String {
             );
         }
         None => text.push_str(
-            "How far it had everything is not known since its nodes started or its leaders changed: what it lacks is not there.\n",
+            "How far it had everything is not known since its nodes started: what it lacks is not there.\n",
         ),
     }
     let _ = writeln!(text, "{from} takes no more writes once it hears of {to}.");

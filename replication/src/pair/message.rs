@@ -1,7 +1,7 @@
 //! What the two regions say to each other about a group, and what a node says of its own groups.
 
 use bytes::Bytes;
-use wire::{DecodeError, Decoder, Encoder, GroupId, PairState, Sequence, UnixMillis, limits};
+use wire::{DecodeError, Decoder, Encoder, Epoch, GroupId, PairState, Sequence, UnixMillis, limits};
 
 /// Commands in one answer. 1,024: their heads fit a frame.
 pub(super) const COMMANDS_MAX: usize = 1_024;
@@ -62,6 +62,17 @@ pub struct GroupLag {
     pub unshipped: Option<Unshipped>,
     /// Of a standby: why the entry after its last one does not come in now.
     pub blocked: Option<String>,
+}
+
+/// How far a standby had its primary under an epoch, as a node knows that led the group then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SyncedThen {
+    /// The group.
+    pub group: GroupId,
+    /// The epoch of its primary.
+    pub epoch: Epoch,
+    /// Everything acknowledged there by then is here.
+    pub synced: UnixMillis,
 }
 
 /// What a primary still has for its standby.
@@ -157,27 +168,35 @@ impl GroupLag {
 
 /// The report of a node without a pair.
 pub(crate) fn no_lags() -> Bytes {
-    encode_lags(&[])
+    encode_lags(&[], &[])
 }
 
-pub(super) fn encode_lags(lags: &[GroupLag]) -> Bytes {
-    let mut e = Encoder::with_capacity(8 + 96 * lags.len());
+pub(super) fn encode_lags(lags: &[GroupLag], then: &[SyncedThen]) -> Bytes {
+    let mut e = Encoder::with_capacity(16 + 96 * lags.len() + 20 * then.len());
     e.list(lags, |e, lag| lag.encode(e));
+    e.list(then, |e, then| {
+        e.u32(then.group.0);
+        e.u64(then.epoch.0);
+        e.u64(then.synced.0);
+    });
     e.finish()
 }
 
 /// Reads a node's report of its groups.
-pub fn decode_lags(head: Bytes) -> Result<Vec<GroupLag>, DecodeError> {
+pub fn decode_lags(head: Bytes) -> Result<(Vec<GroupLag>, Vec<SyncedThen>), DecodeError> {
     let mut d = Decoder::new("pair report", head);
     let lags = d.list(GROUPS_MAX, GroupLag::decode)?;
+    let then = d.list(GROUPS_MAX, |d| {
+        Ok(SyncedThen { group: GroupId(d.u32()?), epoch: Epoch(d.u64()?), synced: UnixMillis(d.u64()?) })
+    })?;
     d.finish()?;
-    Ok(lags)
+    Ok((lags, then))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wire::{Epoch, PairRole};
+    use wire::PairRole;
 
     #[test]
     fn messages_of_a_pair_come_back_as_sent_and_every_cut_is_an_error() {
@@ -206,14 +225,16 @@ mod tests {
         };
         assert_eq!(ShipRequest::decode(request.encode()), Ok(request));
         assert_eq!(Shipment::decode(shipment.encode()), Ok(shipment.clone()));
-        assert_eq!(decode_lags(encode_lags(&[lag.clone(), lag.clone()])), Ok(vec![lag.clone(), lag.clone()]));
+        let then = SyncedThen { group: GroupId(2), epoch: Epoch(3), synced: UnixMillis(4) };
+        let report = encode_lags(&[lag.clone(), lag.clone()], &[then]);
+        assert_eq!(decode_lags(report), Ok((vec![lag.clone(), lag.clone()], vec![then])));
         for cut in 0..request.encode().len() {
             assert!(ShipRequest::decode(request.encode().slice(..cut)).is_err(), "cut at {cut}");
         }
         for cut in 0..shipment.encode().len() {
             assert!(Shipment::decode(shipment.encode().slice(..cut)).is_err(), "cut at {cut}");
         }
-        let report = encode_lags(&[lag]);
+        let report = encode_lags(&[lag], &[then]);
         for cut in 0..report.len() {
             assert!(decode_lags(report.slice(..cut)).is_err(), "cut at {cut}");
         }

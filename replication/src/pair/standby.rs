@@ -2,7 +2,7 @@
 
 use super::{
     adopt::Adoption,
-    message::{GroupLag, ShipRequest, Shipment, Unshipped, encode_lags},
+    message::{GroupLag, ShipRequest, Shipment, SyncedThen, Unshipped, encode_lags},
 };
 use crate::{message::kind, peer::Reply, raft::Proposal, replica::Replica, router::Router, service::Service};
 use bytes::Bytes;
@@ -17,8 +17,8 @@ use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, info, warn};
 use wire::{
-    Command, CommandMeta, GroupId, Operation, Outcome, PairRole, PairStep, Refusal, Sequence, ShippedCommand,
-    UnixMillis,
+    Command, CommandMeta, Epoch, GroupId, Operation, Outcome, PairRole, PairStep, Refusal, Sequence,
+    ShippedCommand, UnixMillis,
 };
 
 /// How often it is looked whether groups are led here.
@@ -60,7 +60,8 @@ pub struct Standby {
 #[derive(Clone, Default)]
 struct Known {
     other: Option<wire::PairState>,
-    synced: Option<UnixMillis>,
+    /// Under which epoch of the primary, and until when everything of it is here.
+    synced: Option<(Epoch, UnixMillis)>,
     heard: Option<Instant>,
     gone: bool,
     blocked: Option<String>,
@@ -90,6 +91,7 @@ impl Standby {
                 known.get(&group).cloned().unwrap_or_default();
             let heard_ms = heard.map(|at| u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX));
             let own = replica.state.machine().pair();
+            let synced = synced.map(|(_, synced)| synced);
             let unshipped = service.shipped_upto(group).map(|upto| unshipped(&replica, upto));
             let unshipped = unshipped.filter(|_| matches!(own.role, PairRole::Primary | PairRole::Sealed));
             let blocked = blocked.filter(|_| matches!(own.role, PairRole::Standby | PairRole::Bootstrap));
@@ -98,8 +100,18 @@ impl Standby {
         lags.collect()
     }
 
+    /// What is known of groups whether they are led here still or not: a leader that is new knows nothing.
+    fn synced_then(&self) -> Vec<SyncedThen> {
+        let known = self.known();
+        let then = known.iter().filter_map(|(group, known)| {
+            let (epoch, synced) = known.synced?;
+            Some(SyncedThen { group: *group, epoch, synced })
+        });
+        then.collect()
+    }
+
     pub(crate) fn report(&self) -> Reply {
-        Reply::head(encode_lags(&self.lags()))
+        Reply::head(encode_lags(&self.lags(), &self.synced_then()))
     }
 
     fn known(&self) -> MutexGuard<'_, BTreeMap<GroupId, Known>> {
@@ -205,7 +217,7 @@ impl Standby {
             known.heard = Some(Instant::now());
             known.gone = gone;
             if whole {
-                known.synced = Some(now);
+                known.synced = Some((state.epoch, now));
             }
         });
         if gone {

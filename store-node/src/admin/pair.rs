@@ -155,7 +155,18 @@ impl Admin {
             );
             decode_lags(called.await.ok()?.head).ok()
         }));
-        reports.await.into_iter().flatten().flatten().map(|lag| (lag.group, lag)).collect()
+        let (lags, thens): (Vec<_>, Vec<_>) = reports.await.into_iter().flatten().unzip();
+        let mut lags: BTreeMap<GroupId, GroupLag> =
+            lags.into_iter().flatten().map(|lag| (lag.group, lag)).collect();
+        // who led a group before under the same epoch may know what its new leader does not
+        for then in thens.into_iter().flatten() {
+            if let Some(lag) = lags.get_mut(&then.group)
+                && (lag.own.role, lag.own.epoch) == (PairRole::Standby, then.epoch)
+            {
+                lag.synced = lag.synced.max(Some(then.synced));
+            }
+        }
+        lags
     }
 }
 

@@ -49,7 +49,7 @@ fn a_parameter_whose_name_is_written_with_escapes_is_refused() {
 #[test]
 fn a_region_that_cannot_be_read_is_told_apart_and_any_other_is_taken() {
     let with = |region: &str| {
-        let signed = SIGNED.replace("/home/", &format!("/{region}/"));
+        let signed = SIGNED.replace("home", region);
         check(&head("GET", "/bucket", &[("authorization", signed.as_bytes())])).err()
     };
     assert!(with("eu-central-1").is_none());
