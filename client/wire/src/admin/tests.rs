@@ -9,7 +9,7 @@ fn requests_keep_their_json() {
         (AdminRequest::Status, r#"{"type":"status"}"#),
         (
             AdminRequest::UserAdd { name: "mara".into(), admin: true, create_buckets: false },
-            r#"{"type":"user_add","name":"mara","admin":true}"#,
+            r#"{"type":"user_add","name":"mara","admin":true,"create_buckets":false}"#,
         ),
         (AdminRequest::NodeDrain { node: NodeId(3) }, r#"{"type":"node_drain","node":3}"#),
         (
