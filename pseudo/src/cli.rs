@@ -3,14 +3,19 @@
 //! Conventions are those of `twinkeep`: results on standard output, everything else on standard error; `--json` gives one
 //! object with `schema_version` (errors too); exit codes 0 ok, 1 failed, 2 usage.
 
+mod erase;
 mod export;
+mod grant;
 mod init;
 mod keys;
 mod lint;
 mod output;
+mod reidentify;
 mod release;
 mod risk;
 mod run;
+mod subject;
+mod vault;
 mod verify;
 
 use clap::{Parser, Subcommand};
@@ -50,6 +55,18 @@ enum Command {
     /// Keys: the root in shares, the domain keys under it, what signs
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    /// The identity vault: who is behind tokens of `prf+vault`
+    #[command(subcommand)]
+    Vault(vault::VaultCommand),
+    /// Learn who is behind tokens: one person asks, another agrees, both with a second factor
+    #[command(subcommand)]
+    Reidentify(reidentify::ReidentifyCommand),
+    /// Erase people, so that no token leads to them again, with a certificate
+    #[command(subcommand)]
+    Erase(erase::EraseCommand),
+    /// Say what is held about a person, in which exports and why
+    #[command(subcommand)]
+    SubjectReport(subject::SubjectCommand),
     /// Measure the risk that a table's people are found again, or find the levels that bring it down
     Risk(Box<risk::RiskArguments>),
 }
@@ -74,6 +91,10 @@ pub fn run() -> ExitCode {
         Command::Release(command) => release::run(command, &output),
         Command::Register(arguments) => release::register(arguments, &output),
         Command::Keys(command) => keys::run(command, &output),
+        Command::Vault(command) => vault::run(command, &output),
+        Command::Reidentify(command) => reidentify::run(command, &output),
+        Command::Erase(command) => erase::run(command, &output),
+        Command::SubjectReport(command) => subject::run(command, &output),
         Command::Risk(arguments) => risk::run(arguments, &output),
     };
     match done {

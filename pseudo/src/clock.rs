@@ -6,6 +6,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Seconds since 1970.
 pub(crate) fn now() -> i64 {
+    #[cfg(test)]
+    if let Some(now) = made_up::get() {
+        return now;
+    }
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
@@ -30,6 +34,25 @@ pub(crate) fn day_after(seconds: i64, period: Period) -> String {
 pub(crate) fn day(text: &str) -> Option<String> {
     let day: chrono::NaiveDate = text.parse().ok()?;
     (day.to_string() == text && text.len() == 10).then(|| text.to_owned())
+}
+
+/// A test's own time.
+#[cfg(test)]
+pub(crate) mod made_up {
+    use std::cell::Cell;
+
+    thread_local! {
+        static NOW: Cell<Option<i64>> = const { Cell::new(None) };
+    }
+
+    /// Stops the clock of this thread at a time.
+    pub(crate) fn set(now: i64) {
+        NOW.set(Some(now));
+    }
+
+    pub(super) fn get() -> Option<i64> {
+        NOW.get()
+    }
 }
 
 #[cfg(test)]

@@ -51,6 +51,8 @@ fn dictionary(policy: &Policy) -> Value {
             "column": rule.output_path.column(),
             "type": kind(rule.column),
             "technique": rule.technique,
+            "class": rule.spec.is_token().then(|| rule.class.as_str()),
+            "scope": rule.spec.is_token().then(|| scope(rule.scope)),
             "meaning": meaning(&rule.spec),
             "joins": joins(rule),
             "normalisers": rule.normalisers.iter().map(ToString::to_string).collect::<Vec<_>>(),
@@ -101,7 +103,7 @@ fn queries(policy: &Policy) -> String {
                 text,
                 "SELECT {column} AS value, count(*) AS rows FROM {read} GROUP BY ALL ORDER BY rows DESC;"
             );
-        } else if matches!(rule.spec, Spec::Token(_)) {
+        } else if matches!(rule.spec, Spec::Token(_) | Spec::Vault(_)) {
             let column = sql_name(policy, rule);
             let _ = writeln!(text, "SELECT count(DISTINCT {column}) AS different FROM {read};");
         }
@@ -128,13 +130,21 @@ fn kind(column: Column) -> &'static str {
     }
 }
 
+fn scope(scope: custody::Scope) -> &'static str {
+    match scope {
+        custody::Scope::Domain => "domain",
+        custody::Scope::Dataset => "dataset",
+        custody::Scope::Record => "record",
+    }
+}
+
 fn joins(rule: &policy::Rule) -> &'static str {
     use custody::Scope;
     match (&rule.spec, rule.scope) {
-        (Spec::Token(_) | Spec::Siv | Spec::FormatPreserving { .. }, Scope::Domain) => {
+        (Spec::Token(_) | Spec::Vault(_) | Spec::Siv | Spec::FormatPreserving { .. }, Scope::Domain) => {
             "with columns of the same class in all exports of the domain under one key version"
         }
-        (Spec::Token(_) | Spec::Siv | Spec::FormatPreserving { .. }, Scope::Dataset) => {
+        (Spec::Token(_) | Spec::Vault(_) | Spec::Siv | Spec::FormatPreserving { .. }, Scope::Dataset) => {
             "within the data set under one key version"
         }
         _ => "with nothing",
@@ -144,6 +154,9 @@ fn joins(rule: &policy::Rule) -> &'static str {
 fn meaning(spec: &Spec) -> &'static str {
     match spec {
         Spec::Token(_) => "a token: equal for equal values, and says nothing else of them",
+        Spec::Vault(_) => {
+            "a token: equal for equal values; it leads to a person through a vault, until they are erased"
+        }
         Spec::Siv => "a reversible token: equal for equal values",
         Spec::FormatPreserving { .. } => "a reversible token in the form of the value",
         Spec::DateShift { .. } => {

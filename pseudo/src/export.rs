@@ -20,6 +20,7 @@ use crate::manifest::{
 use crate::operators::Operator;
 use crate::s3::{Place, S3};
 use crate::signed::{self, Kind};
+use crate::vault::Vault;
 use crate::{PseudoError, clock, describe, files};
 use custody::{MasterKey, SigningKey};
 use parts::Upload;
@@ -30,7 +31,8 @@ use sha2::{Digest, Sha256};
 use std::collections::HashSet;
 use std::io;
 use std::path::PathBuf;
-use transform::RunSeed;
+use std::sync::Arc;
+use transform::{People, RunSeed};
 
 /// The release that makes exports.
 pub(crate) const BUILD: &str = concat!("twinkeep pseudo ", env!("CARGO_PKG_VERSION"));
@@ -115,6 +117,7 @@ impl Export<'_> {
         order: Order,
         is_resumed: bool,
         master: &MasterKey,
+        vault: Option<&Arc<Vault>>,
     ) -> Result<Done, PseudoError> {
         let policy = self.policy;
         if order.key != key_name(master) {
@@ -138,7 +141,9 @@ impl Export<'_> {
         let counts = policy.columns().any(|rule| matches!(rule.spec, Spec::NullIfRare { .. }));
         let rare =
             if counts { pipeline::count_rare(policy, master, sources.inputs()) } else { Ok(Rare::default()) };
-        let plan = Plan::new(policy, master, seed, rare.map_err(failed)?).map_err(failed)?;
+        let people = vault.map(|vault| vault.clone() as Arc<dyn People>);
+        let plan = Plan::with_vault(policy, master, seed, rare.map_err(failed)?, people.as_ref());
+        let plan = plan.map_err(failed)?;
         let there = self.s3.list(&self.to, LISTED_MAX)?;
         let suffix = describe::suffix(policy);
         let mut upload = Upload::new(
@@ -147,6 +152,7 @@ impl Export<'_> {
             suffix,
             order.part_rows_max,
             there.into_iter().collect::<HashSet<_>>(),
+            vault.cloned(),
         );
         let mut spill = || Ok(Box::new(tempfile::tempfile_in(&self.temporary)?) as Box<dyn SpillFile>);
         let plans = Plans::new(policy, self.memory_bytes, &self.temporary);

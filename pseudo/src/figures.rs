@@ -4,7 +4,7 @@ use crate::PseudoError;
 use crate::limits::Limits;
 use crate::measure::{Counting, Measured, Plan, Quasi, fresh_key};
 use crate::table::{Cell, Table};
-use policy::{Path, Policy, Spec};
+use policy::{Path, Policy};
 use serde::{Deserialize, Serialize};
 use std::path::Path as FilePath;
 use transform::Kind;
@@ -109,12 +109,10 @@ impl Plans {
             paths.iter().filter_map(|path| Some((place(path)?, path.column()))).collect()
         };
         let (quasi, sensitive) = (named(&gate.quasi_identifiers), named(&gate.sensitive));
-        let is_token =
-            |spec: &Spec| matches!(spec, Spec::Token(_) | Spec::Siv | Spec::FormatPreserving { .. });
         let tokens: Vec<(usize, String)> = policy
             .columns()
             .enumerate()
-            .filter(|(_, rule)| is_token(&rule.spec))
+            .filter(|(_, rule)| rule.spec.is_token())
             .map(|(column, rule)| (column, rule.output_path.column()))
             .collect();
         let plan = |quasi: &[(usize, String)], sensitive: &[(usize, String)]| Plan {

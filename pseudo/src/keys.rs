@@ -1,13 +1,14 @@
 //! A folder of domain keys wrapped under a root, and shares of the root in files elsewhere.
 //!
 //! The folder holds `root.check` (which root its keys are under), one file per domain and version, `DOMAIN.VERSION.key`, and what the
-//! service signs with, `signing.wrapped`. Nothing
+//! service signs with, `signing.wrapped`, and operators' second factors, `NAME.totp`. Nothing
 //! in it opens without enough shares; shares belong into the hands of different people, never into this folder.
 
 use crate::{PseudoError, files};
 use custody::{
-    DomainName, KeyVersion, MasterKey, PublicKey, RootCheck, RootKey, SHARE_BYTES, Share, SigningKey,
-    WRAPPED_MASTER_BYTES_MAX, WRAPPED_SIGNING_BYTES, WrappedName,
+    DomainName, KeyVersion, MasterKey, OperatorName, PublicKey, RootCheck, RootKey, SHARE_BYTES, Share,
+    SigningKey, TotpSecret, WRAPPED_MASTER_BYTES_MAX, WRAPPED_SIGNING_BYTES, WRAPPED_TOTP_BYTES_MAX,
+    WrappedName,
 };
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use std::path::{Path, PathBuf};
 const CHECK_FILE: &str = "root.check";
 const SUFFIX: &str = "key";
 const SIGNING_FILE: &str = "signing.wrapped";
+const TOTP_SUFFIX: &str = "totp";
 /// A share as text with as much space as anyone types, bytes.
 const SHARE_TEXT_BYTES_MAX: usize = 8 * SHARE_BYTES;
 /// Files of one folder: every version of a hundred domains.
@@ -46,6 +48,11 @@ impl KeyFolder {
     /// Which root the keys are under.
     pub(crate) fn root(&self) -> RootCheck {
         self.root
+    }
+
+    /// Where the keys lie.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// All keys, by domain and version.
@@ -87,16 +94,26 @@ impl KeyFolder {
         };
         let version =
             version.map_or_else(|| self.newest(domain), |version| Ok(Some(version)))?.ok_or_else(missing)?;
+        self.master_if_there(root, domain, version)?.ok_or_else(missing)
+    }
+
+    /// A key of a domain, unless it was destroyed. That it cannot be read is an error.
+    pub(crate) fn master_if_there(
+        &self,
+        root: &RootKey,
+        domain: &DomainName,
+        version: KeyVersion,
+    ) -> Result<Option<MasterKey>, PseudoError> {
         let path = self.file(domain, version);
-        if !path.exists() {
-            return Err(missing());
+        if !path.try_exists().map_err(PseudoError::file("reading", &path))? {
+            return Ok(None);
         }
         let bytes = files::read(&path, WRAPPED_MASTER_BYTES_MAX)?;
         let master = root.unwrap(&bytes).map_err(PseudoError::custody(path.display().to_string()))?;
         if (master.domain(), master.version()) != (domain, version) {
             return Err(PseudoError::table(&path, "the key inside has another name than its file"));
         }
-        Ok(master)
+        Ok(Some(master))
     }
 
     /// Makes what the service signs with. There is one for a folder.
@@ -125,6 +142,33 @@ impl KeyFolder {
         }
         let bytes = files::read(&path, WRAPPED_SIGNING_BYTES)?;
         root.unwrap_signing(&bytes).map_err(PseudoError::custody(path.display().to_string()))
+    }
+
+    /// Makes an operator's second factor. There is one for a name: a lost one is replaced by removing its file.
+    pub(crate) fn add_totp(
+        &self,
+        root: &RootKey,
+        operator: &OperatorName,
+    ) -> Result<TotpSecret, PseudoError> {
+        let totp = TotpSecret::generate(operator.clone(), files::random)?;
+        files::write(&self.path.join(format!("{operator}.{TOTP_SUFFIX}")), &root.wrap_totp(&totp))?;
+        Ok(totp)
+    }
+
+    /// An operator's second factor.
+    pub(crate) fn totp(&self, root: &RootKey, operator: &str) -> Result<TotpSecret, PseudoError> {
+        let path = self.path.join(format!("{operator}.{TOTP_SUFFIX}"));
+        if !path.exists() {
+            let advice = "`pseudo keys totp` makes one";
+            return Err(PseudoError::usage(format!("{operator} has no second factor"), advice));
+        }
+        let place = || path.display().to_string();
+        let totp = root.unwrap_totp(&files::read(&path, WRAPPED_TOTP_BYTES_MAX)?);
+        let totp = totp.map_err(PseudoError::custody(place()))?;
+        if totp.operator().as_str() == operator {
+            return Ok(totp);
+        }
+        Err(PseudoError::table(&path, "the second factor inside is another operator's"))
     }
 
     /// Removes a key. Copies elsewhere stay.

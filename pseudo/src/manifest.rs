@@ -129,6 +129,59 @@ pub(crate) struct Manifest {
     pub(crate) documents: Vec<File>,
 }
 
+/// That people were erased: signed by the service, without anything that says who.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Erasure {
+    pub(crate) version: u32,
+    pub(crate) grant: String,
+    pub(crate) vault: String,
+    pub(crate) completed: String,
+    pub(crate) requester: String,
+    pub(crate) approvers: Vec<String>,
+    pub(crate) purpose: String,
+    pub(crate) reason: String,
+    pub(crate) ticket: String,
+    pub(crate) request_sha256: String,
+    pub(crate) asked: u64,
+    pub(crate) erased: u64,
+    /// Asked for and not in the vault, or erased before.
+    pub(crate) unknown: u64,
+    /// Others in the same buckets, whose keys were wrapped anew.
+    pub(crate) rewrapped: u64,
+    pub(crate) epoch_before: u64,
+    pub(crate) epoch_after: u64,
+    /// Places of the vault when this was signed: each was looked at then, and held the newest table and no older one.
+    pub(crate) places: u64,
+    /// Places that were given up before, with their tables destroyed then.
+    pub(crate) places_given_up: u64,
+    /// Places that were given up before and did not answer: their tables are not destroyed.
+    pub(crate) places_not_destroyed: Vec<Detached>,
+    /// How far the log had come before the entry of this certificate.
+    pub(crate) log_entries: u64,
+    pub(crate) log_head: String,
+    pub(crate) build: String,
+}
+
+/// A place whose table an erasure did not reach.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Detached {
+    pub(crate) place: String,
+    /// When it was given up.
+    pub(crate) detached: String,
+}
+
+impl Erasure {
+    /// What a reader has to know of places that were not reached; nothing if there are none.
+    pub(crate) fn not_destroyed(&self) -> String {
+        let line = |place: &Detached| {
+            format!("  not destroyed: the table in place {}, detached at {}\n", place.place, place.detached)
+        };
+        self.places_not_destroyed.iter().map(line).collect()
+    }
+}
+
 /// What was decided about an export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

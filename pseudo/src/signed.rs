@@ -27,6 +27,16 @@ pub(crate) enum Kind {
     Manifest,
     /// That it is released, or never will be.
     Decision,
+    /// That somebody wants to know or erase who is behind tokens.
+    Request,
+    /// That another person agrees.
+    Approval,
+    /// One line of the log.
+    Entry,
+    /// That people were erased.
+    Erasure,
+    /// What is held about a person.
+    Report,
 }
 
 /// Why something signed is refused.
@@ -53,6 +63,11 @@ impl Kind {
             Self::Order => "order",
             Self::Manifest => "manifest",
             Self::Decision => "decision",
+            Self::Request => "request",
+            Self::Approval => "approval",
+            Self::Entry => "entry",
+            Self::Erasure => "erasure",
+            Self::Report => "report",
         }
     }
 

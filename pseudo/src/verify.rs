@@ -1,7 +1,7 @@
 //! Checking what is signed about an export, and its files where they can be reached.
 
 use crate::keys::{hex, unhex};
-use crate::manifest::{DECISION, Decision, File, MANIFEST, Manifest, ORDER, RELEASE, VERSION};
+use crate::manifest::{DECISION, Decision, Erasure, File, MANIFEST, Manifest, ORDER, RELEASE, VERSION};
 use crate::operators;
 use crate::s3::{Place, S3};
 use crate::signed::{self, Kind, Refused};
@@ -28,6 +28,10 @@ pub(crate) enum Checked {
     Manifest(Box<Manifest>),
     /// A decision, signed by an operator whom the service vouches for and who is not the maker.
     Decision(Box<Decision>, String),
+    /// A certificate of erasure, signed by the service.
+    Erasure(Box<Erasure>),
+    /// A report on people, signed by the service: how many they are.
+    Report(usize),
 }
 
 /// Where the files of an export may be.
@@ -55,8 +59,19 @@ pub(crate) fn check(bytes: &[u8], service: PublicKey) -> Result<Checked, Refused
         done => return done.map(|manifest| Checked::Manifest(Box::new(manifest))),
     }
     match decision(bytes, service) {
-        Ok((decision, approver)) => Ok(Checked::Decision(Box::new(decision), approver)),
-        Err(Refused::Signature(_)) => Err(Refused::Signature("manifest or decision")),
+        Ok((decision, approver)) => return Ok(Checked::Decision(Box::new(decision), approver)),
+        Err(Refused::Signature(_)) => {}
+        Err(refused) => return Err(refused),
+    }
+    match signed::open_by::<Erasure>(Kind::Erasure, bytes, service) {
+        Ok(erasure) if erasure.version == VERSION => return Ok(Checked::Erasure(Box::new(erasure))),
+        Ok(_) => return Err(Refused::Unknown("certificate of erasure")),
+        Err(Refused::Signature(_)) => {}
+        Err(refused) => return Err(refused),
+    }
+    match signed::open_by::<serde_json::Value>(Kind::Report, bytes, service) {
+        Ok(report) => Ok(Checked::Report(report["subjects"].as_array().map_or(0, Vec::len))),
+        Err(Refused::Signature(_)) => Err(Refused::Signature("manifest, decision, certificate or report")),
         Err(refused) => Err(refused),
     }
 }

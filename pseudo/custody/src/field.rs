@@ -23,6 +23,8 @@ pub enum Purpose {
     Count,
     /// The order of rows in an export.
     Order,
+    /// Tokens of people in an identity vault.
+    Vault,
 }
 
 impl Purpose {
@@ -34,6 +36,7 @@ impl Purpose {
             Self::DateShift => 4,
             Self::Count => 5,
             Self::Order => 6,
+            Self::Vault => 7,
         }
     }
 }

@@ -6,6 +6,9 @@
 //!     └ field key  one per purpose, field class and scope, derived by HKDF: [`FieldKey`]
 //! signing key      what the service signs with, wrapped under the root: [`SigningKey`]
 //! operator key     what a person signs with, sealed under a passphrase: [`OperatorKey`]
+//! second factor    what an operator's authenticator holds too, wrapped under the root: [`TotpSecret`]
+//! epoch table      the keys of a vault's buckets, wrapped under the root: [`EpochTable`]
+//!  └ person's key  one per person in an identity vault, wrapped under the key of its bucket: [`PersonKey`]
 //! ```
 //!
 //! Two domains have independent masters and every derivation names its domain, version, purpose, class and scope, so no
@@ -14,18 +17,22 @@
 //! A leaf: no I/O, no clock, no randomness; keys are filled by the caller's source of random bytes. Keys live in boxes,
 //! are wiped on drop, cannot be cloned or serialized, and show nothing of themselves in `Debug`. Layouts are in `FORMAT.md`.
 
+mod epoch;
 mod error;
 mod field;
 mod frame;
 mod master;
 mod name;
 mod operator;
+mod person;
 mod root;
 mod secret;
 mod shamir;
 mod share;
 mod sign;
+mod totp;
 
+pub use epoch::{EpochTable, WRAPPED_TABLE_BYTES};
 pub use error::CustodyError;
 pub use field::{FIELD_KEY_BYTES, FieldKey, Purpose, Scope};
 pub use master::{KEY_ID_BYTES, MasterKey};
@@ -33,9 +40,16 @@ pub use name::{ClassName, DatasetName, DomainName, KeyVersion, NAME_BYTES_MAX, O
 pub use operator::{
     OPERATOR_BYTES_MAX, OperatorKey, OperatorSeal, PASSPHRASE_BYTES_MAX, PassphraseCost, SALT_BYTES,
 };
+pub use person::{
+    BUCKETS, BucketKey, HANDLE_BYTES, Handle, HandleKey, IDENTITY_BYTES_MAX, Identity, Person, PersonKey,
+    PersonSalt, VAULT_ID_BYTES, VaultId, WRAPPED_PERSON_BYTES,
+};
 pub use root::{
     CHECK_BYTES, RootCheck, RootKey, SHARES_MAX, THRESHOLD_MIN, WRAPPED_MASTER_BYTES_MAX, WrappedName,
 };
 pub use secret::KEY_BYTES;
 pub use share::{SHARE_BYTES, Share};
 pub use sign::{PUBLIC_KEY_BYTES, PublicKey, SIGNATURE_BYTES, SigningKey, WRAPPED_SIGNING_BYTES};
+pub use totp::{
+    TOTP_DIGITS, TOTP_SECRET_BYTES, TOTP_STEP_SECONDS, TOTP_STEPS_ASIDE, TotpSecret, WRAPPED_TOTP_BYTES_MAX,
+};

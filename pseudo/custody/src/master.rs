@@ -130,6 +130,7 @@ mod tests {
                 Purpose::DateShift,
                 Purpose::Count,
                 Purpose::Order,
+                Purpose::Vault,
             ] {
                 for scope in [Scope::Domain, Scope::Dataset, Scope::Record] {
                     for name in ["x", "xy"] {

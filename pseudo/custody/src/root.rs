@@ -42,7 +42,7 @@ const MASTER: Frame =
 pub struct RootCheck(pub [u8; CHECK_BYTES]);
 
 /// The key at the top. It exists only while shares are together.
-pub struct RootKey(Secret<KEY_BYTES>);
+pub struct RootKey(pub(crate) Secret<KEY_BYTES>);
 
 impl RootKey {
     /// A new key, filled by the caller's source of random bytes.
@@ -199,7 +199,7 @@ fn read(bytes: &[u8]) -> Result<(WrappedName, usize), CustodyError> {
     ))
 }
 
-fn expand(key: &Secret<KEY_BYTES>, label: &[u8], out: &mut [u8]) {
+pub(crate) fn expand(key: &Secret<KEY_BYTES>, label: &[u8], out: &mut [u8]) {
     Hkdf::<Sha256>::from_prk(key.bytes())
         .expect("a key is as long as the hash")
         .expand(label, out)

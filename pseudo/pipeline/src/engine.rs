@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 
 use custody::MasterKey;
 use policy::{Format, OnBadRecord, OnUnknown, Policy};
-use transform::{RareCounter, RareValues};
+use transform::{RareCounter, RareValues, TransformError};
 
 use crate::array::{Broken, Elements};
 use crate::csv::Rows;
@@ -107,7 +107,8 @@ impl<'a> Engine<'a> {
     fn bad(&self, fault: Fault, position: Position, report: &mut Report) -> Result<(), PipelineError> {
         let policy = self.plan.policy;
         report.note(fault.kind(), position);
-        if policy.on_bad_record == OnBadRecord::Stop {
+        let is_ours = matches!(fault, Fault::Value { error: TransformError::Vault { .. }, .. });
+        if is_ours || policy.on_bad_record == OnBadRecord::Stop {
             return Err(self.plan.stopped(fault, position));
         }
         report.records_dropped += 1;

@@ -1,10 +1,12 @@
 //! A policy made ready for one run: the tree of names, and for each column its technique with its key.
 
+use std::sync::Arc;
+
 use aes::Aes256;
 use aes::cipher::{Block, BlockCipherEncrypt, KeyInit};
 use custody::{ClassName, MasterKey, Purpose, Scope};
 use policy::{Column, OnInvalid, OnNull, OnUnknown, Policy, Rule, Spec};
-use transform::{Normaliser, RunSeed, Technique};
+use transform::{Normaliser, People, RunSeed, Technique};
 
 use crate::engine::Rare;
 use crate::json::Scanner;
@@ -42,12 +44,23 @@ impl<'a> Plan<'a> {
         run: RunSeed,
         rare: Rare,
     ) -> Result<Self, PipelineError> {
+        Self::with_vault(policy, master, run, rare, None)
+    }
+
+    /// The same for a policy that has rules with `prf+vault`, with the vault that keeps their people.
+    pub fn with_vault(
+        policy: &'a Policy,
+        master: &MasterKey,
+        run: RunSeed,
+        rare: Rare,
+        people: Option<&Arc<dyn People>>,
+    ) -> Result<Self, PipelineError> {
         assert_eq!(policy.domain, *master.domain(), "a policy runs under the key of its own domain");
         let mut rare = rare.0;
         let treatment = |(place, rule): (usize, &Rule)| -> Result<Treatment, PipelineError> {
             let known = rare.get_mut(place).and_then(Option::take);
             let technique = rule
-                .technique(master, &policy.dataset, known)
+                .technique(master, &policy.dataset, known, people)
                 .map_err(|source| PipelineError::Technique { path: rule.path.to_string(), source })?;
             let person = match &rule.spec {
                 Spec::DateShift { by, .. } => {

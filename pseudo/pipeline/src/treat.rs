@@ -40,6 +40,8 @@ impl Bench {
             let done = self.value(plan, column, value, (slots, text), record, row);
             let kind = match done {
                 Ok(kind) => kind,
+                // a vault that fails is no fault of the value: without it nothing may come out
+                Err(error @ TransformError::Vault { .. }) => return Err(fault(field, error)),
                 Err(error) if column.on_invalid == OnInvalid::Refuse => return Err(fault(field, error)),
                 Err(_) => {
                     row.reopen();

@@ -1,12 +1,13 @@
 //! One field's rule: what becomes of it, with parameters that were checked.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use custody::{ClassName, DatasetName, MasterKey, Purpose, Scope};
 use transform::{
     Alphabet, Bucket, Clamp, DOMAIN_MIN, DateShift, Decimal, FormatPreserving, Hierarchy, IpPrefix, Mask,
-    Normaliser, RareCounter, RareValues, SHIFT_DAYS_MAX, SivToken, Technique, TextPrefix, TimeUnit, Token,
-    TokenForm, TransformError,
+    Normaliser, People, RareCounter, RareValues, SHIFT_DAYS_MAX, SivToken, Technique, TextPrefix, TimeUnit,
+    Token, TokenForm, TransformError, VaultToken,
 };
 
 use crate::file::FieldFile;
@@ -18,6 +19,8 @@ use crate::{Path, PolicyError};
 pub enum Spec {
     /// `prf`
     Token(TokenForm),
+    /// `prf+vault`
+    Vault(TokenForm),
     /// `aes-siv`
     Siv,
     /// `ff1`
@@ -61,6 +64,13 @@ pub enum Spec {
     Keep,
     /// `drop`
     Drop,
+}
+
+impl Spec {
+    /// Whether it makes tokens of values of a class.
+    pub fn is_token(&self) -> bool {
+        matches!(self, Self::Token(_) | Self::Vault(_) | Self::Siv | Self::FormatPreserving { .. })
+    }
 }
 
 /// What happens with a null, and with a field that is absent.
@@ -220,7 +230,7 @@ impl Rule {
         let mut parameters = Parameters { place: &place, table: file.parameters };
         let spec = spec(&file.technique, &mut parameters, hierarchies)?;
         parameters.finish()?;
-        let named = matches!(spec, Spec::Token(_) | Spec::Siv | Spec::FormatPreserving { .. });
+        let named = spec.is_token();
         let class_name = match (&file.class, named) {
             (Some(name), _) => class(&place, name)?,
             (None, true) => return Err(wrong("this technique needs class: what kind of identifier this is")),
@@ -277,16 +287,24 @@ impl Rule {
         })
     }
 
-    /// The technique under a domain's key. `rare` is what was counted for [`Spec::NullIfRare`]; `None` for [`Spec::Drop`].
+    /// The technique under a domain's key. `rare` is what was counted for [`Spec::NullIfRare`], `people` the vault for
+    /// [`Spec::Vault`]; `None` for [`Spec::Drop`].
     pub fn technique(
         &self,
         master: &MasterKey,
         dataset: &DatasetName,
         rare: Option<RareValues>,
+        people: Option<&Arc<dyn People>>,
     ) -> Result<Option<Technique>, TransformError> {
         let key = |purpose| master.field_key(purpose, &self.class, self.scope, dataset);
         Ok(Some(match &self.spec {
             Spec::Token(form) => Technique::Token(Box::new(Token::new(&key(Purpose::Token), *form))),
+            Spec::Vault(form) => {
+                let missing =
+                    TransformError::Parameter { technique: "prf+vault", problem: "there is no vault" };
+                let (people, key) = (people.cloned().ok_or(missing)?, key(Purpose::Vault));
+                Technique::Vault(Box::new(VaultToken::new(&key, *form, self.class.clone(), people)?))
+            }
             Spec::Siv => Technique::Siv(SivToken::new(&key(Purpose::Siv))?),
             Spec::FormatPreserving { alphabet, domain_min } => {
                 let (key, tweak) = (key(Purpose::FormatPreserving), self.class.as_str().as_bytes());
@@ -327,6 +345,14 @@ impl Rule {
     }
 }
 
+fn form(parameters: &mut Parameters<'_>) -> Result<TokenForm, PolicyError> {
+    match parameters.text("output")?.as_deref() {
+        None | Some("text") => Ok(TokenForm::Text),
+        Some("uuid8") => Ok(TokenForm::Uuid),
+        Some(_) => Err(PolicyError::value(parameters.place, "output is one of text, uuid8")),
+    }
+}
+
 fn spec(
     technique: &str,
     parameters: &mut Parameters<'_>,
@@ -335,11 +361,8 @@ fn spec(
     let place = parameters.place;
     let wrong = |error| parameter(place, error);
     Ok(match technique {
-        "prf" => match parameters.text("output")?.as_deref() {
-            None | Some("text") => Spec::Token(TokenForm::Text),
-            Some("uuid8") => Spec::Token(TokenForm::Uuid),
-            Some(_) => return Err(PolicyError::value(place, "output is one of text, uuid8")),
-        },
+        "prf" => Spec::Token(form(parameters)?),
+        "prf+vault" => Spec::Vault(form(parameters)?),
         "aes-siv" => Spec::Siv,
         "ff1" => {
             let alphabet = parameters.text("alphabet")?.ok_or_else(|| parameters.missing("alphabet"))?;
@@ -409,12 +432,6 @@ fn spec(
         }
         "keep" => Spec::Keep,
         "drop" => Spec::Drop,
-        "prf+vault" => {
-            return Err(PolicyError::value(
-                place,
-                "prf+vault needs the identity vault, which is not here yet",
-            ));
-        }
         "hash" | "sha256" | "sha1" | "md5" | "sha512" | "blake3" => {
             let problem = "a hash without a key can be turned back by trying values: use prf";
             return Err(PolicyError::value(place, problem));

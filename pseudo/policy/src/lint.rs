@@ -103,6 +103,11 @@ impl Policy {
             Some(reidentify) if reidentify.reasons.is_empty() => {
                 findings.error("no-reasons", "reidentify", "reasons lists what counts as a reason");
             }
+            None if self.columns().any(|rule| matches!(rule.spec, Spec::Vault(_))) => {
+                let problem =
+                    "tokens lead to people through a vault: reidentify says who may go that way, and why";
+                findings.error("no-reidentify", "reidentify", problem);
+            }
             _ => {}
         }
     }
@@ -194,7 +199,7 @@ fn lint_rule(rule: &Rule, profile: Option<&Profile>, findings: &mut Findings) {
         }
     }
     let cardinality = leaf.filter(|leaf| !leaf.has_many()).map(|leaf| leaf.distinct()).or(rule.cardinality);
-    let is_token = matches!(rule.spec, Spec::Token(_) | Spec::Siv | Spec::FormatPreserving { .. });
+    let is_token = rule.spec.is_token();
     let few = profile.is_none_or(|profile| profile.records() >= 10 * CARDINALITY_MIN) || leaf.is_none();
     if is_token
         && few

@@ -55,7 +55,7 @@ fn what_cannot_be_meant_is_refused() {
         ("unknown_field = \"stop\"\n", "", "missing field"),
         ("technique = \"keep\"", "technique = \"sha256\"", "use prf"),
         ("technique = \"keep\"", "technique = \"ff3-1\"", "use ff1"),
-        ("technique = \"keep\"", "technique = \"prf+vault\"", "vault"),
+        ("technique = \"keep\"", "technique = \"prf+vault\"", "needs class"),
         ("technique = \"keep\"", "technique = \"shrug\"", "unknown"),
         ("technique = \"keep\"", "technique = \"keep\"\nkey = \"hunter2\"", "never in a policy"),
         ("technique = \"keep\"", "technique = \"keep\"\nwidth = 5", "does not take"),

@@ -3,10 +3,12 @@
 use super::keys::Opened;
 use super::lint;
 use super::output::Output;
+use super::vault::Working;
 use crate::export::{Done, Export};
 use crate::manifest::{Terms, is_export_name};
 use crate::operators::Acting;
 use crate::s3::{Connection, Place, S3};
+use crate::vault::VaultAt;
 use crate::{PseudoError, clock, files};
 use clap::Args;
 use custody::KeyVersion;
@@ -35,6 +37,8 @@ pub(super) struct ExportArguments {
     opened: Opened,
     #[command(flatten)]
     acting: Acting,
+    #[command(flatten)]
+    vault: VaultAt,
     /// Which of the domain's keys to use [default: the newest]
     #[arg(long, value_name = "NUMBER")]
     key_version: Option<u32>,
@@ -92,10 +96,15 @@ pub(super) fn run(arguments: &ExportArguments, output: &Output) -> Result<(), Ps
         None => version,
     };
     let master = folder.master(&root, &policy.domain, version)?;
+    let mut working = Working::of(&policy, &arguments.vault, &root, &folder)?;
     drop(root);
+    let vault = working.as_ref().map(|(working, _)| working.vault.clone());
     let is_resumed = begun.is_some();
     let order = begun.map_or_else(|| export.begin(&master, created), Ok)?;
-    let done = export.run(order, is_resumed, &master)?;
+    let done = export.run(order, is_resumed, &master, vault.as_ref())?;
+    if let Some((working, service)) = &mut working {
+        working.finish(service)?;
+    }
     let value = as_json(&done, &export.to);
     output.either(value, || as_text(&done, &export.to))
 }

@@ -5,7 +5,7 @@ use crate::keys::{KeyFolder, gather, hex};
 use crate::operators::{self, Passphrase};
 use crate::{PseudoError, files};
 use clap::{Args, Subcommand};
-use custody::{CustodyError, DomainName, KeyVersion, RootKey};
+use custody::{CustodyError, DomainName, KeyVersion, OPERATOR_BYTES_MAX, OperatorSeal, RootKey};
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -50,6 +50,14 @@ pub(super) enum KeysCommand {
     },
     /// Let an operator make and release exports: signs a certificate of their key
     Enrol {
+        /// The operator's file; its passphrase is not asked for
+        #[arg(value_name = "FILE")]
+        operator: PathBuf,
+        #[command(flatten)]
+        opened: Opened,
+    },
+    /// Make an operator's second factor and print it once, for their authenticator
+    Totp {
         /// The operator's file; its passphrase is not asked for
         #[arg(value_name = "FILE")]
         operator: PathBuf,
@@ -143,6 +151,20 @@ pub(super) fn run(command: &KeysCommand, output: &Output) -> Result<(), PseudoEr
             let value = json!({ "operator": certificate.operator, "public_key": certificate.key, "certificate": path });
             output.either(value, || {
                 format!("operator {} with the key {}: {path}\n", certificate.operator, certificate.key)
+            })
+        }
+        KeysCommand::Totp { operator, opened } => {
+            let bytes = files::read(operator, OPERATOR_BYTES_MAX)?;
+            let place = operator.display().to_string();
+            let seal = OperatorSeal::read(&bytes).map_err(PseudoError::custody(place))?;
+            let (folder, root) = opened.open()?;
+            let totp = folder.add_totp(&root, &seal.name)?;
+            output.either(json!({ "operator": seal.name.as_str(), "uri": &**totp.uri() }), || {
+                format!(
+                    "{}\nTake this into {}'s authenticator; it is not shown again.\n",
+                    *totp.uri(),
+                    seal.name
+                )
             })
         }
         KeysCommand::List { keys } => {

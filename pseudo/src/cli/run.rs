@@ -3,17 +3,20 @@
 use super::keys::Opened;
 use super::lint;
 use super::output::Output;
+use super::vault::Working;
 use crate::PseudoError;
 use crate::files::{self, Fresh};
 use crate::keys::{hex, unhex};
+use crate::vault::VaultAt;
 use clap::Args;
-use custody::{KeyVersion, MasterKey};
+use custody::{ClassName, KeyVersion, MasterKey, PersonKey, PersonSalt};
 use pipeline::{Engine, Input, PipelineError, Plan, Rare, Report, SHUFFLE_MEMORY_BYTES, SpillFile};
 use policy::{Policy, Severity, Spec};
 use serde_json::{Value, json};
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use transform::RunSeed;
+use std::sync::Arc;
+use transform::{People, RunSeed, TransformError};
 
 /// Records that a dry run shows.
 const DRY_RUN_RECORDS: usize = 5;
@@ -38,6 +41,8 @@ pub(super) struct RunArguments {
     /// A share of the root; as often as the root needs
     #[arg(long, value_name = "FILE", required_unless_present = "dry_run")]
     share: Vec<PathBuf>,
+    #[command(flatten)]
+    vault: VaultAt,
     /// Which of the domain's keys to use [default: the newest]
     #[arg(long, value_name = "NUMBER")]
     key_version: Option<u32>,
@@ -77,15 +82,21 @@ pub(super) fn run(arguments: &RunArguments, output: &Output) -> Result<(), Pseud
     let opened = Opened { keys: arguments.keys.clone(), share: arguments.share.clone() };
     let (folder, root) = opened.open()?;
     let master = folder.master(&root, &policy.domain, version)?;
+    let mut working = Working::of(&policy, &arguments.vault, &root, &folder)?;
+    let people = working.as_ref().map(|(working, _)| working.people());
     drop(root);
-    let fresh = Fresh::create(target)?;
+    let fresh = Fresh::output(target)?;
     let near = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let temporary = arguments.temporary.as_deref().unwrap_or(near);
     let mut spill = || Ok(Box::new(tempfile::tempfile_in(temporary)?) as Box<dyn SpillFile>);
-    let plan = plan(&policy, &master, RunSeed(seed), &arguments.inputs)?;
+    let plan = plan(&policy, &master, RunSeed(seed), &arguments.inputs, people.as_ref())?;
     let engine = Engine::new(plan, (arguments.memory as usize) << 20);
     let done = engine.run(open(&arguments.inputs)?, fresh.file(), &mut spill).map_err(failed);
     let (report, _) = done?;
+    // who is behind the tokens is on the disk before the tokens are anywhere
+    if let Some((working, service)) = &mut working {
+        working.finish(service)?;
+    }
     fresh.keep()?;
     let value = as_json(&policy, &master, seed, &report);
     output.either(value, || as_text(&policy, &report))?;
@@ -104,7 +115,8 @@ fn dry_run(
     output: &Output,
 ) -> Result<(), PseudoError> {
     let master = MasterKey::generate(policy.domain.clone(), KeyVersion::FIRST, files::random)?;
-    let plan = plan(policy, &master, seed, &arguments.inputs)?;
+    let people: Arc<dyn People> = Arc::new(Nobody(PersonKey::generate(files::random)?));
+    let plan = plan(policy, &master, seed, &arguments.inputs, Some(&people))?;
     let mut inputs = open(&arguments.inputs[..1])?;
     let rows = plan.preview(inputs.remove(0), DRY_RUN_RECORDS).map_err(failed)?;
     let records: Vec<Value> = rows
@@ -147,11 +159,27 @@ fn dry_run(
     })
 }
 
+/// People of a dry run: all with one secret, which is kept nowhere.
+struct Nobody(PersonKey);
+
+impl People for Nobody {
+    fn with_salt(
+        &self,
+        _: &ClassName,
+        _: &str,
+        take: &mut dyn FnMut(&PersonSalt),
+    ) -> Result<(), TransformError> {
+        take(&self.0.salt());
+        Ok(())
+    }
+}
+
 fn plan<'a>(
     policy: &'a Policy,
     master: &MasterKey,
     seed: RunSeed,
     inputs: &[PathBuf],
+    people: Option<&Arc<dyn People>>,
 ) -> Result<Plan<'a>, PseudoError> {
     let counts = policy.columns().any(|rule| matches!(rule.spec, Spec::NullIfRare { .. }));
     let rare = if counts {
@@ -159,7 +187,7 @@ fn plan<'a>(
     } else {
         Ok(Rare::default())
     };
-    Plan::new(policy, master, seed, rare.map_err(failed)?).map_err(failed)
+    Plan::with_vault(policy, master, seed, rare.map_err(failed)?, people).map_err(failed)
 }
 
 fn open(paths: &[PathBuf]) -> Result<Vec<Input<'static>>, PseudoError> {

@@ -1,7 +1,7 @@
 //! `pseudo verify`: whether what is signed is what was signed, offline; and the files too, where they can be reached.
 
 use super::output::Output;
-use crate::manifest::{File, SIGNED_BYTES_MAX, Verdict};
+use crate::manifest::{Erasure, File, SIGNED_BYTES_MAX, Verdict};
 use crate::s3::{Connection, Place, S3};
 use crate::verify::{self, Checked, Folder, SAID_MAX};
 use crate::{PseudoError, files};
@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 pub(super) struct VerifyArguments {
-    /// A manifest, or the release.json of a released export
+    /// A manifest, the release.json of a released export, or a certificate of erasure
     #[arg(value_name = "MANIFEST")]
     manifest: PathBuf,
     /// The service's public key, or a file of it
@@ -34,6 +34,12 @@ pub(super) fn run(arguments: &VerifyArguments, output: &Output) -> Result<(), Ps
     let bytes = files::read_signed(&arguments.manifest, most)?;
     let checked = verify::check(&bytes, key).map_err(PseudoError::signed(&*place))?;
     let (kind, export, named, who): (_, _, Vec<&File>, _) = match &checked {
+        Checked::Erasure(erasure) => return erased(erasure, output),
+        Checked::Report(subjects) => {
+            let value = json!({ "kind": "report", "signature": "right", "subjects": subjects });
+            return output
+                .either(value, || format!("the report on {subjects} people is signed as it should be\n"));
+        }
         Checked::Manifest(manifest) => ("manifest", &manifest.export, manifest.files().collect(), None),
         Checked::Decision(decision, approver) => {
             let named =
@@ -70,6 +76,21 @@ pub(super) fn run(arguments: &VerifyArguments, output: &Output) -> Result<(), Ps
         format!(
             "the {kind} of export {export} is signed as it should be; it names {} files, {checked}\n",
             named.len()
+        )
+    })
+}
+
+fn erased(erasure: &Erasure, output: &Output) -> Result<(), PseudoError> {
+    let value = json!({ "kind": "erasure", "signature": "right", "certificate": erasure });
+    output.either(value, || {
+        format!(
+            "the certificate of erasure is signed as it should be: {} of {} people erased at {}, asked by {}, agreed to by {}\n{}",
+            erasure.erased,
+            erasure.asked,
+            erasure.completed,
+            erasure.requester,
+            erasure.approvers.join(", "),
+            erasure.not_destroyed()
         )
     })
 }

@@ -4,6 +4,7 @@ use crate::PseudoError;
 use crate::keys::hex;
 use crate::manifest::File;
 use crate::s3::{Place, S3};
+use crate::vault::Vault;
 use pipeline::Parts;
 use sha2::{Digest, Sha256};
 use std::collections::HashSet;
@@ -25,6 +26,8 @@ pub(crate) struct Upload<'a> {
     rows_max: u64,
     /// What an earlier run of this export left.
     there: HashSet<String>,
+    /// Who is behind the tokens of a part is in it before the part is put.
+    vault: Option<Arc<Vault>>,
     written: Arc<AtomicU64>,
     /// Parts that are in the bucket.
     pub(crate) done: Vec<File>,
@@ -44,11 +47,15 @@ impl<'a> Upload<'a> {
         suffix: &'static str,
         rows_max: u64,
         there: HashSet<String>,
+        vault: Option<Arc<Vault>>,
     ) -> Self {
-        Self { s3, place, suffix, rows_max, there, written: Arc::default(), done: Vec::new() }
+        Self { s3, place, suffix, rows_max, there, vault, written: Arc::default(), done: Vec::new() }
     }
 
     fn put(&self, name: &str, bytes: Vec<u8>) -> Result<(), PseudoError> {
+        if let Some(vault) = &self.vault {
+            vault.sync()?;
+        }
         let key = self.place.key(name);
         if self.there.contains(&key) {
             return self.compare(&key, &bytes);

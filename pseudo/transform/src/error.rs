@@ -60,6 +60,12 @@ pub enum TransformError {
     /// A token that was not made under this key, or was changed.
     #[error("the token was not made under this key, or was changed")]
     SealBroken,
+    /// A vault that cannot keep a person.
+    #[error("the vault: {problem}")]
+    Vault {
+        /// Why not.
+        problem: String,
+    },
     /// More distinct values than are counted.
     #[error("more than {most} distinct values: too many to tell which are rare")]
     TooManyValues {

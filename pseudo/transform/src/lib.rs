@@ -3,6 +3,7 @@
 //! | technique | what comes out | reversible |
 //! |---|---|---|
 //! | [`Token`] | HMAC-SHA-256 under a key per domain, class, version and scope | no |
+//! | [`VaultToken`] | the same over a secret of the person, which a vault keeps | by the vault, until the person is erased |
 //! | [`SivToken`] | AES-256-SIV under such a key | by the key |
 //! | [`FormatPreserving`] | FF1: the same alphabet and length | by the key |
 //! | [`DateShift`] | a date moved by days that only the key and the person determine | no |
@@ -32,6 +33,7 @@ mod shift;
 mod siv;
 mod technique;
 mod token;
+mod vault;
 
 pub use address::{IPV4_BITS, IPV6_BITS, IpPrefix};
 pub use alphabet::Alphabet;
@@ -49,3 +51,4 @@ pub use shift::{DateShift, SHIFT_DAYS_MAX};
 pub use siv::{SIV_PLAIN_BYTES_MAX, SivToken};
 pub use technique::Technique;
 pub use token::{TOKEN_TEXT_BYTES_MAX, Token, TokenForm};
+pub use vault::{People, VaultToken, person_token};

@@ -2,13 +2,15 @@
 
 use crate::{
     Bucket, Clamp, Clear, DateShift, FormatPreserving, Hierarchy, IpPrefix, Kind, Mask, Place, RareValues,
-    SivToken, TextPrefix, TimeUnit, Token, TransformError,
+    SivToken, TextPrefix, TimeUnit, Token, TransformError, VaultToken,
 };
 
 /// One field's technique.
 pub enum Technique {
     /// A token that cannot be turned back.
     Token(Box<Token>),
+    /// A token that leads to a person through a vault alone.
+    Vault(Box<VaultToken>),
     /// A token that the key's holder can read.
     Siv(SivToken),
     /// The same form, encrypted.
@@ -47,6 +49,7 @@ impl Technique {
     ) -> Result<Kind, TransformError> {
         match self {
             Self::Token(token) => token.apply(value, place, out),
+            Self::Vault(token) => token.apply(value, out),
             Self::Siv(token) => token.apply(value, out),
             Self::FormatPreserving(ff1) => ff1.apply(value, out),
             Self::DateShift(shift) => shift.apply(value, place, out),

@@ -43,21 +43,25 @@ impl Token {
 
     /// The 128 bits of a value's token.
     pub fn bits(&self, value: &[u8], place: &Place<'_>) -> [u8; TOKEN_BYTES] {
+        if self.scope != Scope::Record {
+            return self.code(&[], value);
+        }
         let mut before = [0; RUN_SEED_BYTES + 8];
-        let before = if self.scope == Scope::Record {
-            before[..RUN_SEED_BYTES].copy_from_slice(&place.run.0);
-            before[RUN_SEED_BYTES..].copy_from_slice(&place.record.to_le_bytes());
-            &before[..]
-        } else {
-            &[]
-        };
-        let full = self.keyed.code(before, value);
-        *full.first_chunk().expect("an HMAC-SHA-256 has 32 bytes")
+        before[..RUN_SEED_BYTES].copy_from_slice(&place.run.0);
+        before[RUN_SEED_BYTES..].copy_from_slice(&place.record.to_le_bytes());
+        self.code(&before, value)
+    }
+
+    fn code(&self, before: &[u8], value: &[u8]) -> [u8; TOKEN_BYTES] {
+        *self.keyed.code(before, value).first_chunk().expect("an HMAC-SHA-256 has 32 bytes")
     }
 
     /// The token of a value as a UUID of version 8 (RFC 9562).
     pub fn uuid(&self, value: &[u8], place: &Place<'_>) -> [u8; 16] {
-        let mut bytes = self.bits(value, place);
+        self.as_uuid(self.bits(value, place))
+    }
+
+    fn as_uuid(&self, mut bytes: [u8; TOKEN_BYTES]) -> [u8; 16] {
         let version = u16::try_from(self.version.get()).expect("a key version has 14 bits");
         let head = (u16::from(self.scope.id()) << 14) | version;
         bytes[..2].copy_from_slice(&head.to_be_bytes());
@@ -77,15 +81,23 @@ impl Token {
             return Ok(Kind::Null);
         }
         let identifier = value.identifier().ok_or(TransformError::Type { technique: "prf" })?;
+        self.append(self.bits(identifier.as_bytes(), place), out);
+        Ok(Kind::Text)
+    }
+
+    /// Appends the token of a person's value; `salt` is the person's own.
+    pub(crate) fn write_salted(&self, salt: &[u8; 32], value: &str, out: &mut Vec<u8>) {
+        self.append(self.code(salt, value.as_bytes()), out);
+    }
+
+    fn append(&self, bits: [u8; TOKEN_BYTES], out: &mut Vec<u8>) {
         match self.form {
             TokenForm::Text => {
-                let bits = self.bits(identifier.as_bytes(), place);
                 out.extend_from_slice(&self.prefix);
                 out.extend_from_slice(&base64url(u128::from_be_bytes(bits)));
             }
-            TokenForm::Uuid => write_uuid(&self.uuid(identifier.as_bytes(), place), out),
+            TokenForm::Uuid => write_uuid(&self.as_uuid(bits), out),
         }
-        Ok(Kind::Text)
     }
 }
 

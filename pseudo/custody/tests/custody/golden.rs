@@ -2,6 +2,7 @@
 
 use custody::{
     CustodyError, OperatorKey, OperatorName, PassphraseCost, PublicKey, RootKey, Share, SigningKey,
+    TotpSecret,
 };
 
 use crate::{master, root};
@@ -87,4 +88,24 @@ fn an_operators_file_is_what_it_was_and_opens_with_its_passphrase_alone() {
     assert_eq!((opened.name.as_str(), opened.key.public()), ("ada", operator.key.public()));
     let wrong = OperatorKey::open(b"correct horse ", &sealed).unwrap_err();
     assert!(matches!(wrong, CustodyError::WrongPassphrase { .. }), "{wrong:?}");
+}
+
+#[test]
+fn a_second_factor_is_what_it_was() {
+    let totp = TotpSecret::generate(OperatorName::new("ada").unwrap(), |bytes| {
+        bytes.copy_from_slice(b"12345678901234567890");
+        Ok::<(), ()>(())
+    });
+    assert_eq!(hex(&root(0).wrap_totp(&totp.unwrap())), golden("totp"));
+    let opened = root(0).unwrap_totp(&unhex(golden("totp"))).unwrap();
+    // RFC 6238, appendix B, with six of its eight digits
+    assert_eq!((opened.operator().as_str(), opened.code(1, 6)), ("ada", 287_082));
+    assert!(root(1).unwrap_totp(&unhex(golden("totp"))).is_err());
+    let whole = unhex(golden("totp"));
+    for at in 0..whole.len() {
+        let mut changed = whole.clone();
+        changed[at] ^= 1;
+        assert!(root(0).unwrap_totp(&changed).is_err(), "byte {at}");
+        assert!(root(0).unwrap_totp(&whole[..at]).is_err());
+    }
 }

@@ -1,6 +1,8 @@
 //! Bytes that never change. The fixture was written by `tests/fixtures/reference.py`, a second implementation.
 
-use custody::{Purpose, Scope};
+use std::sync::Arc;
+
+use custody::{ClassName, PersonKey, PersonSalt, Purpose, Scope};
 use transform::*;
 
 use crate::given::*;
@@ -63,4 +65,40 @@ fn the_shift_of_dates_is_what_it_was() {
     let shift = DateShift::new(&key(Purpose::DateShift, Scope::Domain), 15, TimeUnit::Day).unwrap();
     let written = text(|out| shift.apply(&Clear::Text("2026-11-22"), &place(0), out)).unwrap();
     assert_eq!(written.1, golden("date_shift"));
+}
+
+/// A vault in which everybody has one secret.
+struct OneSecret(PersonKey);
+
+impl People for OneSecret {
+    fn with_salt(
+        &self,
+        _: &ClassName,
+        _: &str,
+        take: &mut dyn FnMut(&PersonSalt),
+    ) -> Result<(), TransformError> {
+        take(&self.0.salt());
+        Ok(())
+    }
+}
+
+#[test]
+fn tokens_of_people_are_what_they_were_and_take_the_persons_secret() {
+    let token = |scope, form, secret| {
+        let person = PersonKey::generate(|bytes| {
+            bytes.fill(secret);
+            Ok::<(), ()>(())
+        });
+        let people = Arc::new(OneSecret(person.unwrap()));
+        let class = ClassName::new("person.email").unwrap();
+        let token = VaultToken::new(&key(Purpose::Vault, scope), form, class, people)?;
+        text(|out| token.apply(&Clear::Text(EMAIL), out)).map(|(_, token)| token)
+    };
+    for scope in [Scope::Domain, Scope::Dataset] {
+        for (form, what) in [(TokenForm::Text, "vault"), (TokenForm::Uuid, "vault_uuid")] {
+            assert_eq!(token(scope, form, 2).unwrap(), named(what, scope));
+            assert_ne!(token(scope, form, 3).unwrap(), named(what, scope), "another secret");
+        }
+    }
+    assert!(token(Scope::Record, TokenForm::Text, 2).is_err());
 }
