@@ -78,6 +78,8 @@ pub struct Dev {
     child: Child,
     binaries: Binaries,
     environment: Vec<(String, String)>,
+    /// What `twinkeep dev` is asked beside the usual.
+    arguments: Vec<String>,
     ports: PortBlock,
     log: PathBuf,
 }
@@ -94,21 +96,29 @@ impl Dev {
         let environment: Vec<(String, String)> =
             environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let (data, log, ports) = (run.path("region"), run.path("dev.log"), PortBlock::take()?);
-        let (child, mut regions) = launch(&binaries, &data, &ports, &log, &environment, false)?;
+        let (child, mut regions) = launch(&binaries, &data, &ports, &log, &environment, &[])?;
         let ready = regions.remove(0);
-        Ok(Dev { ready, other: None, data, child, binaries, environment, ports, log })
+        let arguments = Vec::new();
+        Ok(Dev { ready, other: None, data, child, binaries, environment, arguments, ports, log })
     }
 
     /// Starts two regions that are a pair, the second following the first.
     pub fn start_pair(run: &Run) -> Outcome<Self> {
+        Self::start_pair_with(run, &[])
+    }
+
+    /// The same, with further arguments of `twinkeep dev`.
+    pub fn start_pair_with(run: &Run, further: &[&str]) -> Outcome<Self> {
         let binaries = tools::binaries()?;
         let (data, log, ports) = (run.path("pair"), run.path("dev.log"), PortBlock::take()?);
-        let (child, mut regions) = launch(&binaries, &data, &ports, &log, &[], true)?;
+        let arguments: Vec<String> =
+            std::iter::once(&"--pair").chain(further).map(|word| (*word).to_owned()).collect();
+        let (child, mut regions) = launch(&binaries, &data, &ports, &log, &[], &arguments)?;
         if regions.len() != 2 {
             return Err(Trouble::new("`twinkeep dev --pair` did not say two regions"));
         }
         let (ready, other) = (regions.remove(0), Some(regions.remove(0)));
-        Ok(Dev { ready, other, data, child, binaries, environment: Vec::new(), ports, log })
+        Ok(Dev { ready, other, data, child, binaries, environment: Vec::new(), arguments, ports, log })
     }
 
     /// Ends the whole region and starts it again on its data; `kill` ends every process by SIGKILL at once.
@@ -118,9 +128,19 @@ impl Dev {
         } else {
             self.end()?;
         }
-        let pair = self.other.is_some();
+        self.launch_again()
+    }
+
+    /// Ends the whole region, does something to its data, and starts it again.
+    pub fn restart_after(&mut self, meanwhile: impl FnOnce()) -> Outcome<()> {
+        self.end()?;
+        meanwhile();
+        self.launch_again()
+    }
+
+    fn launch_again(&mut self) -> Outcome<()> {
         let (child, mut regions) =
-            launch(&self.binaries, &self.data, &self.ports, &self.log, &self.environment, pair)?;
+            launch(&self.binaries, &self.data, &self.ports, &self.log, &self.environment, &self.arguments)?;
         (self.child, self.ready) = (child, regions.remove(0));
         self.other = regions.pop();
         Ok(())
@@ -326,13 +346,13 @@ fn launch(
     ports: &PortBlock,
     log: &Path,
     environment: &[(String, String)],
-    pair: bool,
+    arguments: &[String],
 ) -> Outcome<(Child, Vec<Ready>)> {
     let errors = File::options().create(true).append(true).open(log);
     let errors = errors.map_err(|error| Trouble::file("open", log, &error))?;
     let mut command = Command::new(&binaries.twinkeep);
     command.args(["dev", "--nodes", "3", "--json", "--port-base"]).arg(ports.base().to_string());
-    command.args(pair.then_some("--pair"));
+    command.args(arguments);
     command.arg("--data").arg(data).envs(environment.iter().map(|(name, value)| (name, value)));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(errors);
     let mut child = command.spawn().map_err(|error| Trouble::file("start", &binaries.twinkeep, &error))?;

@@ -9,6 +9,7 @@
 //! | [`tools`] | what a fresh machine lacks: binaries, Python clients, Debian packages |
 //! | [`run`], [`ports`], [`random`] | one run's folder, ports and seed |
 //! | [`dev`], [`hosts`] | a region of real processes: on loopback, or as on real hosts in network namespaces |
+//! | [`pair`] | how far two regions are apart, and waiting for it |
 //! | [`fault`] | flipped bits, full disks, lost folders |
 //! | [`s3`], [`http`], [`sign`] | a blocking S3 client small enough to know what each failure means |
 //! | [`ledger`] | what was acknowledged, and what must therefore be there after a crash |
@@ -25,6 +26,7 @@ pub mod house;
 pub mod http;
 pub mod ledger;
 pub mod linear;
+pub mod pair;
 pub mod ports;
 pub mod random;
 pub mod run;

@@ -6,15 +6,12 @@ use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
 use chaos::dev::{Dev, signal};
+use chaos::pair::{lag, wait_for};
 use chaos::run::Run;
 use rustix::process::Signal;
 use serde_json::Value;
-
-/// Longer than anything here takes; only a failing test waits for it.
-const LONG: Duration = Duration::from_secs(60);
 
 /// What a run ends with.
 const NOT_READY: i32 = 6;
@@ -27,22 +24,10 @@ fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
-fn lag(dev: &Dev) -> Value {
-    json(&dev.twinkeep(&["lag", "--json"]).unwrap())
-}
-
-fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + LONG;
-    while !holds() {
-        assert!(Instant::now() < deadline, "{what} takes too long");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
-
 /// A pair whose standby follows, and whose other region is ready for anything.
 fn pair(run: &Run) -> Dev {
     let dev = Dev::start_pair(run).unwrap();
-    wait_for("the standby", || lag(&dev)["state"] == "Live");
+    wait_for("the standby", || lag(&dev).unwrap()["state"] == "Live");
     wait_for("readiness", || dry_run(&dev, "planned").0 == 0);
     dev
 }
@@ -93,7 +78,7 @@ fn check(dev: &Dev, report: &Value) {
     assert!(steps.iter().all(|step| step["error"].is_null()), "{steps:?}");
     let of_both = |step: &Value| step["region_times"].as_array().is_some_and(|times| times.len() == 2);
     assert!(steps.iter().all(of_both), "{steps:?}");
-    assert_eq!(lag(dev)["primary"], dev.ready.region.as_str());
+    assert_eq!(lag(dev).unwrap()["primary"], dev.ready.region.as_str());
     assert_eq!(verify(dev, &folder(report)), 0);
     let page = std::fs::read_to_string(folder(report).join("report.md")).unwrap();
     assert!(page.contains("passed") && page.contains("recovery time (RTO)"), "{page}");
@@ -183,7 +168,7 @@ fn a_drill_is_refused_while_the_standby_is_away_and_nothing_is_changed() {
     assert_eq!((code, &report["verdict"]), (NOT_READY, &"not_ready".into()), "{report}");
     assert_eq!(report["timeline"], Value::Array(Vec::new()));
     assert_eq!(verify(&dev, &folder(&report)), 0, "a refusal is evidence too");
-    assert_eq!(lag(&dev)["primary"], dev.ready.region.as_str());
+    assert_eq!(lag(&dev).unwrap()["primary"], dev.ready.region.as_str());
     dev.ready.client().unwrap().create_bucket("still-writable").unwrap();
     let (code, _) = dev.twinkeep_code(&["drill", "planned"]).unwrap();
     assert_eq!(code, 2, "neither --dry-run nor --yes");
@@ -221,7 +206,7 @@ fn a_drill_that_is_interrupted_undoes_what_it_did() {
         assert!(!report["undone"].as_array().unwrap().is_empty(), "{}", without_probes(&report));
         assert_eq!(report["left_to_do"], Value::Array(Vec::new()), "{}", without_probes(&report));
         wait_for("the pair", || {
-            let lag = lag(&dev);
+            let lag = lag(&dev).unwrap();
             lag["primary"] == dev.ready.region.as_str() && lag["state"] == "Live"
         });
         assert_eq!(verify(&dev, &folder(&report)), 0);
@@ -261,9 +246,9 @@ fn a_forced_drill_gives_up_nobody_elses_writes_and_says_what_is_left_to_do() {
     assert!(entries.iter().any(|entry| entry["bucket"] == "others"), "{entries:?}");
     let left = report["left_to_do"].as_array().unwrap();
     assert!(left.iter().any(|step| step.as_str().unwrap().contains("rejoin --discard")), "{left:?}");
-    assert_eq!(lag(&dev)["primary"], new.region.as_str(), "nothing was decided for a person");
+    assert_eq!(lag(&dev).unwrap()["primary"], new.region.as_str(), "nothing was decided for a person");
     dev.twinkeep(&["failover", "rejoin", "--discard"]).unwrap();
-    wait_for("the old primary", || lag(&dev)["state"] == "Live");
+    wait_for("the old primary", || lag(&dev).unwrap()["state"] == "Live");
     dev.twinkeep(&["failover", "--planned", "--to", &old.region]).unwrap();
     dev.end().unwrap();
 }

@@ -5,39 +5,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use chaos::dev::{Dev, Ready};
 use chaos::ledger::{Ledger, content};
+use chaos::pair::{lag, unix_millis, wait_for, wait_synced};
 use chaos::run::Run;
 use serde_json::Value;
 
-/// Longer than anything here takes; only a failing test waits for it.
-const LONG: Duration = Duration::from_secs(60);
-
 const BUCKET: &str = "pair";
-
-fn lag(dev: &Dev) -> Value {
-    serde_json::from_str(&dev.twinkeep(&["lag", "--json"]).unwrap()).unwrap()
-}
-
-fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + LONG;
-    while !holds() {
-        assert!(Instant::now() < deadline, "{what} takes too long");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-/// Until the standby has everything that was acknowledged before now.
-fn wait_synced(dev: &Dev) {
-    let now = unix_millis();
-    wait_for("the standby", || lag(dev)["last_sync_time"].as_u64().is_some_and(|synced| synced >= now));
-}
-
-fn unix_millis() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64
-}
 
 /// What a region's answer to a HEAD says of how old it may be.
 fn told_sync_time(region: &Ready) -> Option<String> {
@@ -64,7 +40,7 @@ fn a_planned_switch_under_load_loses_nothing_and_reads_never_fail() {
     let (serial, body) = ledger.begin_write("fixed", 1000);
     let written = regions[0].client().unwrap().put(BUCKET, "fixed", &body);
     ledger.end("fixed", serial, &written);
-    wait_synced(&dev);
+    wait_synced(&dev).unwrap();
     wait_for("the last sync time", || told_sync_time(&regions[1]).is_some());
     assert_eq!(told_sync_time(&regions[0]), None, "the primary is behind nothing");
     for switch in 0..3 {
@@ -112,7 +88,7 @@ fn a_planned_switch_under_load_loses_nothing_and_reads_never_fail() {
         let written = standby.client().unwrap().put(BUCKET, "after", &body);
         assert!(written.is_ok(), "the new primary takes writes: {written:?}");
         ledger.end("after", serial, &written);
-        wait_synced(&dev);
+        wait_synced(&dev).unwrap();
         check(&ledger, primary);
         regions.swap(0, 1);
     }
@@ -127,7 +103,7 @@ fn what_a_forced_switch_lost_is_listed_exactly_and_the_old_primary_is_fenced() {
     let mut client = old.client().unwrap();
     client.create_bucket(BUCKET).unwrap();
     client.put(BUCKET, "deleted", b"both regions had it").unwrap();
-    wait_synced(&dev);
+    wait_synced(&dev).unwrap();
     let mut acknowledged = BTreeMap::new();
     let mut write = |number: usize| {
         let (key, bytes) = (format!("{number}"), content("forced", 1, 100 + number * 300));
@@ -143,7 +119,7 @@ fn what_a_forced_switch_lost_is_listed_exactly_and_the_old_primary_is_fenced() {
     client.put(BUCKET, "twice", b"first").unwrap();
     client.put(BUCKET, "twice", b"second").unwrap();
     client.delete(BUCKET, "deleted").unwrap();
-    let behind = lag(&dev);
+    let behind = lag(&dev).unwrap();
     assert!(behind["lag_operations"].as_u64().is_some_and(|operations| operations > 200), "{behind}");
     assert!(behind["lag_bytes"].as_u64().is_some_and(|bytes| bytes > 200 * 60_000), "{behind}");
     dev.twinkeep(&["dev", "kill", &old.region]).unwrap();
@@ -171,7 +147,7 @@ fn what_a_forced_switch_lost_is_listed_exactly_and_the_old_primary_is_fenced() {
     client.put(BUCKET, "after", b"the new primary takes writes").unwrap();
     dev.twinkeep(&["dev", "start", &old.region]).unwrap();
     let is_fenced = || {
-        let regions = lag(&dev)["regions"].clone();
+        let regions = lag(&dev).unwrap()["regions"].clone();
         let region =
             regions.as_array().unwrap().iter().find(|region| region["region"] == old.region).cloned();
         let groups = region.and_then(|region| region["groups"].as_array().cloned()).unwrap_or_default();
@@ -193,9 +169,9 @@ fn rejoin<'a>(dev: &Dev, old: &Ready, new: &Ready, keys: impl Iterator<Item = &'
     assert_eq!(report["region"], old.region.as_str(), "{report}");
     assert!(report["discarded"].as_u64().unwrap() > 100, "{report}");
     let began = Instant::now();
-    wait_for("the old primary's return", || lag(dev)["state"] == "Live");
+    wait_for("the old primary's return", || lag(dev).unwrap()["state"] == "Live");
     println!("back as a standby after {} ms", began.elapsed().as_millis());
-    wait_synced(dev);
+    wait_synced(dev).unwrap();
     let (mut from, mut to) = (new.client().unwrap(), old.client().unwrap());
     for key in keys.map(String::as_str).chain(["deleted", "twice", "after"]) {
         assert_eq!(to.get(BUCKET, key).unwrap(), from.get(BUCKET, key).unwrap(), "{key}");

@@ -5,16 +5,13 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
 use chaos::dev::{Dev, Ready};
 use chaos::ledger::content;
+use chaos::pair::{lag, wait_for, wait_synced};
 use chaos::run::Run;
 use chaos::s3::{S3, first};
 use serde_json::Value;
-
-/// Longer than anything here takes; only a failing test waits for it.
-const LONG: Duration = Duration::from_secs(60);
 
 /// Never versioned.
 const PLAIN: &str = "plain";
@@ -32,26 +29,8 @@ fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
-fn lag(dev: &Dev) -> Value {
-    json(&dev.twinkeep(&["lag", "--json"]).unwrap())
-}
-
-fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + LONG;
-    while !holds() {
-        assert!(Instant::now() < deadline, "{what} takes too long");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-/// Until the standby has everything that was acknowledged before now.
-fn wait_synced(dev: &Dev) {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as u64;
-    wait_for("the standby", || lag(dev)["last_sync_time"].as_u64().is_some_and(|synced| synced >= now));
-}
-
 fn is_fenced(dev: &Dev, old: &Ready) -> bool {
-    let regions = lag(dev)["regions"].as_array().cloned().unwrap_or_default();
+    let regions = lag(dev).unwrap()["regions"].as_array().cloned().unwrap_or_default();
     let region = regions.into_iter().find(|region| region["region"] == old.region);
     let groups = region.and_then(|region| region["groups"].as_array().cloned()).unwrap_or_default();
     !groups.is_empty() && groups.iter().all(|group| group["role"] == "sealed")
@@ -125,13 +104,15 @@ impl World {
         }
         client.enable_versioning(KEPT).unwrap();
         for bucket in [PLAIN, KEPT] {
-            for key in ["shared", "newer", "gone", "gone-newer", "deleted-there", "put-and-gone"] {
+            for key in
+                ["shared", "newer", "half-moved", "gone", "gone-newer", "deleted-there", "put-and-gone"]
+            {
                 client.put(bucket, key, format!("both regions have {key}").as_bytes()).unwrap();
             }
         }
         let removed = client.put(KEPT, "removed", b"a version to be removed").unwrap().version.unwrap();
         client.put(KEPT, "removed", b"the one above it").unwrap();
-        wait_synced(&dev);
+        wait_synced(&dev).unwrap();
         for node in &new.nodes {
             dev.twinkeep_of(&new, &["dev", "stop", &node.id]).unwrap();
         }
@@ -163,6 +144,7 @@ impl World {
             client.put(bucket, "shared", b"second").unwrap();
             client.put(bucket, "newer", b"lost").unwrap();
             client.put(bucket, "deleted-there", b"lost").unwrap();
+            client.put(bucket, "half-moved", b"lost").unwrap();
             client.put(bucket, "twice", b"first").unwrap();
             client.put(bucket, "twice", b"second").unwrap();
             client.delete(bucket, "gone").unwrap();
@@ -197,6 +179,7 @@ impl World {
         let mut client = self.client();
         for bucket in [PLAIN, KEPT] {
             client.put(bucket, "newer", b"since").unwrap();
+            client.put(bucket, "half-moved", b"since").unwrap();
             client.put(bucket, "gone-newer", b"since").unwrap();
             client.delete(bucket, "deleted-there").unwrap();
         }
@@ -204,6 +187,31 @@ impl World {
 
     fn client(&self) -> S3 {
         self.new.client().unwrap()
+    }
+
+    /// Leaves `half-moved` as a run does that put it back above a newer write, began to move it beside, and was killed.
+    fn move_half(&self, preview: &Value) {
+        let entries = preview["entries"].as_array().unwrap();
+        let of_key =
+            |entry: &&Value| entry["write"]["bucket"] == KEPT && entry["write"]["key"] == "half-moved";
+        let entry = entries.iter().find(of_key).unwrap();
+        let (from, epoch, write) = (preview["from"].as_str().unwrap(), &preview["epoch"], &entry["write"]);
+        let mark = format!("{from}/{epoch}/{}/{}", write["group"], write["sequence"]);
+        let mut client = self.client();
+        for (name, mark) in
+            [("half-moved", mark.clone()), (entry["name"].as_str().unwrap(), format!("{mark}/beside"))]
+        {
+            client.put_with(KEPT, name, &[("x-amz-meta-twinkeep-reconciled", &mark)], b"lost").unwrap();
+        }
+    }
+
+    /// A person takes the lost object of `newer` after all, with its metadata; gives what is there then.
+    fn take_back_by_hand(&self, report: &Value) {
+        let source = format!("/{KEPT}/{}", kept_as(report, KEPT, "newer"));
+        let mut client = self.client();
+        let headers = [("x-amz-copy-source", source.as_str())];
+        client.call("PUT", &format!("/{KEPT}/newer"), &[], &headers, b"").unwrap();
+        assert_eq!(client.get(KEPT, "newer").unwrap().unwrap(), b"lost");
     }
 
     /// Begins to put everything back and kills the command once some of it is there.
@@ -256,7 +264,8 @@ impl World {
             assert_eq!(get(bucket, "twice").unwrap(), b"second", "{bucket}");
             assert_eq!(get(bucket, "newer").unwrap(), b"since", "{bucket}: what was written since stays");
             assert_eq!(get(bucket, "deleted-there"), None, "{bucket}: what was deleted since stays so");
-            for key in ["newer", "deleted-there"] {
+            assert_eq!(get(bucket, "half-moved").unwrap(), b"since", "{bucket}: it is moved beside");
+            for key in ["newer", "half-moved", "deleted-there"] {
                 assert_eq!(get(bucket, &kept_as(report, bucket, key)).unwrap(), b"lost", "{bucket}/{key}");
             }
             assert_eq!(get(bucket, "gone"), None, "{bucket}: the delete is repeated");
@@ -297,6 +306,7 @@ impl World {
         };
         assert_eq!((of("shared"), of("twice"), of("new")), (vec![false; 2], vec![false; 2], vec![false]));
         assert_eq!((of("gone"), of("newer")), (vec![false, true], vec![false; 2]));
+        assert_eq!(of("half-moved"), vec![false; 2], "the version above the newer one is gone");
         assert_eq!((of("put-and-gone"), of("removed")), (vec![false, false, true], vec![false]));
         assert_eq!(client.get_version(KEPT, "removed", &self.removed).unwrap(), None);
     }
@@ -314,6 +324,7 @@ fn lost_writes_are_put_back_without_hiding_newer_ones_also_by_a_run_that_was_kil
     let preview = reconcile(&world.dev, &["--preview"]);
     assert_eq!(everything(&mut world.client()), before, "a preview changes nothing");
     println!("preview: {}", preview["totals"]);
+    world.move_half(&preview);
     world.decide_by_hand(&run.path("choices.json"));
     world.kill_in_the_middle();
     let report = reconcile(&world.dev, &["--yes"]);
@@ -326,6 +337,7 @@ fn lost_writes_are_put_back_without_hiding_newer_ones_also_by_a_run_that_was_kil
     assert_eq!(outcomes(&report, PLAIN, "never ended")[0].1, "unfinished");
     assert!(report["totals"]["by_hand"].as_u64().is_some_and(|count| count >= 1), "{}", report["totals"]);
     assert!(report["totals"]["already_there"].as_u64().is_some_and(|count| count >= MANY as u64 / 10));
+    world.take_back_by_hand(&report);
     let after = everything(&mut world.client());
     let again = reconcile(&world.dev, &["--yes"]);
     assert_eq!(everything(&mut world.client()), after, "a further run changes nothing");
@@ -337,8 +349,8 @@ fn lost_writes_are_put_back_without_hiding_newer_ones_also_by_a_run_that_was_kil
     assert_eq!((&verified["kind"], &verified["verdict"]), (&"reconciliation".into(), &"settled".into()));
     let rejoined = json(&world.dev.twinkeep(&["failover", "rejoin", "--json"]).unwrap());
     assert_eq!((&rejoined["discarded"], &rejoined["region"]), (&0.into(), &world.old.region.clone().into()));
-    wait_for("the old primary's return", || lag(&world.dev)["state"] == "Live");
-    wait_synced(&world.dev);
+    wait_for("the old primary's return", || lag(&world.dev).unwrap()["state"] == "Live");
+    wait_synced(&world.dev).unwrap();
     assert_eq!(everything(&mut world.old.client().unwrap()), after, "both regions have the same");
     world.dev.end().unwrap();
 }
@@ -352,7 +364,7 @@ fn what_is_given_up_by_policy_is_recorded_and_nothing_is_changed() {
     for bucket in [PLAIN, KEPT] {
         client.create_bucket(bucket).unwrap();
     }
-    wait_synced(&dev);
+    wait_synced(&dev).unwrap();
     for node in &new.nodes {
         dev.twinkeep_of(&new, &["dev", "stop", &node.id]).unwrap();
     }
@@ -386,6 +398,6 @@ fn what_is_given_up_by_policy_is_recorded_and_nothing_is_changed() {
     elsewhere.expect_err("there are no reports elsewhere");
     let rejoined = json(&dev.twinkeep(&["failover", "rejoin", "--json"]).unwrap());
     assert_eq!((&rejoined["discarded"], &rejoined["settled"]), (&0.into(), &all.into()), "{rejoined}");
-    wait_for("the old primary's return", || lag(&dev)["state"] == "Live");
+    wait_for("the old primary's return", || lag(&dev).unwrap()["state"] == "Live");
     dev.end().unwrap();
 }

@@ -1,9 +1,13 @@
 //! Asks a region: one request and one answer, as JSON in an admin frame over mutual TLS 1.3.
 //!
 //! It promises that the answer comes from a node or gateway of the very region in the descriptor, by certificate, and
-//! that no wait is longer than its limit. It tries the region's processes in order until one answers.
+//! that no wait is longer than its limit. It tries the region's processes in order until one answers; a [`Session`] asks
+//! one process again and again.
 
+mod session;
 mod tls;
+
+pub use session::{Patience, Session};
 
 use crate::ClientError;
 use crate::deployment::Deployment;
@@ -78,18 +82,30 @@ impl AdminClient {
     }
 
     fn ask_at(&self, address: &str, request: &AdminRequest) -> Result<AdminResponse, AskError> {
-        let socket = connect(address).map_err(AskError::Connect)?;
-        let name = tls::placeholder_name();
-        let connection = ClientConnection::new(Arc::clone(&self.config), name)
-            .map_err(|error| AskError::Connect(io::Error::other(error)))?;
-        let mut stream = StreamOwned::new(connection, socket);
-        while stream.conn.is_handshaking() {
-            stream.conn.complete_io(&mut stream.sock).map_err(AskError::Connect)?;
-        }
-        greet(&mut stream)?;
+        let mut stream = open(&self.config, address, CONNECT_TIMEOUT, GREETING_TIMEOUT)?;
         set_timeouts(&stream.sock, ANSWER_TIMEOUT).map_err(AskError::Connect)?;
-        exchange(&mut stream, request)
+        exchange(&mut stream, request, 1)
     }
+}
+
+type Stream = StreamOwned<ClientConnection, TcpStream>;
+
+/// A connection on which nothing was asked yet.
+fn open(
+    config: &Arc<ClientConfig>,
+    address: &str,
+    connect_timeout: Duration,
+    greeting_timeout: Duration,
+) -> Result<Stream, AskError> {
+    let socket = connect(address, connect_timeout, greeting_timeout).map_err(AskError::Connect)?;
+    let connection = ClientConnection::new(Arc::clone(config), tls::placeholder_name())
+        .map_err(|error| AskError::Connect(io::Error::other(error)))?;
+    let mut stream = StreamOwned::new(connection, socket);
+    while stream.conn.is_handshaking() {
+        stream.conn.complete_io(&mut stream.sock).map_err(AskError::Connect)?;
+    }
+    greet(&mut stream)?;
+    Ok(stream)
 }
 
 enum AskError {
@@ -126,13 +142,13 @@ fn refused(refusal: CallRefusal) -> AdminError {
     AdminError { code, message: refusal.message, advice: advice.to_owned() }
 }
 
-fn connect(address: &str) -> io::Result<TcpStream> {
+fn connect(address: &str, connect_timeout: Duration, greeting_timeout: Duration) -> io::Result<TcpStream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for candidate in address.to_socket_addrs()? {
-        match TcpStream::connect_timeout(&candidate, CONNECT_TIMEOUT) {
+        match TcpStream::connect_timeout(&candidate, connect_timeout) {
             Ok(socket) => {
                 socket.set_nodelay(true)?;
-                set_timeouts(&socket, GREETING_TIMEOUT)?;
+                set_timeouts(&socket, greeting_timeout)?;
                 return Ok(socket);
             }
             Err(error) => last = error,
@@ -185,10 +201,14 @@ fn read_frame(stream: &mut impl Read) -> Result<(FrameHeader, Vec<u8>), AskError
     Ok((header, head))
 }
 
-fn exchange(stream: &mut (impl Read + Write), request: &AdminRequest) -> Result<AdminResponse, AskError> {
-    const CALL: u64 = 1;
+/// Asks under the number `call`, which no other request on this connection has.
+fn exchange(
+    stream: &mut (impl Read + Write),
+    request: &AdminRequest,
+    call: u64,
+) -> Result<AdminResponse, AskError> {
     let head = serde_json::to_vec(request).map_err(broken)?;
-    let header = FrameHeader::new(FrameType::Request, PeerClass::Admin, ADMIN_CALL_KIND, CALL, &head, &[])
+    let header = FrameHeader::new(FrameType::Request, PeerClass::Admin, ADMIN_CALL_KIND, call, &head, &[])
         .map_err(broken)?;
     stream
         .write_all(&[&header.encode()[..], &head].concat())
@@ -198,7 +218,7 @@ fn exchange(stream: &mut (impl Read + Write), request: &AdminRequest) -> Result<
         AskError::Connect(error) => broken(error),
         other => other,
     })?;
-    if header.call != CALL {
+    if header.call != call {
         return Err(AskError::Broken("the answer is not one to this request".to_owned()));
     }
     match header.frame_type {

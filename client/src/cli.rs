@@ -6,6 +6,7 @@
 
 mod access;
 mod check;
+mod compare;
 mod dev;
 mod drill;
 mod env;
@@ -17,6 +18,7 @@ mod pair;
 mod pseudo;
 mod reconcile;
 mod status;
+mod witness;
 
 use crate::ClientError;
 use crate::deployment::Deployment;
@@ -86,8 +88,13 @@ enum Command {
     Gc(jobs::GcArguments),
     /// Show how far the standby of a pair is behind its primary
     Lag,
+    /// Say whether both regions of a pair hold the same
+    Compare(compare::CompareArguments),
     /// Let the other region of a pair take the writes
     Failover(pair::FailoverArguments),
+    /// The third party of a pair: vouches for the region that reigns, and lets the other one take over
+    #[command(subcommand)]
+    Witness(witness::WitnessCommand),
     /// Look whether a failure could be borne, bring one about, measure, and keep signed evidence
     #[command(subcommand)]
     Drill(drill::DrillCommand),
@@ -140,7 +147,9 @@ fn dispatch(arguments: &Arguments, output: &Output) -> Result<(), ClientError> {
         Command::Scrub(arguments) => jobs::scrub(common, arguments, output),
         Command::Gc(arguments) => jobs::gc(common, arguments, output),
         Command::Lag => pair::lag(common, output),
+        Command::Compare(arguments) => compare::run(common, arguments, output),
         Command::Failover(arguments) => pair::failover(common, arguments, output),
+        Command::Witness(command) => witness::run(common, command, output),
         Command::Drill(command) => drill::run(common, command, output),
         Command::Env(arguments) => env::run(common, arguments, output),
         Command::Pseudo(arguments) => pseudo::run(common.json, arguments),
@@ -177,11 +186,18 @@ mod tests {
             "scrub --node 1 --report --data d",
             "env --profile x --tls --data d",
             "lag --data d --json",
+            "compare --data d --json",
+            "compare --bucket b --repair --yes --output o --data d",
             "failover --planned --data d --json",
             "failover --force --to twin-2 --data d",
             "failover reconcile --policy keep-both --preview --bucket b --prefix p --data d --json",
             "failover reconcile --policy manual --plan f --yes --accept-incomplete --endpoint twin-1=https://h --output o",
             "failover rejoin --discard --output o --json",
+            "dev --pair --automatic-failover --data d --json",
+            "dev stop witness --data d",
+            "witness make --data d --other e --output w --name hill --json",
+            "witness run w --automatic --exit-on-stdin-eof",
+            "witness status w --json",
             "drill planned --dry-run --data d --json",
             "drill forced --yes --discard --rto-max-ms 3000 --endpoint twin-1=https://h --admin h:1 --identity i --output o",
             "drill node --yes --node 2 --data d",

@@ -24,6 +24,7 @@ mod ready;
 mod setup;
 mod supervisor;
 pub mod target;
+pub mod witness;
 
 pub use credentials::{Credentials, DEV_USER};
 pub(crate) use health::get as http_get;

@@ -1,4 +1,4 @@
-//! The folder of a run, of a drill or a reconciliation: `report.json`, `report.md`, and `report.sig`, which says by whose
+//! The folder of a run, of a drill, a reconciliation or a comparison: `report.json`, `report.md`, and `report.sig`, which says by whose
 //! hand both are as they are.
 //!
 //! ```text
@@ -8,14 +8,14 @@
 //!   signed_at    ms since 1970
 //!   files        name and SHA-256 (lower-case digits) of each
 //!   certificate  DER of the operator's certificate, lower-case digits
-//!   signature    ASN.1, lower-case digits: of "twinkeep drill report 1\0", or "twinkeep reconciliation report 1\0", and the object up to
-//!                and with `certificate`, as JSON
+//!   signature    ASN.1, lower-case digits: of "twinkeep drill report 1\0" (or "reconciliation", "comparison" instead of "drill") and the
+//!                object up to and with `certificate`, as JSON
 //! ```
 //!
 //! It is verified offline against the authority of the region: the certificate is an operator's of this deployment and was
 //! valid when it signed, the signature fits, the files have these hashes. No byte of the three files can be changed.
 
-use crate::clock::system_now;
+use crate::clock::{system_now, utc_compact};
 use crate::deployment::IdentityFolder;
 use crate::s3::{hex, sha256_hex};
 use crate::{ClientError, files};
@@ -45,6 +45,9 @@ const ALGORITHM: &str = "ecdsa-p256-sha256";
 /// A file of a run, bytes: every probe of the longest drill takes 25 MiB, each lost write half a KiB.
 const FILE_BYTES_MAX: u64 = 64 << 20;
 
+/// Runs that may begin in one second.
+const RUNS_A_SECOND_MAX: u32 = 99;
+
 /// What a report is of. A signature of one is none of anything else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -53,6 +56,8 @@ pub enum Purpose {
     Drill,
     /// What was done about the writes that a forced switch lost.
     Reconciliation,
+    /// Whether both regions of a pair hold the same.
+    Comparison,
 }
 
 impl Purpose {
@@ -61,6 +66,7 @@ impl Purpose {
         match self {
             Self::Drill => b"twinkeep drill report 1\0",
             Self::Reconciliation => b"twinkeep reconciliation report 1\0",
+            Self::Comparison => b"twinkeep comparison report 1\0",
         }
     }
 }
@@ -135,6 +141,17 @@ pub(crate) fn prepare(folder: &Path, identity: &IdentityFolder) -> Result<(), Cl
     sign(Purpose::Drill, Vec::new(), identity).map(drop)
 }
 
+/// The name of a run that began then, for a folder below `base` that is not there yet: a script may ask twice in a second.
+pub(crate) fn name_run(base: &Path, began_at: UnixMillis) -> Result<String, ClientError> {
+    let first = utc_compact(began_at);
+    let again = (2..=RUNS_A_SECOND_MAX).map(|number| format!("{first}-{number}"));
+    let mut names = std::iter::once(first.clone()).chain(again);
+    names.find(|name| !base.join(name).exists()).ok_or_else(|| {
+        let problem = format!("{} is there already", base.join(&first).display());
+        ClientError::state(problem, "other runs began in the same second: ask again")
+    })
+}
+
 /// Who the certificate says that the operator is.
 pub(crate) fn operator(pem: &str) -> Option<String> {
     let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).ok()?;
@@ -174,7 +191,7 @@ pub(crate) fn verified_report(
     let fits = |purpose: &Purpose| {
         message(*purpose, statement).is_some_and(|message| key.verify(&message, &signature).is_ok())
     };
-    let kind = [Purpose::Drill, Purpose::Reconciliation].into_iter().find(fits);
+    let kind = [Purpose::Drill, Purpose::Reconciliation, Purpose::Comparison].into_iter().find(fits);
     let kind = kind.ok_or_else(|| refuse("the signature does not fit"))?;
     if !statement.files.iter().map(|file| file.name.as_str()).eq(SIGNED) {
         return Err(refuse("it does not name the report and its page"));

@@ -107,6 +107,11 @@ impl Side {
         self.ask(&AdminRequest::PairReport)
     }
 
+    /// How it is asked anything else.
+    pub(crate) fn client(&self) -> &AdminClient {
+        &self.client
+    }
+
     fn ask(&self, request: &AdminRequest) -> Result<PairReport, ClientError> {
         match self.client.ask(request)? {
             AdminResponse::Pair(report) => Ok(report),

@@ -8,6 +8,7 @@ pub mod admin;
 pub mod check;
 pub mod cli;
 pub mod clock;
+pub mod compare;
 pub mod deployment;
 pub mod dev;
 pub mod drill;
@@ -24,5 +25,6 @@ mod signals;
 pub mod target;
 #[cfg(test)]
 mod testing;
+pub mod witness;
 
 pub use error::{ClientError, EXIT_UNREACHABLE};

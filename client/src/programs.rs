@@ -39,7 +39,7 @@ pub(crate) fn find(name: &str, named: Option<&Path>, advice: &str) -> Result<Pat
         eprintln!(
             "twinkeep: `cargo build --release -p {name}` brings {name} up to date; the first time that takes minutes"
         );
-        let ending = signals::catch()?;
+        let ending = signals::catch("twinkeep")?;
         let variables = std::env::vars_os().map(|(variable, _)| variable);
         build(build_command(&cargo, name, variables), name, &ending, advice)?;
         // built beside this program, or below the same folder when this one is a debug build

@@ -34,6 +34,7 @@ use buckets::Bucket;
 use keys::{Key, Lists, NewerByKey, Outcome, State, entry};
 use objects::{Clients, Endpoints};
 use serde::{Deserialize, Serialize};
+use settled::identity;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -48,9 +49,6 @@ const ROUNDS: u32 = 4;
 
 /// Runs whose reports are read, at most, the newest.
 const RUNS_MAX: usize = 1_000;
-
-/// Runs that may begin in one second.
-const RUNS_A_SECOND_MAX: u32 = 99;
 
 /// What is to be done about lost writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,31 +108,18 @@ pub fn run(
     }
     let mut report = blank(target, options, &divergence.manifest, clock);
     let base = evidence_folder(target);
-    // a script may ask twice in a second
-    let mut again =
-        (2..=RUNS_A_SECOND_MAX).map(|number| format!("{}-{number}", utc_compact(report.began_at)));
-    while base.join(&report.run).exists() {
-        report.run = again.next().ok_or_else(|| {
-            let problem = format!("{} is there already", base.join(&report.run).display());
-            ClientError::state(problem, "other runs began in the same second: ask again")
-        })?;
-    }
+    report.run = evidence::name_run(&base, report.began_at)?;
     let folder = base.join(&report.run);
     let identity = &target.regions[0].deployment.identity;
+    let mut work = Work::new(target, options, &divergence.manifest)?;
     evidence::prepare(&folder, identity)?;
-    let outcome = Work::new(target, options, &divergence.manifest)
-        .and_then(|mut work| work.carry_out(&mut divergence, stop, say));
-    let verdict = match outcome {
+    let verdict = match work.carry_out(&mut divergence, stop, say) {
         Ok(entries) => {
             report.entries = entries;
             if stop.load(Ordering::Relaxed) { ReconcileVerdict::Aborted } else { ReconcileVerdict::Settled }
         }
         Err(error) => {
-            let failed = |write| Entry {
-                error: Some(error.to_string()),
-                ..entry(write, Action::Failed, "the run was given up; the next one says what it did")
-            };
-            report.entries = divergence.manifest.entries.iter().map(failed).collect();
+            report.entries = work.given_up(&error);
             ReconcileVerdict::Failed
         }
     };
@@ -187,7 +172,7 @@ impl Work {
             let choice = match (options.policy, &chosen) {
                 (Policy::Discard, _) => Some(Choice::Discard),
                 (_, None) => Some(Choice::Keep),
-                (_, Some(chosen)) => chosen.get(&(write.group, write.sequence)).copied(),
+                (_, Some(chosen)) => chosen.get(&identity(write)).copied(),
             };
             choice.filter(|_| in_bucket && in_prefix)
         });
@@ -224,16 +209,31 @@ impl Work {
     fn conclude(&self, at: usize, outcome: Outcome) -> Entry {
         match (outcome.state, self.errors.get(&at)) {
             (State::Pending, Some(failed)) => failed.clone(),
+            // one that a person ended before the second look, which alone can tell that nobody wrote between look and write
+            (State::Changed, _) => {
+                let error =
+                    Some("it was changed, and the run was given up before the second look".to_owned());
+                Entry { action: Action::Failed, error, ..outcome.entry }
+            }
             (State::Pending, None) => {
                 let why = "it did not come to an end: somebody writes the same key";
                 entry(&outcome.entry.write, Action::Failed, why)
             }
             // what this run did before is what became of it
-            _ if outcome.entry.action == Action::AlreadyThere => {
+            (State::Quiet, _) if outcome.entry.action == Action::AlreadyThere => {
                 self.done.get(&at).cloned().unwrap_or(outcome.entry)
             }
-            _ => outcome.entry,
+            (State::Quiet, _) => outcome.entry,
         }
+    }
+
+    /// What a run that cannot go on says of each write that was its affair; the others' reports stay what they are.
+    fn given_up(&self, error: &ClientError) -> Vec<Entry> {
+        let failed = |(_, write, _)| Entry {
+            error: Some(error.to_string()),
+            ..entry(write, Action::Failed, "the run was given up; the next one says what it did")
+        };
+        self.in_scope(&self.manifest).map(failed).collect()
     }
 
     /// Looks at everything once and, if it shall, changes what is to be changed.
@@ -433,4 +433,42 @@ fn read_folder(folder: &Path) -> Vec<PathBuf> {
     runs.sort_by(|one, other| other.cmp(one));
     runs.truncate(RUNS_MAX);
     runs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lost() -> LostWrite {
+        let json = r#"{"change":"put","bucket":"bucket","key":"key","version":"null","size":1,"etag":"etag","principal":null,
+            "acknowledged_at":1,"kept":true,"certain":true,"group":1,"sequence":1}"#;
+        serde_json::from_str(json).unwrap()
+    }
+
+    fn work(wanted: Vec<Option<Choice>>) -> Work {
+        let entries = wanted.iter().map(|_| lost()).collect();
+        let (from, to) = ("twin-1".to_owned(), "twin-2".to_owned());
+        let manifest = LossManifest { from, to, epoch: 2, complete: true, entries };
+        let (found, done, errors) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Work { manifest, endpoints: None, wanted, found, done, errors }
+    }
+
+    #[test]
+    fn a_write_is_put_back_only_once_a_second_look_found_it_so() {
+        let mut work = work(vec![Some(Choice::Keep)]);
+        let changed = |state, action| Outcome { at: 0, entry: entry(&lost(), action, "why"), state };
+        work.take(vec![changed(State::Changed, Action::PutBack)]);
+        let ended = work.conclude(0, changed(State::Changed, Action::PutBack));
+        assert_eq!(ended.action, Action::Failed, "a run that was ended has not looked again");
+        assert!(ended.error.unwrap().contains("second look"));
+        let looked = work.conclude(0, changed(State::Quiet, Action::AlreadyThere));
+        assert_eq!(looked.action, Action::PutBack, "this run did it");
+    }
+
+    #[test]
+    fn a_run_that_cannot_go_on_says_nothing_of_writes_that_were_not_its_affair() {
+        let work = work(vec![None, Some(Choice::Keep)]);
+        let entries = work.given_up(&ClientError::state("a problem", "an advice"));
+        assert_eq!(entries.iter().map(|entry| entry.action).collect::<Vec<_>>(), [Action::Failed]);
+    }
 }

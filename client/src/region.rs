@@ -16,7 +16,7 @@ mod pair;
 mod plan;
 
 pub use authority::{Authority, IssuedCertificate};
-pub use pair::{introduce, standby_plan};
+pub use pair::{introduce, standby_plan, write_witness};
 pub use plan::{GatewayPlan, NodePlan, RegionPlan, RootPlan};
 
 use crate::{ClientError, files};

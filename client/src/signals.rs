@@ -6,12 +6,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-/// Set from now on by SIGTERM, SIGINT and SIGHUP, which end nothing by themselves any more.
-pub(crate) fn catch() -> Result<Arc<AtomicBool>, ClientError> {
+/// Set from now on by SIGTERM, SIGINT and SIGHUP, which end nothing of `what` by themselves any more.
+pub(crate) fn catch(what: &str) -> Result<Arc<AtomicBool>, ClientError> {
     let ending = Arc::new(AtomicBool::new(false));
     for signal in [SIGTERM, SIGINT, SIGHUP] {
         signal_hook::flag::register(signal, Arc::clone(&ending))
-            .map_err(ClientError::file("catching signals of", Path::new("twinkeep")))?;
+            .map_err(ClientError::file("catching signals of", Path::new(what)))?;
     }
     Ok(ending)
 }

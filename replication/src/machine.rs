@@ -13,6 +13,7 @@
 mod adopt;
 mod apply;
 mod buckets;
+mod compare;
 mod key;
 mod listing;
 mod objects;
@@ -30,7 +31,9 @@ mod versions;
 mod window;
 
 pub(crate) use adopt::{ADOPTED_END, is_shared, to_adopted};
+pub(crate) use compare::{LeavesWalk, RowSource, SumsWalk, Walk, entries_at};
 pub use pair::Verdict;
+pub(crate) use pair::is_local;
 pub use place::Place;
 pub use snapshot::{InstalledRow, SnapshotId, SnapshotPage, SnapshotRow};
 pub(crate) use space::body_row;

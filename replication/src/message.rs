@@ -46,6 +46,10 @@ pub mod kind {
     pub const GC: u16 = 22;
     /// Asks a node what scrubbing found, or to begin a pass (bulk).
     pub const SCRUB: u16 = 23;
+    /// What a group holds, so that the other region's can be held against it (bulk).
+    pub const COMPARE: u16 = 24;
+    /// A standby's lease for its primary, and the stamp of the next (bulk).
+    pub const LEASE: u16 = 25;
     /// An operator's request, as JSON (admin).
     pub const ADMIN: u16 = 100;
 }
@@ -74,6 +78,8 @@ pub mod refusal {
     pub const DENIED: u16 = CallRefusal::HANDLER_CODES + 8;
     /// The process is still starting.
     pub const STARTING: u16 = CallRefusal::HANDLER_CODES + 9;
+    /// Neither the witness nor the standby vouches for this region: it acknowledges no write.
+    pub const CUT_OFF: u16 = CallRefusal::HANDLER_CODES + 10;
 }
 
 /// First part of each message to one replica of a group: for whom it is.

@@ -5,14 +5,22 @@
 //! is on a write's path in the primary; a standby that is away costs it log entries, up to a limit.
 
 mod adopt;
+mod compare;
 mod diverged;
+mod lease;
 mod message;
 mod primary;
 mod standby;
 mod state;
 
+pub use compare::{CompareRequest, EntriesPage, SumsPage, compare_entries, compare_sums};
+pub(crate) use compare::{WALKS_MAX, serve as serve_compare};
 pub(crate) use diverged::serve as serve_diverged;
 pub use diverged::{DivergedPage, DivergedWrite, diverged};
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) use lease::{LeaseAnswer, LeaseRequest};
+pub use lease::{Leases, Led};
+pub(crate) use lease::{led, serve as serve_lease};
 pub use message::decode_lags;
 pub(crate) use message::no_lags;
 pub use message::{GroupLag, SyncedThen, Unshipped};

@@ -42,6 +42,15 @@ pub enum RegionError {
         /// The group.
         group: GroupId,
     },
+    /// Nobody vouches for the region: its witness and its pair, of which one is needed, do not reach it. A command may
+    /// have been done, and is not acknowledged.
+    #[error(
+        "group {group} acknowledges nothing: neither the witness nor the other region vouches for this one"
+    )]
+    CutOff {
+        /// The group.
+        group: GroupId,
+    },
     /// The region does not take writes: the other region of its pair does.
     #[error("group {group} takes no writes here: the other region does")]
     NotPrimary {

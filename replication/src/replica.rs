@@ -164,6 +164,13 @@ impl Replica {
         self.raft.server_metrics().borrow_watched().state.is_leader()
     }
 
+    /// The term in which it leads its group, as far as it knows; none while it does not.
+    pub(crate) fn leads_in(&self) -> Option<u64> {
+        let metrics = self.raft.server_metrics();
+        let now = metrics.borrow_watched();
+        now.state.is_leader().then_some(now.vote.leader_id.term)
+    }
+
     /// Stops its Raft; the state stays readable.
     pub(crate) async fn shutdown(&self) -> io::Result<()> {
         self.stop.cancel();

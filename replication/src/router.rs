@@ -207,8 +207,8 @@ impl Router {
     ) -> Result<crate::peer::Reply, RegionError> {
         let slot = self.leaders.get(group.0 as usize).ok_or(RegionError::Protocol { group })?;
         let mut known = slot.subscribe();
-        let unavailable = RegionError::Unavailable { group };
         let mut full_since: Option<Instant> = None;
+        let mut unavailable = RegionError::Unavailable { group };
         loop {
             let current = *known.borrow_and_update();
             let Some(leader) = current.leader else {
@@ -229,11 +229,15 @@ impl Router {
                 // another term began: whatever the old leader would say comes too late or not at all
                 _ = known.changed() => continue,
             };
+            if matches!(result, Err(CallError::Refused { code: refusal::CUT_OFF, .. })) {
+                unavailable = RegionError::CutOff { group };
+            }
             match result {
                 Ok(reply) => return Ok(reply),
                 Err(CallError::Refused {
                     code:
-                        refusal::NOT_LEADER
+                        refusal::CUT_OFF
+                        | refusal::NOT_LEADER
                         | refusal::NO_REPLICA
                         | refusal::STOPPED
                         // a leader that was killed starts again before its followers know that it is gone

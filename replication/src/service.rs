@@ -2,6 +2,8 @@
 //! to the group's leader here, each within its limits.
 
 mod appends;
+mod pairing;
+mod proposals;
 mod queries;
 
 pub(crate) use queries::ensure_linearizable;
@@ -9,12 +11,11 @@ pub(crate) use queries::ensure_linearizable;
 use crate::{
     admission::Disk,
     gc::Collector,
-    log::Priority,
     maintenance::{self, Purges},
     message::{ReplicaAddress, kind, refusal},
-    pair::{self, GroupLag, Standby},
+    pair::{self, Leases, Standby},
     peer::{Identity, IncomingStream, PeerClass, PeerRole, Peers, RefusedPeers, Reply},
-    raft::{self, AppendResult, Proposal, Raft, Types},
+    raft::{self, AppendResult, Raft, Types},
     repair::Repairer,
     replica::{Replica, ReplicaError, Shared},
     scrub::Scrubber,
@@ -23,10 +24,7 @@ use crate::{
 };
 use bytes::Bytes;
 use futures_util::future::join_all;
-use openraft::{
-    errors::{ClientWriteError, RaftError},
-    raft::{AppendEntriesRequest, TransferLeaderRequest},
-};
+use openraft::raft::{AppendEntriesRequest, TransferLeaderRequest};
 use std::{
     collections::BTreeMap,
     sync::{
@@ -37,23 +35,10 @@ use std::{
 };
 use tokio::{
     sync::Semaphore,
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, timeout_at},
 };
 use tracing::{error, info, warn};
-use wire::{
-    CallRefusal, Command, DecodeError, Decoder, Encoder, GroupId, Incarnation, NodeId, PairRole, ReplicaId,
-    limits,
-};
-
-/// Bodies of commands between arrival and outcome, bytes. 64 MiB: more than the disk takes in a client's patience on
-/// the slowest disk worth using.
-const PROPOSAL_BYTES_MAX: usize = 64 << 20;
-
-/// Each command counts at least this much, bytes: the head and what Raft keeps for it.
-const PROPOSAL_BYTES_MIN: usize = 1 << 10;
-
-/// How long a command waits for room before it is refused.
-const PROPOSAL_WAIT: Duration = Duration::from_secs(2);
+use wire::{CallRefusal, DecodeError, Decoder, Encoder, GroupId, Incarnation, NodeId, ReplicaId};
 
 /// How long a batch of heartbeats may hold up its answer, ms: less than the interval of the fastest setting.
 const HEARTBEAT_WAIT_MS: u64 = 25;
@@ -81,8 +66,12 @@ pub struct Service {
     reclaimable: AtomicBool,
     /// The other region of the pair, if there is one.
     standby: OnceLock<Arc<Standby>>,
+    /// Present if writes are acknowledged only while somebody vouches for this region.
+    leases: OnceLock<Leases>,
     /// Where this process counts the peers that it refuses.
     refused: OnceLock<Arc<RefusedPeers>>,
+    /// Free for walks that compare what is held here with the other region.
+    walks: Semaphore,
 }
 
 impl Service {
@@ -97,13 +86,15 @@ impl Service {
             scrubber: Scrubber::new(Arc::clone(&shared.holdings), Arc::clone(&shared.repairer)),
             purges: Purges::default(),
             shared,
-            proposals: Arc::new(Semaphore::new(PROPOSAL_BYTES_MAX)),
+            proposals: Arc::new(Semaphore::new(proposals::BYTES_MAX)),
             transfers: Transfers::default(),
             running: AtomicBool::new(false),
             writable: AtomicBool::new(true),
             reclaimable: AtomicBool::new(true),
             standby: OnceLock::new(),
+            leases: OnceLock::new(),
             refused: OnceLock::new(),
+            walks: Semaphore::new(pair::WALKS_MAX),
         }
     }
 
@@ -112,35 +103,14 @@ impl Service {
         let _second = self.refused.set(refused).is_err();
     }
 
-    /// The region has a pair; a second one changes nothing.
-    pub fn set_pair(&self, standby: Arc<Standby>) {
-        let _second = self.standby.set(standby).is_err();
+    /// This node.
+    pub(crate) fn node(&self) -> NodeId {
+        self.node
     }
 
-    /// How far the groups led here are behind the other region; nothing without a pair.
-    pub fn pair_lags(&self) -> Vec<GroupLag> {
-        self.standby.get().map_or_else(Vec::new, |standby| standby.lags())
-    }
-
-    /// Whether a group led here is not to take writes: the other region of the pair does.
-    pub fn follows(&self) -> bool {
-        let led = self.replicas().into_iter().filter(|replica| replica.leads());
-        led.into_iter().any(|replica| replica.state.machine().pair().role != PairRole::Primary)
-    }
-
-    /// Whether the region has a pair.
-    pub fn has_pair(&self) -> bool {
-        self.standby.get().is_some()
-    }
-
-    /// The standby of a group asks for the entry at `first` of its log: it has what comes before.
-    pub(crate) fn note_shipped(&self, group: GroupId, first: Option<u64>) {
-        self.purges.shipped(group, first.map_or(0, |first| first.saturating_sub(1)));
-    }
-
-    /// The last entry of a group that the other region is known to have.
-    pub(crate) fn shipped_upto(&self, group: GroupId) -> Option<u64> {
-        self.purges.shipped_upto(group)
+    /// Free for walks that compare what is held here with the other region.
+    pub(crate) fn walks(&self) -> &Semaphore {
+        &self.walks
     }
 
     /// Who repairs rotten records.
@@ -329,7 +299,9 @@ impl Service {
             kind::RECORD => self.shared.repairer.serve(head).await,
             kind::SHIP => pair::serve(self, head).await,
             kind::PAIR_STATE => pair::serve_state(self, head).await,
+            kind::LEASE => pair::serve_lease(self, head).await,
             kind::DIVERGED => pair::serve_diverged(self, head).await,
+            kind::COMPARE => pair::serve_compare(self, head).await,
             kind::PAIR_REPORT => Ok(self
                 .standby
                 .get()
@@ -496,58 +468,6 @@ impl Service {
         e.list(&rows, |e, row| row.encode(e));
         Ok(Reply::head(e.finish()))
     }
-
-    async fn propose(&self, head: Bytes, body: Bytes) -> Result<Reply, CallRefusal> {
-        let mut d = Decoder::new("proposal", head);
-        let group = GroupId(d.u32().map_err(not_understood)?);
-        let head = d.rest();
-        if head.len() > limits::COMMAND_HEAD_BYTES_MAX
-            || body.len() > limits::CHUNK_BYTES_MAX + limits::SEAL_OVERHEAD_BYTES
-        {
-            return Err(malformed("command over its limits"));
-        }
-        // what cannot be decoded must not enter the log: every replica would stop at it
-        let command = Command::decode(head.clone(), Bytes::new()).map_err(not_understood)?;
-        let replica = self.replica(group).ok_or_else(|| refuse(refusal::NO_REPLICA, ""))?;
-        let weight = (head.len() + body.len()).max(PROPOSAL_BYTES_MIN) as u32;
-        self.check_room(command.operation.reclaims(), weight)?;
-        let room = Arc::clone(&self.proposals).acquire_many_owned(weight);
-        let _room = match timeout(PROPOSAL_WAIT, room).await {
-            Ok(Ok(room)) => room,
-            _ => return Err(refuse(refusal::OVERLOADED, "too much in flight")),
-        };
-        match replica.raft.client_write(Proposal { head, body }).await {
-            Ok(written) => {
-                let mut e = Encoder::with_capacity(64);
-                written.data.encode(&mut e);
-                Ok(Reply::head(e.finish()))
-            }
-            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to))) => Err(not_leader(to.leader_id)),
-            Err(error) => Err(stopped(group, &error)),
-        }
-    }
-
-    /// Whether ordinary commands of so many bytes fit now.
-    pub(crate) fn has_room_for(&self, bytes: usize) -> bool {
-        self.writable.load(Ordering::Relaxed)
-            && self.shared.segments.has_room(Priority::Ordinary, bytes as u64)
-    }
-
-    /// Refuses a command that the disk may have no room for, counting those under way as if none were written yet.
-    fn check_room(&self, reclaims: bool, weight: u32) -> Result<(), CallRefusal> {
-        let (open, priority) = if reclaims {
-            (&self.reclaimable, Priority::Reclaim)
-        } else {
-            (&self.writable, Priority::Ordinary)
-        };
-        let under_way = PROPOSAL_BYTES_MAX - self.proposals.available_permits().min(PROPOSAL_BYTES_MAX);
-        let bytes = under_way as u64 + u64::from(weight);
-        if open.load(Ordering::Relaxed) && self.shared.segments.has_room(priority, bytes) {
-            Ok(())
-        } else {
-            Err(refuse(refusal::FULL, "disk is nearly full"))
-        }
-    }
 }
 
 /// Raft's own messages come from nodes only, each in its class; gateways propose, ask, and look.
@@ -564,8 +484,8 @@ fn check_allowed(from: &Identity, class: PeerClass, kind: u16) -> Result<(), Cal
         kind::PROPOSE | kind::QUERY | kind::LEADERS | kind::NODE_STATUS | kind::GC | kind::SCRUB => {
             (node || gateway) && class == PeerClass::Bulk
         }
-        kind::PAIR_REPORT | kind::DIVERGED => (node || gateway) && class == PeerClass::Bulk,
-        kind::SHIP | kind::PAIR_STATE => pair && class == PeerClass::Bulk,
+        kind::PAIR_REPORT | kind::DIVERGED | kind::COMPARE => (node || gateway) && class == PeerClass::Bulk,
+        kind::SHIP | kind::PAIR_STATE | kind::LEASE => pair && class == PeerClass::Bulk,
         kind::STATE | kind::INSTALL | kind::REPLICA | kind::HELLO | kind::RECORD | kind::HELD => {
             node && class == PeerClass::Bulk
         }

@@ -1,6 +1,7 @@
 //! The admin API: what the `twinkeep` command line asks, as JSON over the peer port. Only operators may ask: a node or a
 //! gateway could otherwise make itself a user.
 
+mod compare;
 mod loss;
 mod nodes;
 mod pair;
@@ -17,7 +18,8 @@ use replication::{
 use std::sync::{Arc, OnceLock};
 use tracing::{info, warn};
 use wire::admin::{
-    ADMIN_MESSAGE_BYTES_MAX, AdminError, AdminErrorCode, AdminRequest, AdminResponse, CheckFacts, PeerFact,
+    ADMIN_MESSAGE_BYTES_MAX, AdminError, AdminErrorCode, AdminRequest, AdminResponse, CheckFacts, PairChange,
+    PeerFact,
 };
 
 /// Answers operators.
@@ -40,15 +42,23 @@ impl Admin {
 
     /// Answers one request.
     pub(crate) async fn call(&self, from: &Identity, head: Bytes) -> Result<Reply, CallRefusal> {
-        if !matches!(from.role, PeerRole::Operator(_)) {
-            return Err(CallRefusal::new(CallRefusal::CLASS, "only operators may ask"));
+        if !matches!(from.role, PeerRole::Operator(_) | PeerRole::Witness(_)) {
+            return Err(CallRefusal::new(CallRefusal::CLASS, "only operators and witnesses may ask"));
         }
         let response = if head.len() > ADMIN_MESSAGE_BYTES_MAX {
             AdminResponse::Error(invalid("the request is over its limit", ""))
         } else {
             match serde_json::from_slice::<AdminRequest>(&head) {
+                Ok(request) if !may_ask(&from.role, &request) => AdminResponse::Error(AdminError {
+                    code: AdminErrorCode::Denied,
+                    message: format!("{} may not ask for {}", from.role, name(&request)),
+                    advice: "use an operator's identity".to_owned(),
+                }),
                 Ok(request) => {
-                    info!(request = name(&request), "admin request");
+                    // a witness asks twice a second
+                    if !matches!(request, AdminRequest::Lease { .. }) {
+                        info!(request = name(&request), "admin request");
+                    }
                     self.answer(request).await.unwrap_or_else(AdminResponse::Error)
                 }
                 Err(error) => {
@@ -98,8 +108,14 @@ impl Admin {
             AdminRequest::ScrubReport { node } => self.scrub(node, false).await,
             AdminRequest::Gc { node } => self.gc(node).await,
             AdminRequest::PairReport => self.pair_report().await,
+            AdminRequest::Lease { epoch, stamp } => self.lease(epoch, stamp).await,
             AdminRequest::PairLoss { group, since, after } => self.pair_loss(group, since, after).await,
             AdminRequest::PairStep { step, epoch } => self.pair_step(step, epoch).await,
+            AdminRequest::PairResync { group, epoch } => self.pair_resync(group, epoch).await,
+            AdminRequest::CompareSums { group, after, bucket } => {
+                self.compare_sums(group, after, bucket).await
+            }
+            AdminRequest::CompareEntries { group, wanted } => self.compare_entries(group, wanted).await,
         }
     }
 
@@ -139,6 +155,17 @@ fn open_files_max() -> u64 {
     rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
+/// A witness gives leases and may let a standby take over, and nothing else; nobody but a witness gives leases.
+fn may_ask(role: &PeerRole, request: &AdminRequest) -> bool {
+    let lease = matches!(request, AdminRequest::Lease { .. });
+    let relieve = matches!(request, AdminRequest::PairStep { step: PairChange::Relieve, .. });
+    match role {
+        PeerRole::Witness(_) => lease || relieve || matches!(request, AdminRequest::PairReport),
+        PeerRole::Operator(_) => !lease,
+        _ => false,
+    }
+}
+
 /// The request's name: what it carries may be personal.
 fn name(request: &AdminRequest) -> &'static str {
     match request {
@@ -165,11 +192,39 @@ fn name(request: &AdminRequest) -> &'static str {
         AdminRequest::ScrubReport { .. } => "scrub-report",
         AdminRequest::Gc { .. } => "gc",
         AdminRequest::PairReport => "pair-report",
+        AdminRequest::Lease { .. } => "lease",
         AdminRequest::PairLoss { .. } => "pair-loss",
         AdminRequest::PairStep { .. } => "pair-step",
+        AdminRequest::PairResync { .. } => "pair-resync",
+        AdminRequest::CompareSums { .. } => "compare-sums",
+        AdminRequest::CompareEntries { .. } => "compare-entries",
     }
 }
 
 fn invalid(message: &str, advice: &str) -> AdminError {
     AdminError { code: AdminErrorCode::Invalid, message: message.to_owned(), advice: advice.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_witness_gives_leases_and_relieves_and_nobody_else_gives_leases() {
+        let lease = AdminRequest::Lease { epoch: 1, stamp: None };
+        let step = |step| AdminRequest::PairStep { step, epoch: 2 };
+        let requests = [
+            lease,
+            step(PairChange::Relieve),
+            AdminRequest::PairReport,
+            step(PairChange::Promote),
+            step(PairChange::Seal),
+            AdminRequest::UserList,
+            AdminRequest::Status,
+        ];
+        let may = |role: PeerRole| requests.each_ref().map(|request| may_ask(&role, request));
+        assert_eq!(may(PeerRole::Witness("w".into())), [true, true, true, false, false, false, false]);
+        assert_eq!(may(PeerRole::Operator("o".into())), [false, true, true, true, true, true, true]);
+        assert_eq!(may(PeerRole::Gateway(1)), [false; 7]);
+    }
 }

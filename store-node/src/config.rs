@@ -45,8 +45,8 @@ pub struct Config {
     pub peer: PeerConfig,
     /// Metrics and health.
     pub health: HealthConfig,
-    /// The folder with this process's identity in the paired region.
-    pub pair: Option<PathBuf>,
+    /// The other region of the pair.
+    pub pair: Option<PairConfig>,
     /// Present with the storage role.
     pub storage: Option<StorageConfig>,
     /// Present with the gateway role.
@@ -55,6 +55,15 @@ pub struct Config {
     pub limits: Limits,
     /// Logging.
     pub log: LogConfig,
+}
+
+/// The other region of the pair.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PairConfig {
+    /// The folder with this process's identity there.
+    pub folder: PathBuf,
+    /// Acknowledge writes only while the witness or the other region vouches for this one.
+    pub witness: bool,
 }
 
 /// What a process is; at least one holds.

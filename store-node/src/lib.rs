@@ -19,3 +19,5 @@ pub mod root_key;
 pub mod server;
 mod state;
 pub mod telemetry;
+#[cfg(test)]
+mod testing;

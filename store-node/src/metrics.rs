@@ -2,7 +2,7 @@
 
 use crate::{gateway::metrics::LATENCY_BOUNDS_US, state::ProcessState};
 use replication::{
-    pair::GroupLag,
+    pair::{GroupLag, Leases},
     status::{DiskFigures, NodeReport, UpkeepFigures},
 };
 use std::{fmt::Write, sync::atomic::Ordering};
@@ -23,6 +23,9 @@ pub(crate) fn render(state: &ProcessState) -> String {
         replicas(&mut page, &report);
         if node.service().has_pair() {
             pair(&mut page, &node.service().pair_lags());
+        }
+        if let Some(held) = node.service().leases() {
+            leases(&mut page, held);
         }
     }
     peers(&mut page, state);
@@ -180,6 +183,24 @@ fn pair(page: &mut Page, lags: &[GroupLag]) {
             synced as f64 / 1e3,
         );
     }
+}
+
+fn leases(page: &mut Page, leases: &Leases) {
+    page.gauge(
+        "twinkeep_lease_of_witness",
+        "1 while the witness vouches for this node.",
+        f64::from(u8::from(leases.has_witness())),
+    );
+    page.gauge(
+        "twinkeep_lease_of_standby_groups",
+        "Groups led here for which their standbys vouch.",
+        leases.standbys() as f64,
+    );
+    page.counter(
+        "twinkeep_lease_refused_total",
+        "Commands that were not acknowledged because nobody vouched for this region.",
+        leases.refused() as f64,
+    );
 }
 
 fn peers(page: &mut Page, state: &ProcessState) {

@@ -168,8 +168,13 @@ impl Process {
             (Some(storage), TokenRole::Node { id, incarnation }) => {
                 let options = node_options(&config, storage.segment_bytes, &descriptor, id, incarnation);
                 let node = Arc::new(Node::open(options, peers.clone()).await?);
-                if let Some(folder) = &config.pair {
-                    let standby = pair::follow(folder, node.service(), &tracker, background.clone()).await?;
+                if let Some(other) = &config.pair {
+                    // before anything is led here
+                    if other.witness {
+                        node.service().need_leases();
+                    }
+                    let standby =
+                        pair::follow(&other.folder, node.service(), &tracker, background.clone()).await?;
                     node.service().set_pair(standby);
                 }
                 peers.set_local(handler.clone());
@@ -422,33 +427,7 @@ pub(crate) fn now() -> UnixMillis {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wire::{
-        DeploymentId,
-        descriptor::{DESCRIPTOR_FORMAT, NodeDescriptor},
-    };
-
-    /// A region of these nodes that nodes 1 to 3 founded.
-    fn region(nodes: &[u16]) -> RegionDescriptor {
-        let node = |id: &u16| NodeDescriptor {
-            id: NodeId(*id),
-            zone: format!("zone-{id}"),
-            peer_address: format!("127.0.0.1:{}", 7600 + id),
-            incarnation: Incarnation(1),
-        };
-        RegionDescriptor {
-            format: DESCRIPTOR_FORMAT,
-            deployment: DeploymentId([1; 16]),
-            environment: "test".into(),
-            region: "twin-1".into(),
-            groups: 8,
-            standby_of: None,
-            replication: 3,
-            initial_members: [1, 2, 3].map(NodeId).to_vec(),
-            timings: wire::descriptor::RaftTimings::default(),
-            nodes: nodes.iter().map(node).collect(),
-            gateways: vec![],
-        }
-    }
+    use crate::testing::region;
 
     #[test]
     fn a_region_whose_founders_are_all_there_is_founded_by_them() {

@@ -135,6 +135,13 @@ impl Health for ProcessState {
         if here || self.frontend.get().is_some_and(|frontend| frontend.gateway.follows()) {
             reasons.push(reason("standby", "the other region of the pair takes the writes".to_owned()));
         }
+        if self.node.get().is_some_and(|node| node.service().is_cut_off()) {
+            reasons.push(reason(
+                "cut-off",
+                "neither the witness nor the other region vouches for this one: no write is acknowledged"
+                    .to_owned(),
+            ));
+        }
         if let Some(node) = self.node.get()
             && !node.service().report().writable
         {

@@ -1,10 +1,11 @@
 //! Admin messages: JSON that comes from the command line, and that it is answered.
 
+use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wire::admin::*;
 use wire::descriptor::NodeDescriptor;
-use wire::{Incarnation, NodeId, RequestId};
+use wire::{Incarnation, NodeId, RequestId, RowKey};
 
 use crate::allocation::bounded;
 use crate::{Seed, Target, check};
@@ -47,6 +48,13 @@ fn seeds() -> Vec<Seed> {
                 principal: "jo".into(),
                 bucket: "b".into(),
                 rights: Right::ALL.to_vec(),
+            },
+        ),
+        (
+            "request-compare-entries",
+            AdminRequest::CompareEntries {
+                group: 3,
+                wanted: CompareWanted::Rows { rows: vec![RowKey(Bytes::from_static(b"row"))] },
             },
         ),
         ("request-scrub", AdminRequest::ScrubStart { node: Some(NodeId(1)) }),

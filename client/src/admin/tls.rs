@@ -54,7 +54,7 @@ pub(super) fn client_config(
         region.accepts(&found)?;
         match found.role {
             PeerRole::Node(_) | PeerRole::Gateway(_) => Ok(()),
-            PeerRole::Pair(_) | PeerRole::Operator(_) => Err(NotOurs::Role),
+            PeerRole::Pair(_) | PeerRole::Witness(_) | PeerRole::Operator(_) => Err(NotOurs::Role),
         }
     };
     trust::client_config(&credentials, Box::new(judge)).map_err(refused)

@@ -4,11 +4,15 @@ use super::Common;
 use super::output::{Output, table};
 use crate::ClientError;
 use crate::dev::target::{self, Target};
-use crate::dev::{self, DevFolder, DevOptions, Member, ProcessState, control};
+use crate::dev::{self, DevOptions, ProcessState, control};
+use crate::witness::Mode;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+
+/// What the witness of a pair is called.
+const WITNESS: &str = "witness";
 
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -24,9 +28,12 @@ pub(super) struct DevArguments {
     /// Data groups, a power of two [default: 8]
     #[arg(long, value_name = "COUNT")]
     groups: Option<u32>,
-    /// Two regions that are a pair: the second follows the first
+    /// Two regions that are a pair, and their witness: the second follows the first
     #[arg(long)]
     pair: bool,
+    /// The witness of the pair lets the standby take over when the primary is gone
+    #[arg(long, requires = "pair")]
+    automatic_failover: bool,
     /// The server's binary [default: store-node beside this program]
     #[arg(long, value_name = "FILE", env = "TWINKEEP_STORE_NODE")]
     store_node: Option<PathBuf>,
@@ -46,7 +53,7 @@ enum Action {
 
 #[derive(Debug, Args)]
 struct Name {
-    /// The node's number, or gateway; of a pair REGION/NODE; or a region's name for all of it
+    /// The node's number, or gateway; of a pair REGION/NODE, or a region's name for all of it, or witness
     #[arg(value_name = "NODE")]
     name: String,
 }
@@ -63,6 +70,7 @@ struct Processes {
 #[derive(Serialize)]
 struct PairProcesses {
     regions: Vec<Processes>,
+    witness: Option<control::ControlReport>,
 }
 
 /// What was done to all of a region.
@@ -75,13 +83,17 @@ struct RegionReport {
 
 pub(super) fn run(common: &Common, arguments: &DevArguments, output: &Output) -> Result<(), ClientError> {
     let data = common.data.clone().map_or_else(dev::default_folder, Ok)?;
-    let (name, action): (_, fn(&DevFolder, Member) -> _) = match &arguments.action {
+    let (name, action): (_, fn(&control::Process) -> _) = match &arguments.action {
         None => return serve(common, arguments, data, output),
         Some(Action::List) => return list(&data, output),
-        Some(Action::Kill(name)) => (name, control::kill),
-        Some(Action::Stop(name)) => (name, control::stop),
-        Some(Action::Start(name)) => (name, control::start),
+        Some(Action::Kill(name)) => (name, control::Process::kill),
+        Some(Action::Stop(name)) => (name, control::Process::stop),
+        Some(Action::Start(name)) => (name, control::Process::start),
     };
+    if name.name == WITNESS && dev::pair::is_pair(&data) {
+        let report = action(&dev::witness::process(&data)?)?;
+        return output.either(&report, || done(&report));
+    }
     let target = Target::find(&data, &name.name)?;
     let mut reports = target.each(action)?;
     let page = reports.iter().map(done).collect::<String>();
@@ -116,7 +128,8 @@ fn serve(
         standby_of: None,
     };
     if arguments.pair {
-        return dev::pair::run(&options, |ready| output.either(ready, || ready.page()));
+        let mode = if arguments.automatic_failover { Mode::Automatic } else { Mode::Manual };
+        return dev::pair::run(&options, mode, |ready| output.either(ready, || ready.page()));
     }
     dev::run(&options, |ready| {
         let said = output.either(ready, || ready.page(common.data.is_none()));
@@ -137,25 +150,29 @@ fn list(data: &Path, output: &Output) -> Result<(), ClientError> {
         })
         .collect();
     let mut regions = found?;
-    let page = list_page(&regions);
+    let witness = dev::witness::process(data).ok().filter(|_| regions.len() > 1);
+    let witness = witness.map(|process| process.look());
+    let page = list_page(&regions, witness.as_ref());
     match regions.len() {
         1 => output.either(&regions.remove(0), || page),
-        _ => output.either(&PairProcesses { regions }, || page),
+        _ => output.either(&PairProcesses { regions, witness }, || page),
     }
 }
 
-fn list_page(regions: &[Processes]) -> String {
+fn list_page(regions: &[Processes], witness: Option<&control::ControlReport>) -> String {
     let mut rows = Vec::new();
     let mut notes = String::new();
+    let row = |region: &str, process: &control::ControlReport| {
+        let pid = process.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
+        vec![region.to_owned(), process.member.clone(), pid, does(process.now).to_owned()]
+    };
     for found in regions {
-        for process in &found.processes {
-            let pid = process.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
-            rows.push(vec![found.region.clone(), process.member.clone(), pid, does(process.now).to_owned()]);
-        }
+        rows.extend(found.processes.iter().map(|process| row(&found.region, process)));
         if !found.supervisor_runs {
             notes.push_str(&format!("no `twinkeep dev` runs {}\n", found.region));
         }
     }
+    rows.extend(witness.map(|witness| row("-", witness)));
     format!("{}{notes}", table(&["region", "process", ">pid", "state"], &rows))
 }
 

@@ -2,18 +2,16 @@
 
 use super::Common;
 use super::output::{Output, Tint, table};
-use crate::ClientError;
 use crate::clock::utc;
 use crate::deployment::Deployment;
 use crate::drill::{self, DrillKind, DrillPlan, DrillReport, History, ItemState, Limits, Readiness, Verdict};
 use crate::evidence::{self, Verified};
 use crate::target::{Target, TargetOptions, evidence_folder};
+use crate::{ClientError, signals};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use wire::admin::SecretText;
 
 #[derive(Debug, Subcommand)]
@@ -124,7 +122,7 @@ pub(super) fn run(common: &Common, command: &DrillCommand, output: &Output) -> R
         output.either(&readiness, || readiness_page(&readiness, output))?;
         return if readiness.ready { Ok(()) } else { Err(not_ready(&readiness)) };
     }
-    let stop = stop_on_signals("twinkeep drill")?;
+    let stop = signals::catch("twinkeep drill")?;
     let (report, folder) = drill::run(&target, &plan, &stop, &|step| eprintln!("twinkeep: {step}"))?;
     output.either(&Ran { folder: &folder, report: &report }, || report_page(&report, &folder, output))?;
     match report.verdict {
@@ -149,16 +147,6 @@ impl TargetArguments {
             output: self.output.clone(),
         }
     }
-}
-
-/// Is set once somebody wants `what` to end.
-pub(super) fn stop_on_signals(what: &str) -> Result<Arc<AtomicBool>, ClientError> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
-        signal_hook::flag::register(signal, Arc::clone(&stop))
-            .map_err(ClientError::file("catching signals of", Path::new(what)))?;
-    }
-    Ok(stop)
 }
 
 fn check_timeout(arguments: &DrillArguments, kind: DrillKind) -> Result<(), ClientError> {

@@ -1,12 +1,12 @@
 //! `twinkeep failover reconcile`: what shall become of the writes that a forced switch lost.
 
 use super::Common;
-use super::drill::{TargetArguments, stop_on_signals};
+use super::drill::TargetArguments;
 use super::output::{Output, Tint, table};
 use super::pair::{change_name, printable};
-use crate::ClientError;
 use crate::reconcile::{self, Action, Choices, Policy, ReconcileOptions, ReconcileReport, ReconcileVerdict};
 use crate::target::Target;
+use crate::{ClientError, signals};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use std::fmt::Write;
@@ -103,7 +103,7 @@ pub(super) fn run(
         }
         return output.either(&Ran { folder: None, report: &report }, || report_page(&report, None, output));
     }
-    let stop = stop_on_signals("twinkeep failover reconcile")?;
+    let stop = signals::catch("twinkeep failover reconcile")?;
     let (report, folder) = reconcile::run(&target, &options, &stop, &|step| eprintln!("twinkeep: {step}"))?;
     let ran = Ran { folder: Some(&folder), report: &report };
     output.either(&ran, || report_page(&report, Some(&folder), output))?;

@@ -8,17 +8,35 @@ use super::{DevFolder, Member, ProcessRecord, ProcessState, setup};
 use crate::{ClientError, files};
 use rustix::process::Signal;
 use serde::Serialize;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// A killed process is gone, and a started one has a pid, long before this.
 const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A process that a supervisor keeps, by its files.
+#[derive(Clone, Debug)]
+pub struct Process {
+    /// `node-1`, `gateway` or `witness`.
+    pub name: String,
+    /// Where its pid stands.
+    pub record: PathBuf,
+    /// Marks that it was ended on purpose.
+    pub held: PathBuf,
+    /// Its log.
+    pub log: PathBuf,
+    /// Where the pid of its supervisor stands.
+    pub supervisor: PathBuf,
+    /// How the supervisor is started.
+    pub command: String,
+}
 
 /// What was done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ControlReport {
     /// Version of this object.
     pub schema_version: u32,
-    /// `node-1` or `gateway`.
+    /// `node-1`, `gateway` or `witness`.
     pub member: String,
     /// Its pid, when it has one.
     pub pid: Option<u32>,
@@ -30,94 +48,137 @@ pub struct ControlReport {
 
 /// Ends a process with SIGKILL and keeps it ended.
 pub fn kill(folder: &DevFolder, member: Member) -> Result<ControlReport, ClientError> {
-    let record = find(folder, member)?;
-    let before = state(record);
-    files::write(&folder.held(member), b"ended by `twinkeep dev kill`\n")?;
-    if let Some(record) = record {
-        record.signal(Signal::KILL)?;
-        // until the supervisor has seen it: a `start` right after must not look like a crash
-        let supervised = supervisor_runs(folder);
-        if !wait_until(TIMEOUT, || {
-            if supervised { record.is_reaped() } else { state(Some(record)) == ProcessState::Ended }
-        }) {
-            return Err(ClientError::state(
-                format!("{} (pid {}) did not end", member.name(), record.pid),
-                "it waits for its disk; look at `dmesg`",
-            ));
-        }
-    }
-    Ok(report(member, None, before, ProcessState::Ended))
+    Process::find(folder, member)?.kill()
 }
 
 /// Halts a process with SIGSTOP.
 pub fn stop(folder: &DevFolder, member: Member) -> Result<ControlReport, ClientError> {
-    let record = find(folder, member)?;
-    let before = state(record);
-    let Some(record) = record.filter(|_| before != ProcessState::Ended) else {
-        let advice = format!("start it with `twinkeep dev start {}`", member.name());
-        return Err(ClientError::state(format!("{} does not run", member.name()), advice));
-    };
-    record.signal(Signal::STOP)?;
-    record.wait_for(ProcessState::Stopped, TIMEOUT);
-    Ok(report(member, Some(record), before, record.state()))
+    Process::find(folder, member)?.stop()
 }
 
 /// Starts a process that was ended, lets one that was halted go on, leaves one that runs alone.
 pub fn start(folder: &DevFolder, member: Member) -> Result<ControlReport, ClientError> {
-    let record = find(folder, member)?;
-    let before = state(record);
-    let held = folder.held(member);
-    if held.exists() {
-        std::fs::remove_file(&held).map_err(ClientError::file("removing", &held))?;
+    Process::find(folder, member)?.start()
+}
+
+impl Process {
+    /// A process of the region in `folder`.
+    pub fn find(folder: &DevFolder, member: Member) -> Result<Self, ClientError> {
+        let known: Vec<String> = members(folder)?.into_iter().map(Member::name).collect();
+        if !known.contains(&member.name()) {
+            let problem = format!("there is no {}", member.name());
+            return Err(ClientError::usage(problem, format!("this region has {}", known.join(", "))));
+        }
+        Ok(Self {
+            name: member.name(),
+            record: folder.record(member),
+            held: folder.held(member),
+            log: folder.log(member),
+            supervisor: folder.supervisor(),
+            command: format!("twinkeep dev --data {}", folder.root().display()),
+        })
     }
-    if let Some(record) = record.filter(|_| before != ProcessState::Ended) {
-        record.signal(Signal::CONT)?;
-        record.wait_for(ProcessState::Running, TIMEOUT);
-        return Ok(report(member, Some(record), before, record.state()));
+
+    /// Ends it with SIGKILL and keeps it ended.
+    pub fn kill(&self) -> Result<ControlReport, ClientError> {
+        let record = ProcessRecord::read(&self.record);
+        let before = state(record);
+        files::write(&self.held, b"ended by `twinkeep dev kill`\n")?;
+        if let Some(record) = record {
+            record.signal(Signal::KILL)?;
+            // until the supervisor has seen it: a `start` right after must not look like a crash
+            let supervised = self.is_supervised();
+            if !wait_until(TIMEOUT, || {
+                if supervised { record.is_reaped() } else { state(Some(record)) == ProcessState::Ended }
+            }) {
+                return Err(ClientError::state(
+                    format!("{} (pid {}) did not end", self.name, record.pid),
+                    "it waits for its disk; look at `dmesg`",
+                ));
+            }
+        }
+        Ok(self.report(None, before, ProcessState::Ended))
     }
-    if !supervisor_runs(folder) {
-        let advice = format!("run `twinkeep dev --data {}`", folder.root().display());
-        return Err(ClientError::state("no `twinkeep dev` runs on this folder", advice));
+
+    /// Halts it with SIGSTOP.
+    pub fn stop(&self) -> Result<ControlReport, ClientError> {
+        let record = ProcessRecord::read(&self.record);
+        let before = state(record);
+        let Some(record) = record.filter(|_| before != ProcessState::Ended) else {
+            let advice = format!("start it with `twinkeep dev start {}`", self.name);
+            return Err(ClientError::state(format!("{} does not run", self.name), advice));
+        };
+        record.signal(Signal::STOP)?;
+        record.wait_for(ProcessState::Stopped, TIMEOUT);
+        Ok(self.report(Some(record), before, record.state()))
     }
-    let mut started = None;
-    wait_until(TIMEOUT, || {
-        started = ProcessRecord::read(&folder.record(member))
-            .filter(|new| state(Some(*new)) != ProcessState::Ended);
-        started.is_some()
-    });
-    match started {
-        Some(record) => Ok(report(member, Some(record), before, record.state())),
-        None => Err(ClientError::state(
-            format!("{} did not start", member.name()),
-            format!("its log says why: {}", folder.log(member).display()),
-        )),
+
+    /// Starts it if it was ended, lets it go on if it was halted.
+    pub fn start(&self) -> Result<ControlReport, ClientError> {
+        let record = ProcessRecord::read(&self.record);
+        let before = state(record);
+        if self.held.exists() {
+            std::fs::remove_file(&self.held).map_err(ClientError::file("removing", &self.held))?;
+        }
+        if let Some(record) = record.filter(|_| before != ProcessState::Ended) {
+            record.signal(Signal::CONT)?;
+            record.wait_for(ProcessState::Running, TIMEOUT);
+            return Ok(self.report(Some(record), before, record.state()));
+        }
+        if !self.is_supervised() {
+            let advice = format!("run `{}`", self.command);
+            return Err(ClientError::state("no `twinkeep dev` runs on this folder", advice));
+        }
+        let mut started = None;
+        wait_until(TIMEOUT, || {
+            started =
+                ProcessRecord::read(&self.record).filter(|new| state(Some(*new)) != ProcessState::Ended);
+            started.is_some()
+        });
+        match started {
+            Some(record) => Ok(self.report(Some(record), before, record.state())),
+            None => Err(ClientError::state(
+                format!("{} did not start", self.name),
+                format!("its log says why: {}", self.log.display()),
+            )),
+        }
+    }
+
+    /// What it does just now.
+    pub fn look(&self) -> ControlReport {
+        let record = ProcessRecord::read(&self.record);
+        let now = state(record);
+        self.report(record.filter(|_| now != ProcessState::Ended), now, now)
+    }
+
+    fn is_supervised(&self) -> bool {
+        state(ProcessRecord::read(&self.supervisor)) != ProcessState::Ended
+    }
+
+    fn report(
+        &self,
+        record: Option<ProcessRecord>,
+        before: ProcessState,
+        now: ProcessState,
+    ) -> ControlReport {
+        ControlReport {
+            schema_version: 1,
+            member: self.name.clone(),
+            pid: record.map(|record| record.pid),
+            before,
+            now,
+        }
     }
 }
 
 /// Every process and what it does just now.
 pub fn list(folder: &DevFolder) -> Result<Vec<ControlReport>, ClientError> {
-    Ok(members(folder)?
-        .into_iter()
-        .map(|member| {
-            let record = ProcessRecord::read(&folder.record(member));
-            let now = state(record);
-            report(member, record.filter(|_| now != ProcessState::Ended), now, now)
-        })
-        .collect())
+    members(folder)?.into_iter().map(|member| Ok(Process::find(folder, member)?.look())).collect()
 }
 
 /// Whether a supervisor runs on the folder.
 pub fn supervisor_runs(folder: &DevFolder) -> bool {
     state(ProcessRecord::read(&folder.supervisor())) != ProcessState::Ended
-}
-
-fn find(folder: &DevFolder, member: Member) -> Result<Option<ProcessRecord>, ClientError> {
-    let known: Vec<String> = members(folder)?.into_iter().map(Member::name).collect();
-    if !known.contains(&member.name()) {
-        let problem = format!("there is no {}", member.name());
-        return Err(ClientError::usage(problem, format!("this region has {}", known.join(", "))));
-    }
-    Ok(ProcessRecord::read(&folder.record(member)))
 }
 
 /// Every process of the region.
@@ -136,19 +197,4 @@ pub(super) fn ensure_exists(folder: &DevFolder) -> Result<(), ClientError> {
 
 fn state(record: Option<ProcessRecord>) -> ProcessState {
     record.map_or(ProcessState::Ended, |record| record.state())
-}
-
-fn report(
-    member: Member,
-    record: Option<ProcessRecord>,
-    before: ProcessState,
-    now: ProcessState,
-) -> ControlReport {
-    ControlReport {
-        schema_version: 1,
-        member: member.name(),
-        pid: record.map(|record| record.pid),
-        before,
-        now,
-    }
 }

@@ -3,9 +3,12 @@
 //! ```text
 //! twin-1/     the region that begins as the primary, as `twinkeep dev` makes one
 //! twin-2/     its standby, on ports 40 further
+//! witness/    their witness, a process of its own (see `witness`)
+//! logs/ run/  its log and its pid
 //! ```
 
-use super::{Credentials, DevFolder, DevOptions, DevReady, find_store_node, prepare, setup};
+use super::{Credentials, DevFolder, DevOptions, DevReady, find_store_node, prepare, setup, witness};
+use crate::witness::Mode;
 use crate::{ClientError, signals};
 use rustix::process::{Signal, getpid, kill_process};
 use serde::{Deserialize, Serialize};
@@ -30,8 +33,8 @@ pub struct PairReady {
     pub schema_version: u32,
     /// Both regions, the one that began as the primary first.
     pub regions: Vec<RegionReady>,
-    /// A witness at a third place; there is none yet.
-    pub witness: Option<()>,
+    /// Their witness, if it runs.
+    pub witness: Option<WitnessReady>,
 }
 
 /// One region of a development pair.
@@ -46,14 +49,27 @@ pub struct RegionReady {
     pub region: DevReady,
 }
 
+/// The witness of a development pair.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WitnessReady {
+    /// Its pid.
+    pub pid: u32,
+    /// Its folder.
+    pub data: PathBuf,
+    /// `manual` or `automatic`.
+    pub mode: Mode,
+}
+
 /// Whether `data` holds a pair.
 pub fn is_pair(data: &Path) -> bool {
     REGIONS.iter().all(|name| DevFolder::new(&data.join(name)).exists())
 }
 
-/// Runs a development pair until SIGTERM, SIGINT or SIGHUP; `on_ready` is called once, when both regions serve.
+/// Runs a development pair until SIGTERM, SIGINT or SIGHUP; `on_ready` is called once, when both regions serve. The
+/// witness may do by itself what `mode` says.
 pub fn run(
     options: &DevOptions,
+    mode: Mode,
     on_ready: impl FnOnce(&PairReady) -> Result<(), ClientError>,
 ) -> Result<(), ClientError> {
     let data = std::path::absolute(&options.data).map_err(ClientError::file("finding", &options.data))?;
@@ -85,7 +101,7 @@ pub fn run(
         standby_of: Some(folders[0].clone()),
         ..options.clone()
     };
-    let ending = signals::catch()?;
+    let ending = signals::catch("twinkeep dev")?;
     for options in [&one, &two] {
         setup::judge(options)?;
     }
@@ -99,21 +115,32 @@ pub fn run(
     // both are made before either runs: each node's configuration names its identity in the other region
     prepare(&one)?;
     prepare(&two)?;
+    let keeper = witness::Keeper::begin(&data, mode);
     std::thread::scope(|scope| {
+        let keeper = keeper.as_ref();
+        if let Some(keeper) = keeper {
+            scope.spawn(|| keeper.keep(&ending));
+        }
         let (ready, regions) = mpsc::channel();
         let first_ready = ready.clone();
         let first = scope.spawn(move || ended(super::run(&one, |region| send(&first_ready, region))));
-        let Ok(primary) = regions.recv() else { return first.join().unwrap_or(Ok(())) };
+        let Ok(primary) = regions.recv() else {
+            let outcome = first.join().unwrap_or(Ok(()));
+            ending.store(true, Ordering::Relaxed);
+            return outcome;
+        };
         let copied = Credentials::copy(&DevFolder::new(&folders[0]), &DevFolder::new(&folders[1]));
         let second =
             scope.spawn(move || ended(copied.and_then(|()| super::run(&two, |region| send(&ready, region)))));
         let told = match regions.recv() {
-            Ok(standby) => on_ready(&pair_ready(primary, standby)),
+            Ok(standby) => on_ready(&pair_ready(primary, standby, keeper.and_then(witness::Keeper::ready))),
             // one of them ended, and says why below
             Err(_) => Ok(()),
         };
         let told = ended(told);
         let outcomes = [first, second].map(|thread| thread.join().unwrap_or(Ok(())));
+        // whatever ended them, the witness does not go on alone
+        ending.store(true, Ordering::Relaxed);
         outcomes.into_iter().chain([told]).find(Result::is_err).unwrap_or(Ok(()))
     })
 }
@@ -133,14 +160,14 @@ fn ended(outcome: Result<(), ClientError>) -> Result<(), ClientError> {
     outcome
 }
 
-fn pair_ready(primary: DevReady, standby: DevReady) -> PairReady {
+fn pair_ready(primary: DevReady, standby: DevReady, witness: Option<WitnessReady>) -> PairReady {
     let region = |region: DevReady, role: &str| RegionReady {
         name: region.region.clone(),
         role: role.to_owned(),
         region,
     };
     let regions = vec![region(primary, "primary"), region(standby, "standby")];
-    PairReady { schema_version: 1, regions, witness: None }
+    PairReady { schema_version: 1, regions, witness }
 }
 
 impl PairReady {
@@ -152,6 +179,13 @@ impl PairReady {
             let _ =
                 writeln!(text, "  {name:8} {role:8} {}  data in {}", region.endpoint, region.data.display());
         }
+        if let Some(WitnessReady { data, mode, .. }) = &self.witness {
+            let does = match mode {
+                Mode::Manual => "says when a switch is due",
+                Mode::Automatic => "switches by itself",
+            };
+            let _ = writeln!(text, "  witness  {does}  data in {}", data.display());
+        }
         if let Some(RegionReady { region, .. }) = self.regions.first() {
             let folder = region.data.parent().map_or_else(PathBuf::new, Path::to_owned);
             let folder = folder.display();
@@ -159,7 +193,7 @@ impl PairReady {
             let _ = writeln!(text, "  secret key  {}", region.secret_key.reveal());
             let _ = write!(
                 text,
-                "\nTry:\n\n  eval \"$(twinkeep env --data {folder}/twin-1)\" && aws s3 mb s3://jobs\n  twinkeep lag --data {folder}\n  twinkeep failover --planned --data {folder}\n\nCtrl-C ends both; the data stays.\n"
+                "\nTry:\n\n  eval \"$(twinkeep env --data {folder}/twin-1)\" && aws s3 mb s3://jobs\n  twinkeep lag --data {folder}\n  twinkeep failover --planned --data {folder}\n\nCtrl-C ends all of it; the data stays.\n"
             );
         }
         text

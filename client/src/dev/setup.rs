@@ -235,7 +235,11 @@ fn config_text(
         && folder.region().pair_node(NodeId(id)).exists()
     {
         let identity = above(&folder.region().pair_node(NodeId(id)));
-        config.insert("pair".into(), table(vec![("folder", identity)]));
+        let mut pair = vec![("folder", identity)];
+        if super::witness::is_made_for(folder) {
+            pair.push(("witness", Value::Boolean(true)));
+        }
+        config.insert("pair".into(), table(pair));
     }
     config.insert("health".into(), table(vec![("listen", listen(ports.health(member)))]));
     if member == Member::Gateway {

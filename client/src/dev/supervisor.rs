@@ -43,7 +43,7 @@ pub fn run(
     options: &DevOptions,
     on_ready: impl FnOnce(&DevReady) -> Result<(), ClientError>,
 ) -> Result<(), ClientError> {
-    let ending = signals::catch()?;
+    let ending = signals::catch("twinkeep dev")?;
     let data = std::path::absolute(&options.data).map_err(ClientError::file("finding", &options.data))?;
     let options = DevOptions { data, ..options.clone() };
     // before anything is made: what is refused leaves nothing behind

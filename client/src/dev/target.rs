@@ -82,10 +82,11 @@ impl Target {
     /// Does the same to all of them at once: a region is lost as a whole, not process by process.
     pub fn each(
         &self,
-        action: fn(&DevFolder, Member) -> Result<ControlReport, ClientError>,
+        action: fn(&control::Process) -> Result<ControlReport, ClientError>,
     ) -> Result<Vec<ControlReport>, ClientError> {
         std::thread::scope(|scope| {
-            let one = |member: Member| scope.spawn(move || action(&self.folder, member));
+            let one =
+                |member: Member| scope.spawn(move || action(&control::Process::find(&self.folder, member)?));
             let running: Vec<_> = self.members.iter().map(|member| one(*member)).collect();
             let ended = running
                 .into_iter()

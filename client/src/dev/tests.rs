@@ -3,6 +3,7 @@
 use super::process::wait_until;
 use super::*;
 use crate::testing::dev_options;
+use crate::witness::Mode;
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -61,7 +62,10 @@ fn a_refused_first_start_leaves_nothing_behind() {
         (DevOptions { port_base: Some(port), ..options() }, " "),
     ];
     for (options, named) in refused {
-        for error in [run(&options, |_| Ok(())).unwrap_err(), pair::run(&options, |_| Ok(())).unwrap_err()] {
+        for error in [
+            run(&options, |_| Ok(())).unwrap_err(),
+            pair::run(&options, Mode::Manual, |_| Ok(())).unwrap_err(),
+        ] {
             assert!(error.to_string().contains(named) && !error.advice().is_empty(), "{error}");
             assert!(!data.exists(), "{error}");
         }
@@ -165,7 +169,7 @@ fn all_processes_of_a_region_are_killed_at_once() {
     }
     let region = folder.region().read_descriptor().unwrap().region;
     let target = target::Target::find(base.path(), &region).unwrap();
-    let killed = target.each(control::kill).unwrap();
+    let killed = target.each(control::Process::kill).unwrap();
     assert!(killed.iter().all(|report| report.now == ProcessState::Ended), "{killed:?}");
     assert_eq!(killed.len(), 4);
     assert!(members.iter().all(|member| folder.held(*member).exists()));

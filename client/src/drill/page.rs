@@ -4,7 +4,7 @@ use super::DrillKind;
 use super::readiness::{ItemState, Readiness};
 use super::report::{DrillReport, Measured};
 use crate::clock::utc;
-use crate::markdown::{plain, rows};
+use crate::markdown::{self, plain, rows};
 use std::fmt::Write;
 
 /// Lost writes that a page shows; the rest is in `report.json`.
@@ -12,24 +12,15 @@ const LOSSES_MAX: usize = 200;
 
 /// The page, as Markdown.
 pub(super) fn page(report: &DrillReport) -> String {
-    let mut text = format!("# Drill {}: {}\n\n", report.run, report.verdict.name());
-    for reason in &report.reasons {
-        let _ = writeln!(text, "- {}", plain(reason));
-    }
-    if !report.reasons.is_empty() {
-        text.push('\n');
-    }
+    let mut text = markdown::page("Drill", &report.run, report.verdict.name(), &report.reasons);
     let facts = [
         ("kind", report.kind.name().to_owned()),
         ("deployment", format!("{} ({})", report.deployment, report.environment)),
         ("regions", report.regions.join(", ")),
-        ("carried out by", report.operator.clone()),
-        ("release", report.release.clone()),
-        ("began", utc(report.began_at)),
-        ("ended", utc(report.ended_at)),
-        ("exit code", report.exit_code.to_string()),
     ];
-    rows(&mut text, &["", ""], facts.into_iter().map(|(name, value)| vec![name.to_owned(), value]));
+    let by = (report.operator.as_str(), report.release.as_str());
+    let conduct = markdown::conduct(by, (report.began_at, report.ended_at), report.exit_code);
+    markdown::facts(&mut text, facts.into_iter().chain(conduct));
     if !report.timeline.is_empty() {
         figures(&mut text, report);
     }
@@ -41,7 +32,10 @@ pub(super) fn page(report: &DrillReport) -> String {
     losses(&mut text, report);
     list(&mut text, "Undone", &report.undone);
     list(&mut text, "Left to do", &report.left_to_do);
-    text.push_str("\n## Checking this\n\n`twinkeep drill verify FOLDER` says whether `report.json` and this page are as they were signed, by whom, and when. Every probe, with its times, and the position of every group before and after are in `report.json`.\n");
+    markdown::checking(
+        &mut text,
+        " Every probe, with its times, and the position of every group before and after are in `report.json`.",
+    );
     text
 }
 

@@ -2,6 +2,7 @@
 
 use super::plan::Choice;
 use super::report::{Action, ReconcileReport};
+use super::settled::Identity;
 use crate::{ClientError, files};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -104,8 +105,15 @@ impl Choices {
         files::write(path, &bytes)
     }
 
-    /// What is chosen for each write that it names, by group and number.
-    pub(super) fn by_write(&self) -> BTreeMap<(u32, u64), Choice> {
-        self.entries.iter().map(|line| ((line.group, line.sequence), line.choice)).collect()
+    /// What is chosen for each write that it names.
+    pub(super) fn by_write(&self) -> BTreeMap<Identity<'_>, Choice> {
+        self.entries.iter().map(|line| (line.identity(), line.choice)).collect()
+    }
+}
+
+impl Line {
+    fn identity(&self) -> Identity<'_> {
+        let Self { group, sequence, change, bucket, key, version, .. } = self;
+        (*group, *sequence, *change, bucket.as_deref(), key.as_deref(), version.as_deref())
     }
 }

@@ -8,7 +8,7 @@
 
 use super::copy::copy;
 use super::objects::{self, Clients, Endpoints};
-use super::plan::{Choice, Judged, KeyFacts, Newer, Step, beside, judge};
+use super::plan::{Choice, Judged, KeyFacts, Newer, Step, beside, judge, mark_beside};
 use super::report::{Action, Entry};
 use crate::s3::Refusal;
 use std::collections::{BTreeMap, BTreeSet};
@@ -139,12 +139,17 @@ impl Key<'_> {
     ) -> Result<(), Refusal> {
         match step {
             Step::Put { name, above } => {
-                let written = copy(clients, write, name, mark, above.as_deref())?;
+                let mark = if *name == self.key { mark.to_owned() } else { mark_beside(mark) };
+                let written = copy(clients, write, name, &mark, above.as_deref())?;
                 (entry.version, entry.not_kept) = (written.version, written.not_kept);
             }
             Step::Move { name, version } => {
-                let written = copy(clients, write, name, mark, None)?;
-                (entry.version, entry.not_kept) = (written.version, written.not_kept);
+                // an earlier run may have ended between the two halves
+                let there = objects::find(&mut clients.to, self.bucket, name, None)?;
+                if there.is_none_or(|there| Some(there.etag) != write.etag) {
+                    let written = copy(clients, write, name, &mark_beside(mark), None)?;
+                    (entry.version, entry.not_kept) = (written.version, written.not_kept);
+                }
                 objects::delete_version(&mut clients.to, self.bucket, self.key, version, None)?;
             }
             Step::Delete { etag } => {

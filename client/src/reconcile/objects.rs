@@ -5,7 +5,8 @@ use crate::s3::{Access, Answer, Body, Refusal, Request, S3, first};
 use crate::target::Target;
 use std::time::Duration;
 
-/// User metadata under which a version that was put back says which lost write it is: `REGION/EPOCH/GROUP/SEQUENCE`.
+/// User metadata under which a version that was put back says which lost write it is: `REGION/EPOCH/GROUP/SEQUENCE`, and
+/// `/beside` after it if it is kept beside.
 pub(super) const MARK: &str = "x-amz-meta-twinkeep-reconciled";
 
 /// The id under which an object's only version is known. It names a place and no identity: whatever is written there next

@@ -3,7 +3,7 @@
 use super::report::{Action, Entry, ReconcileReport};
 use super::{Policy, ReconcileVerdict};
 use crate::clock::utc;
-use crate::markdown::rows;
+use crate::markdown::{self, rows};
 use std::fmt::Write;
 
 /// Entries that a page shows; the rest is in `report.json`.
@@ -11,7 +11,7 @@ const ENTRIES_MAX: usize = 1_000;
 
 /// The page, as Markdown.
 pub(super) fn page(report: &ReconcileReport) -> String {
-    let mut text = format!("# Reconciliation {}: {}\n\n", report.run, report.verdict.name());
+    let mut text = markdown::page("Reconciliation", &report.run, report.verdict.name(), &[]);
     let policy = match report.policy {
         Policy::KeepBoth => "keep both",
         Policy::Discard => "discard",
@@ -25,13 +25,10 @@ pub(super) fn page(report: &ReconcileReport) -> String {
         ("keys that begin with", report.prefix.clone().unwrap_or_else(none)),
         ("the list of lost writes", if report.complete { "whole" } else { "not whole" }.to_owned()),
         ("deployment", format!("{} ({})", report.deployment, report.environment)),
-        ("carried out by", report.operator.clone()),
-        ("release", report.release.clone()),
-        ("began", utc(report.began_at)),
-        ("ended", utc(report.ended_at)),
-        ("exit code", report.exit_code.to_string()),
     ];
-    rows(&mut text, &["", ""], facts.into_iter().map(|(name, value)| vec![name.to_owned(), value]));
+    let by = (report.operator.as_str(), report.release.as_str());
+    let conduct = markdown::conduct(by, (report.began_at, report.ended_at), report.exit_code);
+    markdown::facts(&mut text, facts.into_iter().chain(conduct));
     text.push_str("\n## Totals\n\n");
     let totals =
         report.totals.iter().map(|(action, count)| vec![action.name().to_owned(), count.to_string()]);
@@ -44,7 +41,10 @@ pub(super) fn page(report: &ReconcileReport) -> String {
     if report.verdict != ReconcileVerdict::Settled {
         text.push_str("\nWhat is not done is done by asking again: nothing is put back twice.\n");
     }
-    text.push_str("\n## Checking this\n\n`twinkeep drill verify FOLDER` says whether `report.json` and this page are as they were signed, by whom, and when. Versions that were put back have new ids, times and writers; the lost ones' are in `report.json`.\n");
+    markdown::checking(
+        &mut text,
+        " Versions that were put back have new ids, times and writers; the lost ones' are in `report.json`.",
+    );
     text
 }
 

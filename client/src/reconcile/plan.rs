@@ -12,6 +12,9 @@ use wire::admin::{LostChange, LostWrite};
 /// An object's name, bytes: a longer one beside it cannot be.
 const KEY_BYTES_MAX: usize = 1_024;
 
+/// The end of the mark of what is kept beside.
+const BESIDE: &str = "/beside";
+
 /// What a person, or the policy, wants of one lost write.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -80,6 +83,12 @@ pub(super) enum Step {
 /// The name under which a write is kept beside a newer one.
 pub(super) fn beside(key: &str, mark: &str) -> String {
     format!("{key}.lost-{}", mark.replace('/', "-"))
+}
+
+/// The mark of a write that is kept beside. It is another one than of what was put back, so that a person who copies the
+/// object, its metadata included, back to its own name is not taken for an earlier run.
+pub(super) fn mark_beside(mark: &str) -> String {
+    format!("{mark}{BESIDE}")
 }
 
 /// Judges every lost write of a key, in order.
@@ -181,8 +190,9 @@ impl<'a> Key<'a> {
         let is_same = |newer: &usize| {
             let found = &self.facts.newer[*newer];
             let same = found.write.etag == write.etag && found.write.size == write.size;
+            // with the mark of one that was put back it is that one, or a client's copy of it
             same && found.write.change == LostChange::Put
-                && found.mark.is_none()
+                && found.mark.as_ref().is_none_or(|mark| mark.ends_with(BESIDE))
                 && !self.same.contains(newer)
         };
         if let Some(same) = (0..self.facts.newer.len()).find(is_same) {
@@ -191,7 +201,9 @@ impl<'a> Key<'a> {
         }
         // never above a later one of the same kind
         let overtakes = self.ours.iter().flatten().any(|ours| *ours > at);
-        if choice == Choice::Keep && self.is_fresh() && !overtakes {
+        // a delete that the lost writes end in as well hides nothing, but what was deleted shall not be seen again meanwhile
+        let is_deleted = self.facts.newer.iter().any(|newer| is_plain_delete(&newer.write));
+        if choice == Choice::Keep && self.is_fresh() && !overtakes && !is_deleted {
             let above = self.expected.replace(write.etag.clone().unwrap_or_default());
             self.back.insert(at);
             let why = match above {

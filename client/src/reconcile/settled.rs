@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use wire::admin::{LostChange, LostWrite};
 
-/// What a lost write is known by.
-type Identity<'a> = (u32, u64, LostChange, Option<&'a str>, Option<&'a str>);
+/// What a lost write is known by: one entry of the log may delete many keys, and many versions of one.
+pub(super) type Identity<'a> = (u32, u64, LostChange, Option<&'a str>, Option<&'a str>, Option<&'a str>);
 
 /// Whether the reports in `folder` that an operator of one of these authorities signed settle every entry of the list.
 pub fn is_settled(folder: &Path, authorities: &[PathBuf], manifest: &LossManifest) -> bool {
@@ -53,8 +53,9 @@ fn settles(entry: &Entry) -> bool {
     }
 }
 
-fn identity(write: &LostWrite) -> Identity<'_> {
-    (write.group, write.sequence, write.change, write.bucket.as_deref(), write.key.as_deref())
+pub(super) fn identity(write: &LostWrite) -> Identity<'_> {
+    let LostWrite { group, sequence, change, bucket, key, version, .. } = write;
+    (*group, *sequence, *change, bucket.as_deref(), key.as_deref(), version.as_deref())
 }
 
 #[cfg(test)]

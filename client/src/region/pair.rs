@@ -56,6 +56,18 @@ fn give(
     write_identity(&guest.pair_operator(), descriptor, &authority, role, now)
 }
 
+/// The authority of `host` makes an identity for a witness, in `folder`.
+pub fn write_witness(
+    folder: &Path,
+    host: &RegionFolder,
+    descriptor: &RegionDescriptor,
+    name: &str,
+    now: SystemTime,
+) -> Result<(), ClientError> {
+    let authority = Authority::load(host, descriptor)?;
+    write_identity(folder, descriptor, &authority, PeerRole::Witness(name.to_owned()), now)
+}
+
 /// Writes what a member needs to speak for itself.
 pub(super) fn write_identity(
     folder: &Path,

@@ -4,14 +4,16 @@
 //! peer left out, so that both sides can be upgraded apart; a request of an unknown type is answered with
 //! [`AdminErrorCode::NotAvailable`]. Who may ask what is the server's decision, by the caller's certificate.
 
+mod compare;
 mod report;
 mod secret;
 
+pub use compare::*;
 pub use report::*;
 pub use secret::SecretText;
 
 use crate::descriptor::NodeDescriptor;
-use crate::{Incarnation, NodeId, RequestId};
+use crate::{CompareCursor, Incarnation, NodeId, RequestId};
 use serde::{Deserialize, Serialize};
 
 /// The frame kind of every admin call: the request is the head of a `Request` frame of class admin, the answer the head
@@ -152,6 +154,14 @@ pub enum AdminRequest {
         /// Under which epoch.
         epoch: u64,
     },
+    /// Of a witness, to every storage node by itself: gives a lease and asks for the stamp of the next: [`AdminResponse::Lease`].
+    Lease {
+        /// The newest epoch that the witness knows of; groups under an older one get no lease.
+        epoch: u64,
+        /// The stamp of the last answer; none gives no lease.
+        #[serde(default)]
+        stamp: Option<u64>,
+    },
     /// What this region acknowledged and its pair does not have, a page at a time: [`AdminResponse::LossPage`].
     PairLoss {
         /// The group.
@@ -161,6 +171,31 @@ pub enum AdminRequest {
         /// Where the page before ended; 0 for the first.
         #[serde(default)]
         after: u64,
+    },
+    /// What a group holds, as sums that the same in the other region must equal, a page at a time: [`AdminResponse::CompareSums`].
+    CompareSums {
+        /// The group.
+        group: u32,
+        /// Where the page before ended; the first begins at the start.
+        #[serde(default)]
+        after: Option<CompareCursor>,
+        /// Only of this bucket.
+        #[serde(default)]
+        bucket: Option<CompareBucket>,
+    },
+    /// Entries of what a group holds, one by one: [`AdminResponse::CompareEntries`].
+    CompareEntries {
+        /// The group.
+        group: u32,
+        /// Which.
+        wanted: CompareWanted,
+    },
+    /// Lets a group of the standby take over its primary's state once more: [`AdminResponse::Pair`].
+    PairResync {
+        /// The group.
+        group: u32,
+        /// Under which epoch it is a standby.
+        epoch: u64,
     },
     /// Frees mostly-dead segments now: [`AdminResponse::Gc`].
     Gc {
@@ -218,10 +253,16 @@ pub enum AdminResponse {
     Scrub(ScrubReport),
     /// To [`AdminRequest::Gc`].
     Gc(GcReport),
-    /// To [`AdminRequest::PairReport`] and [`AdminRequest::PairStep`].
+    /// To [`AdminRequest::PairReport`], [`AdminRequest::PairStep`] and [`AdminRequest::PairResync`].
     Pair(PairReport),
+    /// To [`AdminRequest::Lease`].
+    Lease(LeaseReport),
     /// To [`AdminRequest::PairLoss`].
     LossPage(LossPage),
+    /// To [`AdminRequest::CompareSums`].
+    CompareSums(CompareSumsPage),
+    /// To [`AdminRequest::CompareEntries`].
+    CompareEntries(CompareEntriesPage),
     /// To requests that have nothing to tell.
     Done,
     /// To any request that failed.

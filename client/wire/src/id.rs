@@ -18,6 +18,9 @@ macro_rules! number_id {
     };
 }
 
+/// The first primary's epoch; a group that was never written to does not know it yet.
+pub const FIRST_EPOCH: Epoch = Epoch(1);
+
 macro_rules! random_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*

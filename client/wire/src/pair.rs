@@ -58,6 +58,12 @@ pub enum PairStep {
         /// The new epoch.
         epoch: Epoch,
     },
+    /// The same, unless the group has heard of its primary within [`crate::lease::WAIT`]: its leader refuses then, before
+    /// anything is proposed.
+    Relieve {
+        /// The new epoch.
+        epoch: Epoch,
+    },
     /// A sealed primary becomes a standby of the one that was promoted under `epoch`.
     Follow {
         /// The new primary's epoch.
@@ -136,6 +142,7 @@ impl PairStep {
             Self::Promote { epoch } => (2, epoch),
             Self::Follow { epoch, .. } => (3, epoch),
             Self::Rejoin { epoch } => (4, epoch),
+            Self::Relieve { epoch } => (5, epoch),
         };
         e.u8(number);
         e.u64(epoch.0);
@@ -153,6 +160,7 @@ impl PairStep {
             2 => Self::Promote { epoch },
             3 => Self::Follow { epoch, since: Sequence(d.u64()?) },
             4 => Self::Rejoin { epoch },
+            5 => Self::Relieve { epoch },
             found => return Err(d.unknown(u64::from(found))),
         })
     }

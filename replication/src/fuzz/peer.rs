@@ -7,6 +7,7 @@ use crate::{
     maintenance::{decode_held, encode_held},
     membership::{self, Step},
     message::{Leadership, ReplicaAddress},
+    pair::{CompareRequest, EntriesPage, LeaseAnswer, LeaseRequest, SumsPage},
     raft::{codec, decode_answers, decode_beats, encode_answers},
     repair::message::{Wanted, decode_record, decode_wanted, encode_record, encode_wanted},
     scrub::ScrubFigures,
@@ -14,7 +15,10 @@ use crate::{
     transfer::page::{Page, PageRecord, PageRequest, PageRow, decode_request, encode_request},
 };
 use bytes::Bytes;
-use wire::{DecodeError, Decoder, Encoder, GroupId, ReplicaId, UnixMillis};
+use wire::{
+    CompareCursor, ComparePosition, CompareTree, ComparedEntry, ComparedKind, DecodeError, Decoder, Digest,
+    Encoder, GroupId, LeafSum, PairRole, PairState, ReplicaId, RowKey, UnixMillis,
+};
 
 const APPEND: u8 = 0;
 const BEATS: u8 = 1;
@@ -31,6 +35,11 @@ const NODE_REPORT: u8 = 11;
 const SCRUB: u8 = 12;
 const FREED: u8 = 13;
 const LEADERSHIP: u8 = 14;
+const COMPARE_REQUEST: u8 = 15;
+const COMPARE_SUMS: u8 = 16;
+const COMPARE_ENTRIES: u8 = 17;
+const LEASE_REQUEST: u8 = 18;
+const LEASE_ANSWER: u8 = 19;
 
 /// Gives the bytes after the first to the decoder that the first one names.
 pub fn run(input: &[u8]) {
@@ -52,6 +61,13 @@ pub fn run(input: &[u8]) {
         SCRUB => canonical(&rest, ScrubFigures::decode, ScrubFigures::encode),
         FREED => canonical(&rest, Freed::decode, Freed::encode),
         LEADERSHIP => part(&rest, Leadership::decode, Leadership::encode),
+        COMPARE_REQUEST => {
+            canonical(&rest, CompareRequest::decode, |(group, request)| request.encode(*group))
+        }
+        COMPARE_SUMS => canonical(&rest, SumsPage::decode, SumsPage::encode),
+        COMPARE_ENTRIES => canonical(&rest, EntriesPage::decode, EntriesPage::encode),
+        LEASE_REQUEST => canonical(&rest, LeaseRequest::decode, |request| request.encode()),
+        LEASE_ANSWER => canonical(&rest, LeaseAnswer::decode, |answer| answer.encode()),
         _ => {}
     }
 }
@@ -113,6 +129,7 @@ pub fn seeds() -> Vec<Seed> {
     let leadership = Leadership { group, reign: (3, ReplicaId(1)), leader: Some(ReplicaId(1)) };
     let request = PageRequest::Rows { session: 3, after: key.clone() };
     let mut seeds = raft_seeds();
+    seeds.extend(compare_seeds());
     seeds.extend([
         ("page-request", chosen(PAGE_REQUEST, &encode_request(group, &request))),
         ("page", chosen(PAGE, &page.encode())),
@@ -125,8 +142,44 @@ pub fn seeds() -> Vec<Seed> {
         ("scrub", chosen(SCRUB, &scrub.encode())),
         ("freed", chosen(FREED, &Freed::default().encode())),
         ("leadership", chosen(LEADERSHIP, &encoded(|e| leadership.encode(e)))),
+        ("lease-request", chosen(LEASE_REQUEST, &LeaseRequest { group, stamp: Some(9) }.encode())),
+        (
+            "lease-answer",
+            chosen(LEASE_ANSWER, &LeaseAnswer { state: PairState::default(), stamp: 9 }.encode()),
+        ),
     ]);
     seeds
+}
+
+fn compare_seeds() -> Vec<Seed> {
+    let (tree, after) = (CompareTree::Bucket { bucket: 7 }, RowKey(Bytes::from_static(b"\x02row")));
+    let cursor = CompareCursor { tree, after: after.clone() };
+    let sums = CompareRequest::Sums { after: Some(cursor.clone()), bucket: Some(7) };
+    let leaves = CompareRequest::Leaves { tree, leaves: vec![1, 4_095], after: after.clone() };
+    let rows = CompareRequest::Rows { rows: vec![after.clone()] };
+    let position = ComparePosition { node: 1, role: PairRole::Standby, epoch: 2, from: 3, to: 4 };
+    let leaf = LeafSum { leaf: 5, entries: 6, bytes: 7, sum: Digest([8; 32]) };
+    let page = SumsPage { position, trees: vec![(tree, vec![leaf])], next: Some(cursor) };
+    let entry = ComparedEntry {
+        row: after.clone(),
+        kind: ComparedKind::Version,
+        name: "jobs/1".into(),
+        version: Some("null".into()),
+        size: Some(5),
+        etag: Some("0123".into()),
+        modified: Some(UnixMillis(6)),
+        record: Digest([1; 32]),
+        content: Digest([2; 32]),
+    };
+    let entries = EntriesPage { position, entries: vec![entry], next: Some(after) };
+    let group = GroupId(4);
+    vec![
+        ("compare-sums-request", chosen(COMPARE_REQUEST, &sums.encode(group))),
+        ("compare-leaves-request", chosen(COMPARE_REQUEST, &leaves.encode(group))),
+        ("compare-rows-request", chosen(COMPARE_REQUEST, &rows.encode(group))),
+        ("compare-sums", chosen(COMPARE_SUMS, &page.encode())),
+        ("compare-entries", chosen(COMPARE_ENTRIES, &entries.encode())),
+    ]
 }
 
 fn raft_seeds() -> Vec<Seed> {

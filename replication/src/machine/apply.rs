@@ -10,8 +10,8 @@ use super::{
 };
 use crate::index::{Index, IndexError};
 use wire::{
-    Command, CommandMeta, DecodeError, Epoch, GroupId, Operation, Outcome, PairRole, Refusal, Revision,
-    Sequence,
+    Command, CommandMeta, DecodeError, Epoch, FIRST_EPOCH, GroupId, Operation, Outcome, PairRole, Refusal,
+    Revision, Sequence,
 };
 
 /// Why a command ends early: it is refused (and has changed nothing), or the machine failed.
@@ -194,7 +194,8 @@ impl<I: Index> Applying<'_, I> {
         if for_system != (self.group == GroupId::SYSTEM) {
             return Err(Refusal::WrongGroup.into());
         }
-        self.epoch = command.meta.epoch;
+        // a reign begins by a step of the pair alone; a group that was never written to hears of the first one here
+        self.epoch = self.epoch.max(command.meta.epoch.min(FIRST_EPOCH));
         match &command.operation {
             Operation::PutChunk { stream, index } => self.put_chunk(*stream, *index),
             Operation::AbandonStream { stream } => self.abandon_stream(*stream),

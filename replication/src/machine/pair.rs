@@ -223,8 +223,9 @@ impl<I: Index> Applying<'_, I> {
                 let seals = matches!(step, PairStep::Seal { .. });
                 self.pair.role = if seals { PairRole::Sealed } else { PairRole::Primary };
             }
-            PairStep::Promote { epoch } if role == PairRole::Primary && epoch == self.epoch => {}
-            PairStep::Promote { epoch } => {
+            PairStep::Promote { epoch } | PairStep::Relieve { epoch }
+                if role == PairRole::Primary && epoch == self.epoch => {}
+            PairStep::Promote { epoch } | PairStep::Relieve { epoch } => {
                 if epoch <= self.epoch {
                     return Err(Refusal::StaleEpoch { current: self.epoch }.into());
                 }
@@ -299,7 +300,7 @@ impl<I: Index> Applying<'_, I> {
 }
 
 /// Whether a command changes nothing but what each region keeps for itself.
-fn is_local(operation: &Operation) -> bool {
+pub(crate) fn is_local(operation: &Operation) -> bool {
     match operation {
         Operation::System(changes) => {
             !changes.is_empty() && changes.iter().all(|change| is_local_table(change.table))

@@ -1,5 +1,6 @@
 //! The machine against a model of S3, against itself batched otherwise, and over a snapshot.
 
+mod compare;
 mod forget;
 mod format;
 mod model;

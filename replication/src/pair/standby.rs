@@ -2,6 +2,7 @@
 
 use super::{
     adopt::Adoption,
+    lease::Grants,
     message::{GroupLag, ShipRequest, Shipment, SyncedThen, Unshipped, encode_lags},
 };
 use crate::{message::kind, peer::Reply, raft::Proposal, replica::Replica, router::Router, service::Service};
@@ -54,6 +55,8 @@ pub struct Standby {
     /// Weak: the service holds this.
     service: Weak<Service>,
     other: Arc<Router>,
+    /// Given to the primaries of the groups led here.
+    pub(super) grants: Grants,
     known: Mutex<BTreeMap<GroupId, Known>>,
 }
 
@@ -62,6 +65,8 @@ struct Known {
     other: Option<wire::PairState>,
     /// Under which epoch of the primary, and until when everything of it is here.
     synced: Option<(Epoch, UnixMillis)>,
+    /// Under which epoch of the primary, and up to which of its entries everything is here.
+    through: Option<(Epoch, Sequence)>,
     heard: Option<Instant>,
     gone: bool,
     blocked: Option<String>,
@@ -75,7 +80,12 @@ impl Standby {
         tracker: &TaskTracker,
         stop: CancellationToken,
     ) -> Arc<Self> {
-        let standby = Arc::new(Self { service: Arc::downgrade(service), other, known: Mutex::default() });
+        let standby = Arc::new(Self {
+            service: Arc::downgrade(service),
+            other,
+            grants: Grants::default(),
+            known: Mutex::default(),
+        });
         tracker.spawn(Arc::clone(&standby).run(stop));
         standby
     }
@@ -87,7 +97,7 @@ impl Standby {
         let known = self.known();
         let lags = led.map(|replica| {
             let group = replica.address.group;
-            let Known { other, synced, heard, gone, blocked } =
+            let Known { other, synced, heard, gone, blocked, .. } =
                 known.get(&group).cloned().unwrap_or_default();
             let heard_ms = heard.map(|at| u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX));
             let own = replica.state.machine().pair();
@@ -110,6 +120,22 @@ impl Standby {
         then.collect()
     }
 
+    /// Lets the switch of a group begin for which no lease is left: none is given until it is over. False if the primary
+    /// was heard of, or could have been.
+    pub(crate) fn begin_relief(&self, replica: &Replica) -> bool {
+        self.grants.withhold(replica)
+    }
+
+    /// The switch was refused, or done: unless another is under way, the primary may be vouched for again.
+    pub(crate) fn end_relief(&self, replica: &Replica) {
+        self.grants.resume(replica);
+    }
+
+    /// Up to where a group has all of its primary, and under which reign.
+    pub(crate) fn through(&self, group: GroupId) -> Option<(Epoch, Sequence)> {
+        self.known().get(&group)?.through
+    }
+
     pub(crate) fn report(&self) -> Reply {
         Reply::head(encode_lags(&self.lags(), &self.synced_then()))
     }
@@ -130,7 +156,7 @@ impl Standby {
                     let follow = async move {
                         tokio::select! {
                             () = stop.cancelled() => {}
-                            () = standby.follow(&replica) => {}
+                            ((), ()) = async { tokio::join!(standby.follow(&replica), standby.vouch(&replica)) } => {}
                         }
                     };
                     tasks.insert(group, tokio::spawn(follow));
@@ -171,6 +197,11 @@ impl Standby {
     /// The other region.
     pub(super) fn other(&self) -> &Router {
         &self.other
+    }
+
+    /// Whether this region's writes, and so its pair's, need leases.
+    pub(super) fn is_needed(&self) -> bool {
+        self.service.upgrade().is_some_and(|service| service.leases().is_some())
     }
 
     /// Whether the disk takes `bytes` more.
@@ -218,6 +249,7 @@ impl Standby {
             known.gone = gone;
             if whole {
                 known.synced = Some((state.epoch, now));
+                known.through = Some((state.epoch, state.sequence));
             }
         });
         if gone {
@@ -229,13 +261,18 @@ impl Standby {
 
     /// Changes the group's own part.
     async fn step(&self, replica: &Replica, step: PairStep) -> Result<(), ShipError> {
-        let operation = Operation::PairStep(step);
-        let head = Command { meta: CommandMeta::default(), operation, body: Bytes::new() }.encode_head();
-        let written = replica.raft.client_write(Proposal { head, body: Bytes::new() }).await;
-        match written.map_err(|error| ShipError::Propose { reason: error.to_string() })?.data {
+        match self.submit(replica, step).await? {
             Outcome::Pair(_) => Ok(()),
             other => Err(ShipError::Propose { reason: format!("{other:?}") }),
         }
+    }
+
+    /// What came of a change of the group's own part, once it is applied.
+    pub(super) async fn submit(&self, replica: &Replica, step: PairStep) -> Result<Outcome, ShipError> {
+        let operation = Operation::PairStep(step);
+        let head = Command { meta: CommandMeta::default(), operation, body: Bytes::new() }.encode_head();
+        let written = replica.raft.client_write(Proposal { head, body: Bytes::new() }).await;
+        Ok(written.map_err(|error| ShipError::Propose { reason: error.to_string() })?.data)
     }
 
     fn note(&self, group: GroupId, change: impl FnOnce(&mut Known)) {

@@ -41,7 +41,7 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.stop.cancel();
         self.node.shutdown().await;
         self.server.shutdown().await;
@@ -86,6 +86,8 @@ pub(crate) struct TestRegion {
     /// As a gateway reaches the nodes.
     pub(crate) peers: Peers,
     shape: Shape,
+    /// How long a proposal may take.
+    pub(crate) patience: Duration,
     requests: std::sync::atomic::AtomicU64,
 }
 
@@ -145,8 +147,8 @@ impl TestRegion {
             CancellationToken::new(),
         );
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        let (nodes, requests) = (BTreeMap::new(), 1.into());
-        let mut region = Self { folder, issuer, addresses, nodes, router, peers, shape, requests };
+        let (nodes, requests, patience) = (BTreeMap::new(), 1.into(), LONG);
+        let mut region = Self { folder, issuer, addresses, nodes, router, peers, shape, patience, requests };
         let ids: Vec<NodeId> = region.addresses.keys().copied().collect();
         let opened =
             futures_util::future::join_all(ids.iter().map(|id| region.open(*id, Incarnation(0)))).await;
@@ -327,7 +329,7 @@ impl TestRegion {
             principal: PrincipalId(1),
             request: RequestId(request),
         };
-        self.router.propose(group, Command { meta, operation, body }, Instant::now() + LONG).await
+        self.router.propose(group, Command { meta, operation, body }, Instant::now() + self.patience).await
     }
 
     /// Asks as a gateway would.

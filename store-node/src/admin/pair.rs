@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use wire::{
     Command, CommandMeta, Epoch, GroupId, Operation, Outcome, PairRole, PairState, PairStep, PrincipalId,
     Query, RequestId, Sequence, UnixMillis,
-    admin::{AdminError, AdminResponse, PairChange, PairGroup, PairReport},
+    admin::{AdminError, AdminResponse, LeaseReport, PairChange, PairGroup, PairReport},
 };
 
 /// How long a node may take to say what it knows.
@@ -70,6 +70,7 @@ impl Admin {
                     PairChange::Seal => PairStep::Seal { epoch },
                     PairChange::Unseal => PairStep::Unseal { epoch },
                     PairChange::Promote => PairStep::Promote { epoch },
+                    PairChange::Relieve => PairStep::Relieve { epoch },
                     PairChange::Rejoin => PairStep::Rejoin { epoch },
                     PairChange::Follow { since } => {
                         let missing = || invalid("a group is missing in `since`", "name every group");
@@ -84,11 +85,33 @@ impl Admin {
         self.answer_with(changed.into_iter().flatten().collect()).await
     }
 
+    /// Takes a witness's lease for this node and says what the node leads.
+    pub(super) async fn lease(&self, epoch: u64, stamp: Option<u64>) -> Answer {
+        let Some(node) = self.state.node() else {
+            return Err(AdminError::not_available("a lease", "ask storage nodes: gateways lead no groups"));
+        };
+        let service = node.service();
+        // last: groups that are led are counted before the stamp is given
+        let led = service.led().await;
+        let leases = service.leases();
+        Ok(AdminResponse::Lease(LeaseReport {
+            region: self.state.region(),
+            stamp: leases.map_or(0, |leases| leases.of_witness(Epoch(epoch), stamp)),
+            is_needed: leases.is_some(),
+            groups_total: self.router.groups() + 1,
+            primaries: led.primaries,
+            standbys: led.standbys,
+            others: led.others,
+            epoch: led.epoch.0,
+            unheard_ms: led.unheard.map(|unheard| u64::try_from(unheard.as_millis()).unwrap_or(u64::MAX)),
+        }))
+    }
+
     fn groups(&self) -> impl Iterator<Item = GroupId> + use<> {
         (0..=self.router.groups()).map(GroupId)
     }
 
-    async fn answer_with(&self, states: BTreeMap<GroupId, PairState>) -> Answer {
+    pub(super) async fn answer_with(&self, states: BTreeMap<GroupId, PairState>) -> Answer {
         let lags = self.lags().await;
         let groups = states.into_iter().map(|(group, state)| {
             let lag = lags.get(&group);
@@ -117,7 +140,7 @@ impl Admin {
         }))
     }
 
-    async fn pair_state(&self, group: GroupId) -> Option<(GroupId, PairState)> {
+    pub(super) async fn pair_state(&self, group: GroupId) -> Option<(GroupId, PairState)> {
         let deadline = Instant::now() + GROUP_WAIT;
         let asked = self.router.query(group, Query::PairState, Consistency::Linearizable, deadline).await;
         match asked.ok()?.0 {
@@ -127,7 +150,7 @@ impl Admin {
     }
 
     /// Where the group stands then, whether it took the change or not; nothing when it did not answer in time.
-    async fn change_part(&self, group: GroupId, step: PairStep) -> Option<(GroupId, PairState)> {
+    pub(super) async fn change_part(&self, group: GroupId, step: PairStep) -> Option<(GroupId, PairState)> {
         let meta = CommandMeta {
             epoch: self.router.epoch(),
             time: server::now(),

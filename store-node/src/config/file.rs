@@ -1,8 +1,8 @@
 //! The file's shape as serde reads it, and the step from there to a checked [`Config`].
 
 use super::{
-    Config, ConfigError, GatewayConfig, HealthConfig, Limits, LogConfig, LogFormat, PeerConfig, Pkcs11Token,
-    Roles, RootKeyConfig, SecretSource, StorageConfig,
+    Config, ConfigError, GatewayConfig, HealthConfig, Limits, LogConfig, LogFormat, PairConfig, PeerConfig,
+    Pkcs11Token, Roles, RootKeyConfig, SecretSource, StorageConfig,
 };
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -68,6 +68,7 @@ struct PeerTable {
 #[serde(deny_unknown_fields)]
 struct PairTable {
     folder: PathBuf,
+    witness: Option<bool>,
 }
 
 #[derive(Default, Deserialize)]
@@ -201,14 +202,17 @@ impl Context<'_> {
         Ok(Roles { storage: names.contains(&RoleName::Storage), gateway: names.contains(&RoleName::Gateway) })
     }
 
-    fn pair(&self, roles: Roles, table: Option<PairTable>) -> Result<Option<PathBuf>, ConfigError> {
+    fn pair(&self, roles: Roles, table: Option<PairTable>) -> Result<Option<PairConfig>, ConfigError> {
         match table {
             Some(_) if !roles.storage => Err(self.error(
                 "pair",
                 "this process has no storage role",
                 "remove the table: storage nodes ship",
             )),
-            table => Ok(table.map(|table| self.absolute(&table.folder))),
+            table => Ok(table.map(|table| PairConfig {
+                folder: self.absolute(&table.folder),
+                witness: table.witness.unwrap_or(false),
+            })),
         }
     }
 

@@ -212,6 +212,13 @@ pub const KEYS: &[KeyDoc] = &[
         "The folder with this node's identity in the paired region, made by `twinkeep init --standby-of`: region.toml, ca.pem, member.pem and member.key. With it, groups led here follow the other region's while they are its standbys, and keep log entries for it while they are primaries.",
     ),
     key(
+        "pair.witness",
+        "true or false",
+        "false",
+        "true",
+        "Whether this node acknowledges writes only while the pair's witness (`twinkeep witness run`) or the other region vouches for it; the same on every node of both regions. With it, a region that is cut off from both stops acknowledging within 3 s, and the other may take over unattended.",
+    ),
+    key(
         "storage.segment_bytes",
         "a size",
         "\"64 MiB\"",

@@ -210,36 +210,15 @@ fn a_secret_loses_one_line_break_and_an_empty_one_is_refused() {
 mod joining {
     use super::super::join::{self, JoinError};
     use super::*;
-    use wire::descriptor::{
-        DESCRIPTOR_FORMAT, GatewayFiles, JoinToken, NodeDescriptor, RaftTimings, RegionDescriptor, TokenRole,
-    };
-    use wire::{DeploymentId, Incarnation, NodeId, RequestId};
+    use wire::descriptor::{GatewayFiles, JoinToken, TokenRole};
+    use wire::{Incarnation, NodeId, RequestId};
     use zeroize::Zeroizing;
 
     fn token(id: u16) -> JoinToken {
-        let node = |id: u16| NodeDescriptor {
-            id: NodeId(id),
-            zone: "a".into(),
-            peer_address: format!("127.0.0.1:{}", 7600 + id),
-            incarnation: Incarnation(1),
-        };
-        let descriptor = RegionDescriptor {
-            format: DESCRIPTOR_FORMAT,
-            deployment: DeploymentId([1; 16]),
-            environment: "test".into(),
-            region: "twin-1".into(),
-            groups: 8,
-            standby_of: None,
-            replication: 3,
-            initial_members: vec![NodeId(1), NodeId(2), NodeId(3)],
-            timings: RaftTimings::default(),
-            nodes: (1..=3).map(node).collect(),
-            gateways: vec![],
-        };
         JoinToken {
             id: RequestId([id as u8; 16]),
             role: TokenRole::Node { id: NodeId(id), incarnation: Incarnation(1) },
-            descriptor: toml::to_string(&descriptor).unwrap(),
+            descriptor: toml::to_string(&crate::testing::region(&[1, 2, 3])).unwrap(),
             authority_certificate: "authority".into(),
             certificate: "certificate".into(),
             private_key: Zeroizing::new("private".into()),

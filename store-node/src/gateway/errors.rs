@@ -21,6 +21,9 @@ pub(crate) fn region(error: RegionError) -> S3Error {
         RegionError::Unavailable { .. } => {
             slow_down("The part of the region that holds this is changing its leader. Please try again.")
         }
+        RegionError::CutOff { .. } => slow_down(
+            "This region reaches neither its witness nor its pair, and acknowledges no writes until it does. Please try again.",
+        ),
         RegionError::NotPrimary { .. } => not_primary(),
         RegionError::Full { .. } => {
             let mut error = s3(
@@ -110,6 +113,13 @@ pub(crate) fn access_denied() -> S3Error {
 
 pub(crate) fn invalid_argument(message: &'static str) -> S3Error {
     s3(S3ErrorCode::InvalidArgument, message)
+}
+
+pub(crate) fn malformed_xml() -> S3Error {
+    s3(
+        S3ErrorCode::MalformedXML,
+        "The XML you provided was not well-formed or did not validate against our published schema",
+    )
 }
 
 pub(crate) fn not_implemented(message: &'static str) -> S3Error {

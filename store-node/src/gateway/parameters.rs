@@ -4,9 +4,10 @@
 //! append or a part without its upload would be carried out as an upload of the whole object. So what changes something
 //! takes only the parameters that belong to it, and what reads passes over everything but the names of other operations.
 
-use s3s::{S3Error, S3ErrorCode, S3Result};
+use s3s::{S3Error, S3Result};
 
-use super::errors::{invalid_argument, not_implemented, s3};
+use super::errors::{invalid_argument, not_implemented};
+use super::guard::parameters;
 
 /// Parameters of every request: the client's name for the operation, and presigned signatures.
 fn is_common(name: &str) -> bool {
@@ -14,7 +15,7 @@ fn is_common(name: &str) -> bool {
 }
 
 /// Operations that change something, with their parameters. Operations that are not here are not served or only read.
-const CHANGING: [(&str, &[&str]); 13] = [
+const CHANGING: [(&str, &[&str]); 12] = [
     ("PutObject", &[]),
     ("CopyObject", &[]),
     ("DeleteObject", &["versionId"]),
@@ -27,7 +28,6 @@ const CHANGING: [(&str, &[&str]); 13] = [
     ("CreateBucket", &[]),
     ("DeleteBucket", &[]),
     ("PutBucketVersioning", &["versioning"]),
-    ("PostObject", &[]),
 ];
 
 /// Operations that answer what the protocol layer takes for a plain read or list.
@@ -51,8 +51,7 @@ const OTHERS: [&str; 12] = [
 
 /// Refuses parameters that would make `operation` another one than the client means.
 pub(crate) fn check(operation: &str, query: &str) -> S3Result<()> {
-    let pairs = || query.split('&').filter(|pair| !pair.is_empty());
-    let names = || pairs().map(|pair| pair.split_once('=').map_or(pair, |(name, _)| name));
+    let names = || parameters(query).map(|(name, _)| name);
     if let Some((_, own)) = CHANGING.iter().find(|(name, _)| *name == operation) {
         let strange = names().find(|name| !own.contains(name) && !is_common(name));
         return strange.map_or(Ok(()), |name| Err(stranger(operation, name)));
@@ -61,9 +60,8 @@ pub(crate) fn check(operation: &str, query: &str) -> S3Result<()> {
         if let Some(name) = names().find(|name| OTHERS.contains(name)) {
             return Err(stranger(operation, name));
         }
-        if pairs()
-            .any(|pair| pair.starts_with("list-type=") && pair != "list-type=2" && pair != "list-type=1")
-        {
+        let unknown_list = |(name, value)| name == "list-type" && !matches!(value, "1" | "2");
+        if parameters(query).any(unknown_list) {
             return Err(invalid_argument("Invalid List Type specified in Request"));
         }
     }
@@ -72,12 +70,7 @@ pub(crate) fn check(operation: &str, query: &str) -> S3Result<()> {
 
 fn stranger(operation: &str, name: &str) -> S3Error {
     if matches!(name, "uploadId" | "partNumber") {
-        let mut error = s3(
-            S3ErrorCode::InvalidArgument,
-            "partNumber and uploadId must come together, with an upload of a part.",
-        );
-        error.set_status_code(http::StatusCode::BAD_REQUEST);
-        return error;
+        return invalid_argument("partNumber and uploadId must come together, with an upload of a part.");
     }
     tracing::debug!(operation, name, "a parameter that is not known");
     not_implemented("A query parameter of this request belongs to an operation that is not implemented.")

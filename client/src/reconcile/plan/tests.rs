@@ -211,6 +211,23 @@ fn bytes_that_a_client_wrote_again_are_there_already_and_nothing_goes_above_them
 }
 
 #[test]
+fn what_a_person_copied_back_from_beside_is_theirs_and_stays() {
+    let mut case = Case::new(Some("newer"), vec![put("a")]).since(put("newer"));
+    case.newer.push(Newer { write: put("a"), mark: Some(mark_beside("twin-1/2/1/0")) });
+    case.current = Some("a");
+    assert_eq!((case.actions(), case.steps()), (vec![Action::AlreadyThere], vec![]));
+    case.beside = vec![true];
+    assert_eq!((case.actions(), case.steps()), (vec![Action::AlreadyThere], vec![]));
+}
+
+#[test]
+fn what_the_new_primary_deleted_is_not_shown_again_though_the_lost_writes_end_in_a_delete() {
+    let case = Case::new(None, vec![put("a"), delete()]).since(delete());
+    assert_eq!(case.actions(), [Action::KeptBeside, Action::AlreadyThere]);
+    assert_eq!(case.steps(), [put_beside(0)]);
+}
+
+#[test]
 fn a_version_that_was_put_back_above_a_write_that_came_between_is_moved_beside() {
     let case = Case::new(Some("a"), vec![put("a")]).since(delete()).put_back(0);
     let step = Step::Move { name: "key.lost-twin-1-2-1-0".into(), version: "version-a".into() };

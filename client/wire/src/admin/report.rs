@@ -367,6 +367,8 @@ pub enum PairChange {
     Unseal,
     /// The standby becomes the primary.
     Promote,
+    /// The same, on the word of a witness: groups that have heard of their primary lately refuse.
+    Relieve,
     /// The sealed primary becomes the standby of the new one.
     Follow {
         /// Groups, and under which entry the new primary's reign began in each.
@@ -374,6 +376,29 @@ pub enum PairChange {
     },
     /// The fenced primary gives up its state for that of the new one, and becomes its standby.
     Rejoin,
+}
+
+/// What one process says to the witness that asks it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseReport {
+    /// Its region.
+    pub region: String,
+    /// The stamp that a lease has to name: a number that nobody can guess.
+    pub stamp: u64,
+    /// Whether it stops acknowledging writes when neither its witness nor its standby vouches for it.
+    pub is_needed: bool,
+    /// How many groups there are.
+    pub groups_total: u32,
+    /// Groups led here that take writes.
+    pub primaries: u32,
+    /// Groups led here that are standbys with a whole state.
+    pub standbys: u32,
+    /// Groups led here that are neither.
+    pub others: u32,
+    /// The newest epoch of a group led here.
+    pub epoch: u64,
+    /// Of the standbys led here: for how long the one that heard of its primary last has not, ms.
+    pub unheard_ms: Option<u64>,
 }
 
 /// Where a region stands in its pair.

@@ -1,7 +1,10 @@
 //! Tests of the admin messages' JSON.
 
 use super::*;
-use crate::UnixMillis;
+use crate::{
+    ComparePosition, CompareTree, ComparedEntry, ComparedKind, Digest, LeafSum, PairRole, RowKey, UnixMillis,
+};
+use bytes::Bytes;
 
 #[test]
 fn requests_keep_their_json() {
@@ -16,6 +19,36 @@ fn requests_keep_their_json() {
             AdminRequest::PairStep { step: PairChange::Follow { since: vec![(0, 7)] }, epoch: 2 },
             r#"{"type":"pair_step","step":{"change":"follow","since":[[0,7]]},"epoch":2}"#,
         ),
+        (
+            AdminRequest::CompareSums {
+                group: 1,
+                after: Some(CompareCursor {
+                    tree: CompareTree::Bucket { bucket: 7 },
+                    after: RowKey(Bytes::from_static(b"\x02row")),
+                }),
+                bucket: Some(CompareBucket::Name { name: "jobs".into() }),
+            },
+            r#"{"type":"compare_sums","group":1,"after":{"tree":{"kind":"bucket","bucket":7},"after":"02726f77"},"bucket":{"by":"name","name":"jobs"}}"#,
+        ),
+        (
+            AdminRequest::CompareEntries {
+                group: 0,
+                wanted: CompareWanted::Leaves {
+                    tree: CompareTree::System { table: 2 },
+                    leaves: vec![1, 4_095],
+                    after: RowKey::default(),
+                },
+            },
+            r#"{"type":"compare_entries","group":0,"wanted":{"by":"leaves","tree":{"kind":"system","table":2},"leaves":[1,4095],"after":""}}"#,
+        ),
+        (
+            AdminRequest::CompareEntries {
+                group: 0,
+                wanted: CompareWanted::Rows { rows: vec![RowKey(Bytes::from_static(b"\xFF"))] },
+            },
+            r#"{"type":"compare_entries","group":0,"wanted":{"by":"rows","rows":["ff"]}}"#,
+        ),
+        (AdminRequest::PairResync { group: 3, epoch: 2 }, r#"{"type":"pair_resync","group":3,"epoch":2}"#),
     ];
     for (request, json) in cases {
         assert_eq!(serde_json::to_string(&request).unwrap(), json);
@@ -49,4 +82,36 @@ fn a_response_survives_its_json_and_its_debug_form_hides_the_secret() {
     assert!(json.contains(r#""secret_key":"hush""#), "{json}");
     assert_eq!(serde_json::from_str::<AdminResponse>(&json).unwrap(), response);
     assert!(!format!("{response:?}").contains("hush"));
+}
+
+#[test]
+fn answers_to_comparisons_keep_their_json() {
+    let position = ComparePosition { node: 3, role: PairRole::Standby, epoch: 2, from: 4, to: 5 };
+    let leaf = LeafSum { leaf: 9, entries: 1, bytes: 2, sum: Digest([0xAB; 32]) };
+    let sums = CompareSums { tree: CompareTree::Streams, name: None, leaves: vec![leaf] };
+    let page = CompareSumsPage { position, bucket: Some(7), trees: vec![sums], next: None };
+    let digits = "ab".repeat(32);
+    let json = format!(
+        r#"{{"type":"compare_sums","position":{{"node":3,"role":"standby","epoch":2,"from":4,"to":5}},"bucket":7,"trees":[{{"tree":{{"kind":"streams"}},"name":null,"leaves":[{{"leaf":9,"entries":1,"bytes":2,"sum":"{digits}"}}]}}],"next":null}}"#
+    );
+    let response = AdminResponse::CompareSums(page);
+    assert_eq!(serde_json::to_string(&response).unwrap(), json);
+    assert_eq!(serde_json::from_str::<AdminResponse>(&json).unwrap(), response);
+    let entry = ComparedEntry {
+        row: RowKey(Bytes::from_static(b"row")),
+        kind: ComparedKind::DeleteMarker,
+        name: "jobs/1".into(),
+        version: None,
+        size: None,
+        etag: None,
+        modified: Some(UnixMillis(6)),
+        record: Digest([1; 32]),
+        content: Digest([2; 32]),
+    };
+    let json = serde_json::to_string(&entry).unwrap();
+    assert!(json.len() <= entry.json_bytes_max(), "{json}");
+    assert!(json.starts_with(r#"{"row":"726f77","kind":"delete_marker","name":"jobs/1","#), "{json}");
+    assert_eq!(serde_json::from_str::<ComparedEntry>(&json).unwrap(), entry);
+    let broken = json.replacen("0101", "01zz", 1);
+    assert!(serde_json::from_str::<ComparedEntry>(&broken).is_err());
 }

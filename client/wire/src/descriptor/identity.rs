@@ -33,6 +33,8 @@ pub enum PeerRole {
     Gateway(u16),
     /// A node or gateway of the paired region, by its number there: it reads what happens here (bulk).
     Pair(u16),
+    /// A witness of this region and its pair, by name: it gives leases and may let a standby take over (admin).
+    Witness(String),
     /// A person or script that runs the `twinkeep` command line, by name: admin only.
     Operator(String),
 }
@@ -81,6 +83,7 @@ impl fmt::Display for PeerRole {
             Self::Node(id) => write!(f, "node/{id}"),
             Self::Gateway(id) => write!(f, "gateway/{id}"),
             Self::Pair(id) => write!(f, "pair/{id}"),
+            Self::Witness(name) => write!(f, "witness/{name}"),
             Self::Operator(name) => write!(f, "operator/{name}"),
         }
     }
@@ -103,6 +106,7 @@ impl PeerIdentity {
             "node" => PeerRole::Node(NodeId(number(name).ok_or(wrong("node's number"))?)),
             "gateway" => PeerRole::Gateway(number(name).ok_or(wrong("gateway's number"))?),
             "pair" => PeerRole::Pair(number(name).ok_or(wrong("pair's number"))?),
+            "witness" => PeerRole::Witness(named("witness's name", name)?),
             "operator" => PeerRole::Operator(named("operator's name", name)?),
             _ => return Err(wrong("role")),
         };
@@ -136,7 +140,7 @@ impl PeerIdentity {
             PeerRole::Node(_) => true,
             PeerRole::Gateway(_) => matches!(class, PeerClass::Bulk | PeerClass::Admin),
             PeerRole::Pair(_) => class == PeerClass::Bulk,
-            PeerRole::Operator(_) => class == PeerClass::Admin,
+            PeerRole::Witness(_) | PeerRole::Operator(_) => class == PeerClass::Admin,
         }
     }
 }
@@ -156,8 +160,13 @@ mod tests {
 
     #[test]
     fn an_identity_survives_its_text_form() {
-        for role in [PeerRole::Node(NodeId(7)), PeerRole::Gateway(65_535), PeerRole::Operator("ada-l".into())]
-        {
+        for role in [
+            PeerRole::Node(NodeId(7)),
+            PeerRole::Gateway(65_535),
+            PeerRole::Pair(2),
+            PeerRole::Witness("third-place".into()),
+            PeerRole::Operator("ada-l".into()),
+        ] {
             let identity = identity(role);
             assert_eq!(PeerIdentity::parse(&identity.to_string()), Ok(identity));
         }
@@ -200,6 +209,7 @@ mod tests {
         };
         assert_eq!(may(PeerRole::Node(NodeId(1))), [true; 4]);
         assert_eq!(may(PeerRole::Gateway(1)), [false, false, true, true]);
+        assert_eq!(may(PeerRole::Witness("w".into())), [false, false, false, true]);
         assert_eq!(may(PeerRole::Operator("ada".into())), [false, false, false, true]);
     }
 }

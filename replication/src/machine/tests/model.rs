@@ -71,7 +71,7 @@ impl Model {
         if command.meta.epoch < self.epoch {
             return Err(Refusal::StaleEpoch { current: self.epoch });
         }
-        self.epoch = command.meta.epoch;
+        self.epoch = self.epoch.max(command.meta.epoch.min(FIRST_EPOCH));
         let meta = &command.meta;
         match &command.operation {
             Operation::PutChunk { stream, index: chunk } => {

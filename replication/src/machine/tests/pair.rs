@@ -6,19 +6,19 @@ use super::{
 };
 
 /// One region's group.
-struct Side {
-    machine: Machine<MemoryIndex>,
+pub(super) struct Side {
+    pub(super) machine: Machine<MemoryIndex>,
     log: Vec<AppliedEntry>,
 }
 
 impl Side {
-    fn new(initial: PairRole) -> Self {
+    pub(super) fn new(initial: PairRole) -> Self {
         let machine = Machine::open_as(initial, GroupId(1), MemoryIndex::default()).unwrap();
         Self { machine, log: Vec::new() }
     }
 
     /// Appends some entries that are none of the pair's, then the command.
-    fn apply(&mut self, random: &mut Random, command: Command) -> Outcome {
+    pub(super) fn apply(&mut self, random: &mut Random, command: Command) -> Outcome {
         for _ in 0..random.below(3) {
             let index = self.log.len() as u64 + 1;
             let position = Position { term: 1, leader: ReplicaId(65536), index };
@@ -33,7 +33,7 @@ impl Side {
         self.apply(random, command(Operation::PairStep(step)))
     }
 
-    fn state(&self) -> PairState {
+    pub(super) fn state(&self) -> PairState {
         self.machine.pair()
     }
 
@@ -54,7 +54,7 @@ fn command(operation: Operation) -> Command {
 }
 
 /// Ships everything that the standby lacks.
-fn drain(random: &mut Random, primary: &Side, standby: &mut Side) {
+pub(super) fn drain(random: &mut Random, primary: &Side, standby: &mut Side) {
     loop {
         let after = standby.state().sequence;
         let Some((sequence, shipped)) = primary.next_after(after) else { return };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
 use s3s::dto;
-use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
+use s3s::{S3Error, S3Request, S3Response, S3Result};
 use wire::{
     DeleteObject, DeleteTarget, Deleted, Operation, Outcome, Refusal, VersionId, VersioningMode,
     WhichVersion, WriteCondition,
@@ -53,11 +53,11 @@ pub(super) async fn delete_many(
     let bucket = bucket_of(&request)?;
     let dto::Delete { objects, quiet } = request.input.delete;
     if objects.is_empty() || objects.len() > DELETES_MAX {
-        return Err(malformed());
+        return Err(errors::malformed_xml());
     }
     if let Some(strange) = objects.iter().find(|object| !object.key.chars().all(is_xml)) {
         tracing::debug!(bytes = strange.key.len(), "a name that XML cannot hold");
-        return Err(malformed());
+        return Err(errors::malformed_xml());
     }
     let quiet = quiet.unwrap_or(false);
     let (context, bucket) = (&context, &bucket);
@@ -91,13 +91,6 @@ pub(super) async fn delete_many(
         errors: (!failed.is_empty()).then_some(failed),
         ..Default::default()
     }))
-}
-
-fn malformed() -> S3Error {
-    errors::s3(
-        S3ErrorCode::MalformedXML,
-        "The XML you provided was not well-formed or did not validate against our published schema",
-    )
 }
 
 /// Characters of XML 1.0: the answer names what was deleted, so nothing else may be asked for.

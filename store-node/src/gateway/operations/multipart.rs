@@ -10,7 +10,7 @@ use s3s::dto;
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 use wire::{
     Answer, BodyWanted, CompleteUpload, CreateUpload, GroupId, ObjectContent, ObjectKey, Operation, Outcome,
-    PartContent, PartRecord, Query, UploadRecord, VersionId, limits,
+    PartContent, PartRecord, Query, Refusal, UploadRecord, VersionId, limits,
 };
 
 use super::conditions::write_condition;
@@ -169,6 +169,7 @@ pub(super) async fn complete(
         Err(error) if *error.code() == S3ErrorCode::NoSuchUpload => {
             let before = completed_before(core, &context, &bucket, &input, named).await?;
             let (content, version_id) = before.ok_or(error)?;
+            confirm(core, &context, &bucket, &input).await?;
             return completed(input, &content, version_id);
         }
         found => found?,
@@ -202,6 +203,25 @@ pub(super) async fn complete(
     let deadline = context.deadline_after_body();
     let outcome = core.propose(upload.group, &context, operation, Bytes::new(), deadline).await?;
     completed(input, &made, written_version_id(bucket.versioning, committed(outcome)?))
+}
+
+/// What was found by reading is acknowledged like a write, by a region that may acknowledge writes: it is asked to give up the
+/// upload, which is none any more.
+async fn confirm(
+    core: &Arc<Core>,
+    context: &RequestContext,
+    bucket: &Bucket,
+    input: &dto::CompleteMultipartUploadInput,
+) -> S3Result<()> {
+    let key = object_key(&input.key)?;
+    let upload = VersionId::parse(&input.upload_id).ok_or_else(errors::no_such_upload)?;
+    let operation = Operation::AbortUpload { bucket: bucket.id, key: key.clone(), upload };
+    let group = core.group_of(bucket.id, &key);
+    match core.propose(group, context, operation, Bytes::new(), context.deadline()).await? {
+        Outcome::Done | Outcome::Refused(Refusal::NoSuchUpload) => Ok(()),
+        Outcome::Refused(refusal) => Err(errors::refusal(&refusal)),
+        _ => Err(errors::internal()),
+    }
 }
 
 /// A client whose answer was lost asks again: the object that its upload became, if it is the current one and has these
@@ -286,10 +306,7 @@ fn announced(
 
 fn check_order(named: &[dto::CompletedPart]) -> S3Result<()> {
     if named.is_empty() || named.len() > usize::from(limits::PART_NUMBER_MAX) {
-        return Err(errors::s3(
-            S3ErrorCode::MalformedXML,
-            "The XML you provided was not well-formed or did not validate against our published schema",
-        ));
+        return Err(errors::malformed_xml());
     }
     let numbers: Vec<i32> = named.iter().map(|part| part.part_number.unwrap_or(0)).collect();
     if numbers.windows(2).any(|pair| pair[0] >= pair[1]) {
@@ -419,5 +436,5 @@ async fn sealed_metadata(
 }
 
 fn invalid_part(number: u16) -> S3Error {
-    errors::refusal(&wire::Refusal::InvalidPart { number })
+    errors::refusal(&Refusal::InvalidPart { number })
 }

@@ -1,0 +1,46 @@
+//! What tests of two regions share: how far they are apart, and waiting until that is as it should be.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use serde_json::Value;
+
+use crate::dev::Dev;
+use crate::trouble::{Outcome, Trouble};
+
+/// Longer than anything between two regions takes here; only a failing test waits for it.
+const LONG: Duration = Duration::from_secs(60);
+
+/// What `twinkeep lag` says.
+pub fn lag(dev: &Dev) -> Outcome<Value> {
+    let said = dev.twinkeep(&["lag", "--json"])?;
+    serde_json::from_str(&said).map_err(|error| Trouble::new(format!("`lag` said {said:?}: {error}")))
+}
+
+/// Waits until something holds; panics when it takes too long.
+pub fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + LONG;
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what} takes too long");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Waits until the standby has everything that was acknowledged before now.
+pub fn wait_synced(dev: &Dev) -> Outcome<()> {
+    let now = unix_millis();
+    let mut asked = Ok(());
+    wait_for("the standby", || match lag(dev) {
+        Ok(lag) => lag["last_sync_time"].as_u64().is_some_and(|synced| synced >= now),
+        Err(trouble) => {
+            asked = Err(trouble);
+            true
+        }
+    });
+    asked
+}
+
+/// Milliseconds since 1970.
+pub fn unix_millis() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
