@@ -21,7 +21,7 @@ use std::{
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
-use wire::{DecodeError, Decoder, Encoder, GroupId, NodeId, ReplicaId};
+use wire::{DecodeError, Decoder, Encoder, GroupId, NodeId, PairRole, ReplicaId};
 
 /// How often each group is looked at.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -64,7 +64,7 @@ pub(crate) struct Purges {
 struct Known {
     /// Every replica has the entries up to here, says the leader.
     held: u64,
-    /// Of a group whose region has a pair: the other region has the entries up to here.
+    /// Of a group whose region writes for a pair: its standby has the entries up to here.
     shipped: Option<u64>,
     /// What the others were told last.
     told: u64,
@@ -154,9 +154,12 @@ async fn tell(service: &Service, replicas: &[Arc<Replica>]) {
         let metrics = metrics.borrow_watched();
         let Some(progress) = &metrics.replication else { continue };
         let held = progress.values().map(|matched| matched.map_or(0, |id| id.index)).min().unwrap_or(0);
+        // looked at after the progress: a standby that is promoted meanwhile had all of that before its reign
+        let ships = service.has_pair()
+            && matches!(replica.state.machine().pair().role, PairRole::Primary | PairRole::Sealed);
         let mut groups = service.purges().groups();
         let known = groups.entry(group).or_default();
-        let held = if service.has_pair() { held.min(known.shipped.unwrap_or(0)) } else { held };
+        let held = if ships { held.min(known.shipped.unwrap_or(0)) } else { held };
         known.held = known.held.max(held);
         if held > known.told {
             known.told = held;

@@ -7,6 +7,7 @@ mod support;
 use bytes::Bytes;
 use replication::{
     message::{kind, refusal},
+    pair::diverged,
     peer::{CallError, PeerClass},
     region::RegionError,
 };
@@ -163,4 +164,53 @@ async fn a_standby_that_was_away_goes_on_where_it_was() {
         let found = two.get(BUCKET, &format!("meanwhile/{number}")).await;
         assert_eq!(found.map(|(_, bytes)| bytes), Some(body("meanwhile", 500)), "{number}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_acknowledged_alone_stays_in_the_log_whatever_the_new_primary_asks_for() {
+    let (one, mut two) = pair().await;
+    one.put(BUCKET, "before", 1, body("before", 100)).await;
+    wait_synced(&two, &one).await;
+    let nodes = [1, 2, 3].map(NodeId);
+    for node in nodes {
+        two.stop(node).await;
+    }
+    let alone = 40;
+    for number in 0..alone {
+        one.put(BUCKET, &format!("alone/{number}"), number + 2, body("alone", 100)).await;
+    }
+    // it takes over without having heard of them, and its numbers go far beyond theirs
+    two.restart_all(&nodes).await;
+    let groups: Vec<GroupId> = (0..=GROUPS).map(GroupId).collect();
+    let mut followed = BTreeMap::new();
+    for group in groups.iter().copied() {
+        let promoted = step(&two, group, PairStep::Promote { epoch: Epoch(2) }).await;
+        followed.insert(group, promoted.followed);
+    }
+    for number in 0..4 * alone {
+        two.put(BUCKET, &format!("after/{number}"), number + 1, body("after", 100)).await;
+    }
+    two.follow(&one);
+    let deadline = Instant::now() + LONG;
+    let heard = || {
+        let (one, two) = (one.lags(), two.lags());
+        groups.iter().all(|group| {
+            one[group].own.role == PairRole::Sealed && two.get(group).is_some_and(|lag| lag.other.is_some())
+        })
+    };
+    while !heard() {
+        assert!(Instant::now() < deadline, "{:?}, {:?}", one.lags(), two.lags());
+        tokio::task::yield_now().await;
+    }
+    for node in nodes {
+        one.collect(node).await;
+    }
+    let mut listed = 0;
+    for (group, followed) in followed {
+        let since = Sequence(followed.0 + 1);
+        let page = diverged(&one.router, group, since, 0, Instant::now() + LONG).await.unwrap();
+        assert!(page.complete, "{group} lost the log that shows what it acknowledged alone");
+        listed += page.writes.len();
+    }
+    assert_eq!(listed, usize::from(alone));
 }

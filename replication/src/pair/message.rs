@@ -12,10 +12,12 @@ const REASON_BYTES_MAX: usize = 512;
 /// Groups in one report: all that a node may hold.
 const GROUPS_MAX: usize = 8_192;
 
-/// A standby asks for what follows `after`.
+/// A standby asks for what follows `after`; a region that does not follow asks for the group's part alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ShipRequest {
     pub(crate) group: GroupId,
+    /// The reign under which the asker follows; it has its entries up to `after`, and no others.
+    pub(crate) follows: Option<Epoch>,
     pub(crate) after: Sequence,
     /// How long an answer without commands may wait, ms.
     pub(crate) wait_ms: u32,
@@ -86,8 +88,9 @@ pub struct Unshipped {
 
 impl ShipRequest {
     pub(crate) fn encode(self) -> Bytes {
-        let mut e = Encoder::with_capacity(16);
+        let mut e = Encoder::with_capacity(25);
         e.u32(self.group.0);
+        e.option(self.follows.as_ref(), |e, epoch| e.u64(epoch.0));
         e.u64(self.after.0);
         e.u32(self.wait_ms);
         e.finish()
@@ -95,7 +98,12 @@ impl ShipRequest {
 
     pub(crate) fn decode(head: Bytes) -> Result<Self, DecodeError> {
         let mut d = Decoder::new("ship request", head);
-        let request = Self { group: GroupId(d.u32()?), after: Sequence(d.u64()?), wait_ms: d.u32()? };
+        let request = Self {
+            group: GroupId(d.u32()?),
+            follows: d.option(|d| d.u64().map(Epoch))?,
+            after: Sequence(d.u64()?),
+            wait_ms: d.u32()?,
+        };
         d.finish()?;
         Ok(request)
     }
@@ -208,7 +216,12 @@ mod tests {
             since: Sequence(2),
             followed: Sequence(1),
         };
-        let request = ShipRequest { group: GroupId(1), after: Sequence(2), wait_ms: 3 };
+        let request = ShipRequest {
+            group: GroupId(1),
+            follows: Some(Epoch(4)),
+            after: Sequence(2),
+            wait_ms: 3,
+        };
         let command =
             ShippedHead { sequence: Sequence(41), head: Bytes::from_static(b"head"), body_bytes: 9 };
         let commands = vec![command.clone(), command];

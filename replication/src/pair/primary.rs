@@ -47,7 +47,11 @@ pub(crate) async fn serve(service: &Service, head: bytes::Bytes) -> Result<Reply
         ensure_linearizable(&replica.raft, request.group).await?;
         metrics.borrow_watched();
         let look = look(&replica, &request, now);
-        service.note_shipped(request.group, look.first);
+        let Some(reign) = request.follows else { return Ok(answer(&look, true, false, Vec::new())) };
+        // what another reign counted says nothing about this log
+        if reign == look.state.epoch {
+            service.note_shipped(request.group, look.first);
+        }
         let Some(first) = look.first else { return Ok(answer(&look, true, true, Vec::new())) };
         let from = first.max(looked + 1);
         if from > look.applied || look.state.role == PairRole::Standby {

@@ -218,7 +218,8 @@ impl Standby {
             self.note(group, |known| *known = Known::default());
             return Adoption::run(self, replica).await;
         }
-        let request = ShipRequest { group, after: own.sequence, wait_ms: WAIT_MS };
+        let follows = (own.role == PairRole::Standby).then_some(own.epoch);
+        let request = ShipRequest { group, follows, after: own.sequence, wait_ms: WAIT_MS };
         let deadline = Instant::now() + ASK_WAIT;
         let reply = self.other.ask(group, kind::SHIP, request.encode(), deadline).await?;
         let shipment = Shipment::decode(reply.head)?;

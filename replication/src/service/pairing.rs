@@ -65,7 +65,7 @@ impl Service {
         self.standby.get().is_some()
     }
 
-    /// The standby of a group asks for the entry at `first` of its log: it has what comes before.
+    /// The standby of a group's present reign asks for the entry at `first` of its log: it has what comes before.
     pub(crate) fn note_shipped(&self, group: GroupId, first: Option<u64>) {
         self.purges.shipped(group, first.map_or(0, |first| first.saturating_sub(1)));
     }
