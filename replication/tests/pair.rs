@@ -214,3 +214,26 @@ async fn what_was_acknowledged_alone_stays_in_the_log_whatever_the_new_primary_a
     }
     assert_eq!(listed, usize::from(alone));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limited_link_brings_everything_and_no_faster_than_it_may() {
+    let one = TestRegion::start().await;
+    let two = TestRegion::start_shaped(Shape { begins_as: PairRole::Standby, ..Shape::default() }).await;
+    let (objects, length) = (80_u8, 50 << 10);
+    for number in 0..objects {
+        one.put(BUCKET, &format!("{number}"), number + 1, body("limited", length)).await;
+    }
+    let rate = 1 << 20;
+    let began = Instant::now();
+    one.follow(&two);
+    two.follow_at(&one, Some(rate));
+    wait_synced(&two, &one).await;
+    let took = began.elapsed();
+    for number in 0..objects {
+        let found = two.get(BUCKET, &format!("{number}")).await;
+        assert_eq!(found.map(|(_, bytes)| bytes), Some(body("limited", length)), "{number}");
+    }
+    // each of the three nodes has the rate for itself, and what comes last is paid for when it is here
+    let least = Duration::from_secs_f64(f64::from(objects) * length as f64 / rate as f64 / 3.0) / 2;
+    assert!(took >= least, "{took:?} at a rate for which it takes {least:?}");
+}

@@ -62,6 +62,8 @@ pub struct Config {
 pub struct PairConfig {
     /// The folder with this process's identity there.
     pub folder: PathBuf,
+    /// What may come from it in a second.
+    pub bytes_per_second_max: Option<u64>,
     /// Acknowledge writes only while the witness or the other region vouches for this one.
     pub witness: bool,
 }

@@ -1,7 +1,7 @@
 //! The paired region as a storage node reaches it: under an identity that the other region's authority issued.
 
 use crate::{
-    config::join,
+    config::{PairConfig, join},
     server::{self, ServeError},
 };
 use replication::{
@@ -10,17 +10,18 @@ use replication::{
     router::Router,
     service::Service,
 };
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::info;
 
-/// Follows the region whose descriptor and certificates lie in `folder`.
+/// Follows the region whose descriptor and certificates lie in the folder that `pair` names.
 pub(crate) async fn follow(
-    folder: &Path,
+    pair: &PairConfig,
     service: &Arc<Service>,
     tracker: &TaskTracker,
     stop: CancellationToken,
 ) -> Result<Arc<Standby>, ServeError> {
+    let folder = &pair.folder;
     let read = |name: &str| {
         let path = folder.join(name);
         std::fs::read(&path).map_err(|source| ServeError::File { path, source })
@@ -31,11 +32,11 @@ pub(crate) async fn follow(
     let key = zeroize::Zeroizing::new(read(join::PRIVATE_KEY)?);
     let authority = read(join::AUTHORITY_CERTIFICATE)?;
     let tls = PeerTls::from_pem(&certificate, &key, &authority)
-        .map_err(|source| ServeError::Tls { folder: folder.to_owned(), source })?;
+        .map_err(|source| ServeError::Tls { folder: folder.clone(), source })?;
     let peers = Peers::new(tls, PeerOptions::default());
     server::find_nodes(&descriptor, &peers, tracker, &stop).await;
     info!(region = descriptor.region, nodes = descriptor.nodes.len(), "paired with another region");
     let nodes = descriptor.nodes.iter().map(|node| node.id);
     let router = Router::start(peers, descriptor.groups, nodes, tracker.clone(), stop.clone());
-    Ok(Standby::start(service, router, tracker, stop))
+    Ok(Standby::start(service, router, pair.bytes_per_second_max, tracker, stop))
 }

@@ -173,8 +173,7 @@ impl Process {
                     if other.witness {
                         node.service().need_leases();
                     }
-                    let standby =
-                        pair::follow(&other.folder, node.service(), &tracker, background.clone()).await?;
+                    let standby = pair::follow(other, node.service(), &tracker, background.clone()).await?;
                     node.service().set_pair(standby);
                 }
                 peers.set_local(handler.clone());

@@ -120,8 +120,8 @@ impl<'a> Adoption<'a> {
                 Ok((row, body))
             }
         };
-        let mut records =
-            stream::iter(missing.into_iter().map(fetch).collect::<Vec<_>>()).buffered(RECORDS_AT_ONCE);
+        let mut records = stream::iter(missing.into_iter().map(fetch).collect::<Vec<_>>())
+            .buffered(standby.at_once(RECORDS_AT_ONCE));
         let (mut steps, mut bytes) = (Vec::new(), 0);
         while let Some((row, body)) = records.try_next().await? {
             bytes += body.len();
@@ -189,5 +189,5 @@ fn refused(reason: &dyn std::fmt::Display) -> ShipError {
 
 async fn ask(standby: &Standby, group: GroupId, request: &StateRequest) -> Result<Reply, ShipError> {
     let deadline = Instant::now() + ANSWER_WAIT;
-    Ok(standby.other().ask(group, kind::PAIR_STATE, request.encode(group), deadline).await?)
+    Ok(standby.fetch(group, kind::PAIR_STATE, request.encode(group), deadline).await?)
 }

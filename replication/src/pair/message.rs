@@ -19,6 +19,8 @@ pub(crate) struct ShipRequest {
     /// The reign under which the asker follows; it has its entries up to `after`, and no others.
     pub(crate) follows: Option<Epoch>,
     pub(crate) after: Sequence,
+    /// Bodies that are wanted, bytes; one command comes whatever its length.
+    pub(crate) bytes_max: u32,
     /// How long an answer without commands may wait, ms.
     pub(crate) wait_ms: u32,
 }
@@ -88,10 +90,11 @@ pub struct Unshipped {
 
 impl ShipRequest {
     pub(crate) fn encode(self) -> Bytes {
-        let mut e = Encoder::with_capacity(25);
+        let mut e = Encoder::with_capacity(29);
         e.u32(self.group.0);
         e.option(self.follows.as_ref(), |e, epoch| e.u64(epoch.0));
         e.u64(self.after.0);
+        e.u32(self.bytes_max);
         e.u32(self.wait_ms);
         e.finish()
     }
@@ -102,6 +105,7 @@ impl ShipRequest {
             group: GroupId(d.u32()?),
             follows: d.option(|d| d.u64().map(Epoch))?,
             after: Sequence(d.u64()?),
+            bytes_max: d.u32()?,
             wait_ms: d.u32()?,
         };
         d.finish()?;
@@ -220,6 +224,7 @@ mod tests {
             group: GroupId(1),
             follows: Some(Epoch(4)),
             after: Sequence(2),
+            bytes_max: 5,
             wait_ms: 3,
         };
         let command =

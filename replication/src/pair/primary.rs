@@ -65,11 +65,12 @@ pub(crate) async fn serve(service: &Service, head: bytes::Bytes) -> Result<Reply
         if replica.state.log.state().purged.is_some_and(|purged| purged.index >= from) {
             return Ok(answer(&look, true, true, Vec::new()));
         }
-        let entries = replica.state.log.entries(from..look.applied + 1, BODIES_MAX).await.map_err(|error| {
+        let bodies_max = BODIES_MAX.min(request.bytes_max as usize);
+        let entries = replica.state.log.entries(from..look.applied + 1, bodies_max).await.map_err(|error| {
             warn!(group = %request.group, error = &error as &dyn std::error::Error, "entries for the pair cannot be read");
             refuse(refusal::UNREADABLE, "entries cannot be read here")
         })?;
-        let taken = take(entries);
+        let taken = take(entries, bodies_max);
         looked = taken.last().map_or(looked, |entry| entry.id.index);
         let commands: Vec<LogEntry> =
             taken.into_iter().filter(|entry| entry.kind == EntryKind::Normal).collect();
@@ -91,7 +92,7 @@ fn look(replica: &Replica, request: &ShipRequest, now: UnixMillis) -> Look {
 }
 
 /// As many entries from the front as one answer holds.
-fn take(entries: Vec<LogEntry>) -> Vec<LogEntry> {
+fn take(entries: Vec<LogEntry>, bodies_max: usize) -> Vec<LogEntry> {
     let (mut heads, mut bodies) = (0, 0);
     let mut entries: Vec<LogEntry> = entries
         .into_iter()
@@ -99,7 +100,7 @@ fn take(entries: Vec<LogEntry>) -> Vec<LogEntry> {
         .take_while(|(number, entry)| {
             heads += entry.head.len() + 16;
             bodies += entry.body.len();
-            *number == 0 || (heads <= HEADS_MAX && bodies <= BODIES_MAX)
+            *number == 0 || (heads <= HEADS_MAX && bodies <= bodies_max)
         })
         .map(|(_, entry)| entry)
         .collect();

@@ -5,7 +5,10 @@ use super::{
     lease::Grants,
     message::{GroupLag, ShipRequest, Shipment, SyncedThen, Unshipped, encode_lags},
 };
-use crate::{message::kind, peer::Reply, raft::Proposal, replica::Replica, router::Router, service::Service};
+use crate::{
+    message::kind, pace::Pace, peer::Reply, raft::Proposal, region::RegionError, replica::Replica,
+    router::Router, service::Service,
+};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use std::{
@@ -34,6 +37,15 @@ const ASK_WAIT: Duration = Duration::from_secs(10);
 /// Pause of a group that follows nobody, before it looks again whether the other region was promoted meanwhile.
 const WATCH: Duration = Duration::from_millis(500);
 
+/// Answers that are taken in a second when that is limited: groups ask beside each other, and each for no more than this part.
+const ANSWERS_PER_SECOND: u64 = 16;
+
+/// The least that an answer is limited to, bytes.
+const ANSWER_BYTES_MIN: u32 = 64 << 10;
+
+/// What comes with an answer that has nothing in it does not count against the link's rate, bytes.
+const FREE_BYTES: usize = 256;
+
 /// Pause after a question that failed.
 const RETRY: Duration = Duration::from_millis(200);
 
@@ -41,7 +53,7 @@ const RETRY: Duration = Duration::from_millis(200);
 #[derive(Debug, Error)]
 pub(super) enum ShipError {
     #[error("the other region does not answer")]
-    Ask(#[from] crate::region::RegionError),
+    Ask(#[from] RegionError),
     #[error("the other region's answer makes no sense")]
     Answer(#[from] wire::DecodeError),
     #[error("this region's disks are full")]
@@ -55,6 +67,9 @@ pub struct Standby {
     /// Weak: the service holds this.
     service: Weak<Service>,
     other: Arc<Router>,
+    /// What may come from it in a second, all groups together.
+    bytes_per_second_max: Option<u64>,
+    pace: tokio::sync::Mutex<Pace>,
     /// Given to the primaries of the groups led here.
     pub(super) grants: Grants,
     known: Mutex<BTreeMap<GroupId, Known>>,
@@ -73,16 +88,20 @@ struct Known {
 }
 
 impl Standby {
-    /// Follows the groups of `other`, for those of `service` that are standbys, until `stop`.
+    /// Follows the groups of `other`, for those of `service` that are standbys, until `stop`; takes no more than
+    /// `bytes_per_second_max` of what it lacks in a second, if that is limited.
     pub fn start(
         service: &Arc<Service>,
         other: Arc<Router>,
+        bytes_per_second_max: Option<u64>,
         tracker: &TaskTracker,
         stop: CancellationToken,
     ) -> Arc<Self> {
         let standby = Arc::new(Self {
             service: Arc::downgrade(service),
             other,
+            bytes_per_second_max,
+            pace: tokio::sync::Mutex::new(Pace::new()),
             grants: Grants::default(),
             known: Mutex::default(),
         });
@@ -177,7 +196,7 @@ impl Standby {
         let group = replica.address.group;
         let mut told = false;
         while replica.leads() {
-            match self.fetch(replica).await {
+            match self.look(replica).await {
                 Ok(()) => {
                     self.note(group, |known| known.blocked = None);
                     if std::mem::take(&mut told) {
@@ -199,6 +218,33 @@ impl Standby {
         &self.other
     }
 
+    /// Asks the other region for what this one lacks: what comes counts against the link's rate, and those that ask take turns.
+    pub(super) async fn fetch(
+        &self,
+        group: GroupId,
+        kind: u16,
+        head: Bytes,
+        deadline: Instant,
+    ) -> Result<Reply, RegionError> {
+        let reply = self.other.ask(group, kind, head, deadline).await?;
+        let bytes = reply.head.len() + reply.body.len();
+        if self.bytes_per_second_max.is_some() && bytes > FREE_BYTES {
+            self.pace.lock().await.pass(bytes as u64, self.bytes_per_second_max).await;
+        }
+        Ok(reply)
+    }
+
+    /// What one answer may bring, bytes.
+    fn answer_bytes_max(&self) -> u32 {
+        let part = |rate: u64| u32::try_from(rate / ANSWERS_PER_SECOND).unwrap_or(u32::MAX);
+        self.bytes_per_second_max.map_or(u32::MAX, |rate| part(rate).max(ANSWER_BYTES_MIN))
+    }
+
+    /// How many questions may be on their way for one group at once, if `wanted` are when nothing is limited.
+    pub(super) fn at_once(&self, wanted: usize) -> usize {
+        if self.bytes_per_second_max.is_some() { 1 } else { wanted }
+    }
+
     /// Whether this region's writes, and so its pair's, need leases.
     pub(super) fn is_needed(&self) -> bool {
         self.service.upgrade().is_some_and(|service| service.leases().is_some())
@@ -211,7 +257,7 @@ impl Standby {
     }
 
     /// Asks once, and applies what comes if this is the standby.
-    async fn fetch(&self, replica: &Replica) -> Result<(), ShipError> {
+    async fn look(&self, replica: &Replica) -> Result<(), ShipError> {
         let group = replica.address.group;
         let own = replica.state.machine().pair();
         if own.role == PairRole::Bootstrap {
@@ -219,9 +265,10 @@ impl Standby {
             return Adoption::run(self, replica).await;
         }
         let follows = (own.role == PairRole::Standby).then_some(own.epoch);
-        let request = ShipRequest { group, follows, after: own.sequence, wait_ms: WAIT_MS };
+        let (after, bytes_max) = (own.sequence, self.answer_bytes_max());
+        let request = ShipRequest { group, follows, after, bytes_max, wait_ms: WAIT_MS };
         let deadline = Instant::now() + ASK_WAIT;
-        let reply = self.other.ask(group, kind::SHIP, request.encode(), deadline).await?;
+        let reply = self.fetch(group, kind::SHIP, request.encode(), deadline).await?;
         let shipment = Shipment::decode(reply.head)?;
         if own.role == PairRole::Primary
             && shipment.state.role == PairRole::Primary

@@ -176,12 +176,17 @@ impl TestRegion {
 
     /// Lets this region's standbys follow `other`.
     pub(crate) fn follow(&self, other: &Self) {
+        self.follow_at(other, None);
+    }
+
+    /// The same over a link of so many bytes in a second.
+    pub(crate) fn follow_at(&self, other: &Self, rate: Option<u64>) {
         for running in self.nodes.values() {
             let peers = other.guest();
             let nodes = other.addresses.keys().copied();
             let router = Router::start(peers, GROUPS, nodes, running.tracker.clone(), running.stop.clone());
             let service = running.node.service();
-            let standby = Standby::start(service, router, &running.tracker, running.stop.clone());
+            let standby = Standby::start(service, router, rate, &running.tracker, running.stop.clone());
             service.set_pair(standby);
         }
     }

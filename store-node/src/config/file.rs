@@ -28,6 +28,8 @@ const CACHE_BYTES_RANGE: (u64, u64) = (8 * MIB, 1 << 40);
 const INGEST_BYTES_DEFAULT: u64 = 64 * MIB;
 const INGEST_BYTES_RANGE: (u64, u64) = (8 * MIB, 1 << 40);
 const CONNECTIONS_DEFAULT: u32 = 1024;
+/// From a link that takes a second for the largest command on.
+const PAIR_RATE_RANGE: (u64, u64) = (MIB, 100 * GIB);
 const WORKER_THREADS_RANGE: std::ops::RangeInclusive<usize> = 1..=1024;
 const PEER_PORT_DEFAULT: u16 = 7600;
 const HEALTH_PORT_DEFAULT: u16 = 9100;
@@ -68,6 +70,7 @@ struct PeerTable {
 #[serde(deny_unknown_fields)]
 struct PairTable {
     folder: PathBuf,
+    bytes_per_second_max: Option<Size>,
     witness: Option<bool>,
 }
 
@@ -209,10 +212,17 @@ impl Context<'_> {
                 "this process has no storage role",
                 "remove the table: storage nodes ship",
             )),
-            table => Ok(table.map(|table| PairConfig {
-                folder: self.absolute(&table.folder),
-                witness: table.witness.unwrap_or(false),
-            })),
+            Some(table) => {
+                let rate = table.bytes_per_second_max.map(|rate| {
+                    self.size("pair.bytes_per_second_max", Some(rate), u64::MAX, PAIR_RATE_RANGE)
+                });
+                Ok(Some(PairConfig {
+                    folder: self.absolute(&table.folder),
+                    bytes_per_second_max: rate.transpose()?,
+                    witness: table.witness.unwrap_or(false),
+                }))
+            }
+            None => Ok(None),
         }
     }
 

@@ -212,6 +212,13 @@ pub const KEYS: &[KeyDoc] = &[
         "The folder with this node's identity in the paired region, made by `twinkeep init --standby-of`: region.toml, ca.pem, member.pem and member.key. With it, groups led here follow the other region's while they are its standbys, and keep log entries for it while they are primaries.",
     ),
     key(
+        "pair.bytes_per_second_max",
+        "a size",
+        "none",
+        "\"100 MiB\"",
+        "What this node takes from the other region in a second while its groups follow or take over their primaries' state, 1 MiB to 100 GiB; heartbeats and leases pass beside it. The rate holds over some seconds: each group's answer of a sixteenth of it, or one object's piece of 1 MiB, comes at once. Below what is written there, the lag grows, and `twinkeep lag` says so.",
+    ),
+    key(
         "pair.witness",
         "true or false",
         "false",
