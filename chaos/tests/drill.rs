@@ -104,9 +104,12 @@ fn every_kind_of_drill_passes_on_a_healthy_pair_and_leaves_it_as_it_was() {
     let node = drill(&dev, &["node"]);
     check(&dev, &node);
     assert!(node["measured"]["first_write_ms"].is_u64());
+    let restore = drill(&dev, &["restore"]);
+    check(&dev, &restore);
+    assert!(restore["measured"]["restored_ms"].is_u64(), "{}", restore["measured"]);
     let kinds: Vec<Value> =
         history()["runs"].as_array().unwrap().iter().map(|run| run["kind"].clone()).collect();
-    assert_eq!(kinds, ["planned", "forced", "node"]);
+    assert_eq!(kinds, ["planned", "forced", "node", "restore"]);
     check_tampering(&dev, &folder(&planned));
     dev.end().unwrap();
 }

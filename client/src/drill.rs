@@ -47,6 +47,8 @@ pub enum DrillKind {
     Forced,
     /// The loss of a storage node, and its return.
     Node,
+    /// The loss of a storage node with its disk, and its copies made anew.
+    Restore,
 }
 
 /// How a drill is carried out.
@@ -56,26 +58,35 @@ pub struct DrillPlan {
     pub kind: DrillKind,
     /// What it is held against.
     pub limits: Limits,
-    /// Of a node drill: which; the one that leads most groups when absent.
+    /// Of a drill of a node: which; the one that leads most groups when absent.
     pub node: Option<u16>,
     /// Of a forced drill: give up also what others wrote to the old primary alone.
     pub discard: bool,
 }
 
 impl DrillKind {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Planned, Self::Forced, Self::Node, Self::Restore];
+
     /// As the command line has it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Planned => "planned",
             Self::Forced => "forced",
             Self::Node => "node",
+            Self::Restore => "restore",
         }
+    }
+
+    /// Whether one node is lost, which needs no pair, and whose process has to be at hand.
+    fn is_of_node(self) -> bool {
+        matches!(self, Self::Node | Self::Restore)
     }
 
     /// The limits that hold unless others are given.
     pub fn limits(self) -> Limits {
         let (rto_max_ms, rpo_max_ms) = match self {
-            Self::Planned | Self::Node => (1_000, 0),
+            Self::Planned | Self::Node | Self::Restore => (1_000, 0),
             Self::Forced => (2_000, 5_000),
         };
         Limits { rto_max_ms, rpo_max_ms, lag_max_ms: 5_000, certificate_days_min: 30, timeout_s: 600 }
@@ -86,8 +97,8 @@ impl DrillKind {
 pub fn dry_run(target: &Target, plan: &DrillPlan) -> Readiness {
     let (facts, lag) = readiness::gather(target);
     let mut readiness = readiness::judge(plan.kind, &facts, lag.as_ref(), &plan.limits, system_now());
-    if plan.kind == DrillKind::Node && !target.regions.iter().any(|region| region.dev.is_some()) {
-        readiness.refuse("injection", &only_here());
+    if plan.kind.is_of_node() && !target.regions.iter().any(|region| region.dev.is_some()) {
+        readiness.refuse("injection", &only_here(plan.kind));
     }
     readiness
 }
@@ -152,6 +163,7 @@ fn carry_out(
     }
     report.after = run.positions();
     report.losses = run.losses;
+    report.measured.restored_ms = run.restored_ms;
     (report.timeline, report.undone, report.left_to_do) = (run.timeline, run.undone, run.left_to_do);
     measure::conclude(report, outcome.err().or(unread).map(|error| error.to_string()));
 }
@@ -227,9 +239,16 @@ impl DrillReport {
 }
 
 /// Where the processes are somebody else's, a person ends one.
-fn only_here() -> ClientError {
+fn only_here(kind: DrillKind) -> ClientError {
     ClientError::state(
         "processes are killed by this command only where `twinkeep dev` runs them",
-        "on a real host: `systemctl kill -s SIGKILL store-node@storage`, look with `twinkeep status`, start it again, and note the times",
+        match kind {
+            DrillKind::Restore => {
+                "on real hosts stop a node, empty its data folder, `twinkeep node replace ID --wait`, `twinkeep scrub --wait`, and note the times"
+            }
+            _ => {
+                "on a real host: `systemctl kill -s SIGKILL store-node@storage`, look with `twinkeep status`, start it again, and note the times"
+            }
+        },
     )
 }

@@ -17,6 +17,7 @@ pub mod evidence;
 pub mod failover;
 pub mod files;
 mod markdown;
+pub mod membership;
 mod programs;
 pub mod reconcile;
 pub mod region;

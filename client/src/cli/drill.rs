@@ -34,6 +34,14 @@ pub(super) enum DrillCommand {
         #[arg(long, value_name = "ID")]
         node: Option<u16>,
     },
+    /// Kill a storage node, throw its disk away, and have its copies made anew; only where `twinkeep dev` runs it
+    Restore {
+        #[command(flatten)]
+        arguments: DrillArguments,
+        /// Which [default: the one that leads most groups]
+        #[arg(long, value_name = "ID")]
+        node: Option<u16>,
+    },
     /// Say whether a run's evidence is as it was signed
     Verify {
         /// The run's folder
@@ -103,6 +111,7 @@ pub(super) fn run(common: &Common, command: &DrillCommand, output: &Output) -> R
         DrillCommand::Planned(arguments) => (DrillKind::Planned, arguments, None, false),
         DrillCommand::Forced { arguments, discard } => (DrillKind::Forced, arguments, None, *discard),
         DrillCommand::Node { arguments, node } => (DrillKind::Node, arguments, *node, false),
+        DrillCommand::Restore { arguments, node } => (DrillKind::Restore, arguments, *node, false),
         DrillCommand::Verify { folder, ca_file } => {
             return verify(common, folder, ca_file.as_deref(), output);
         }
@@ -238,6 +247,9 @@ fn report_page(report: &DrillReport, folder: &Path, output: &Output) -> String {
         writeln!(text, "  recovery time   {}, limit {} ms", ms(measured.rto_ms), report.limits.rto_max_ms);
     let _ =
         writeln!(text, "  recovery point  {}, limit {} ms", ms(measured.rpo_ms), report.limits.rpo_max_ms);
+    if let Some(restored_ms) = measured.restored_ms {
+        let _ = writeln!(text, "  restored        every copy there again after {restored_ms} ms");
+    }
     let _ = writeln!(
         text,
         "  probes          {} acknowledged, {} lost",

@@ -1,24 +1,17 @@
-//! `twinkeep node add|drain|remove|replace|progress`: membership of a live region.
-//!
-//! The region decides and moves the data; here tokens are made, the operator's descriptor is kept in step, and in a
-//! development region the processes as well.
+//! `twinkeep node add|drain|remove|replace|progress`: membership of a live region, and a bar for who waits.
 
 use super::Common;
 use super::output::Output;
 use super::status::state_name;
-use crate::admin::AdminClient;
-use crate::deployment::Deployment;
-use crate::dev::{DEV_NODES_MAX, DevFolder, Member, control};
-use crate::region::{self, RegionFolder};
-use crate::{ClientError, EXIT_UNREACHABLE, files};
+use crate::membership::{Admitted, Membership};
+use crate::{ClientError, EXIT_UNREACHABLE};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
-use std::time::{Duration, Instant, SystemTime};
-use wire::admin::{AdminRequest, AdminResponse, NodeProgress};
-use wire::descriptor::{NodeDescriptor, RegionDescriptor};
-use wire::{Incarnation, NodeId};
+use std::time::{Duration, Instant};
+use wire::NodeId;
+use wire::admin::NodeProgress;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum NodeCommand {
@@ -90,150 +83,35 @@ struct Change {
 }
 
 struct Session<'a> {
-    deployment: Deployment,
-    client: AdminClient,
+    membership: Membership,
     output: &'a Output,
 }
 
 pub(super) fn run(common: &Common, command: &NodeCommand, output: &Output) -> Result<(), ClientError> {
-    let deployment = common.deployment()?;
-    let client = AdminClient::new(&deployment)?;
-    let session = Session { deployment, client, output };
+    let session = Session { membership: Membership::of(common.deployment()?)?, output };
+    let membership = &session.membership;
     match command {
         NodeCommand::Add { id, address, zone, wait } => {
-            session.add(NodeId(*id), address.as_deref(), zone.as_deref(), wait)
+            session.admitted(membership.add(NodeId(*id), address.as_deref(), zone.as_deref())?, wait)
         }
-        NodeCommand::Drain { id, wait } => {
-            let progress = session.ask(&AdminRequest::NodeDrain { node: NodeId(*id) })?;
-            session.finish(progress, None, wait)
+        NodeCommand::Drain { id, wait } => session.finish(membership.drain(NodeId(*id))?, None, wait),
+        NodeCommand::Remove { id, lost, wait } => {
+            session.finish(membership.remove(NodeId(*id), *lost)?, None, wait)
         }
-        NodeCommand::Remove { id, lost, wait } => session.remove(NodeId(*id), *lost, wait),
-        NodeCommand::Replace { id, address, wait } => session.replace(NodeId(*id), address.as_deref(), wait),
-        NodeCommand::Progress { id, wait } => {
-            let progress = session.ask(&AdminRequest::NodeProgress { node: NodeId(*id) })?;
-            session.finish(progress, None, wait)
+        NodeCommand::Replace { id, address, wait } => {
+            session.admitted(membership.replace(NodeId(*id), address.as_deref())?, wait)
         }
+        NodeCommand::Progress { id, wait } => session.finish(membership.progress(NodeId(*id))?, None, wait),
     }
 }
 
 impl Session<'_> {
-    fn add(
-        &self,
-        id: NodeId,
-        address: Option<&str>,
-        zone: Option<&str>,
-        wait: &Wait,
-    ) -> Result<(), ClientError> {
-        let folder = self.region()?;
-        check_number(&self.deployment.descriptor, id)?;
-        let peer_address = match (address, self.deployment.dev_settings()?) {
-            (Some(address), _) => address.to_owned(),
-            (None, Some(_)) if id.0 > DEV_NODES_MAX => {
-                return Err(ClientError::usage(
-                    format!("a development region has no node {id}"),
-                    format!("its nodes have the numbers 1 to {DEV_NODES_MAX}"),
-                ));
-            }
-            (None, Some(settings)) => settings.ports()?.peer(Member::Node(id.0)).to_string(),
-            (None, None) => {
-                return Err(ClientError::usage(
-                    "--address is missing",
-                    "name HOST:PORT where peers reach it",
-                ));
-            }
-        };
-        let zone = zone.map_or_else(|| format!("zone-{id}"), str::to_owned);
-        let node = NodeDescriptor { id, zone, peer_address, incarnation: Incarnation(1) };
-        let mut descriptor = self.deployment.descriptor.clone();
-        descriptor.nodes.push(node.clone());
-        check(&descriptor)?;
-        let (progress, token) = self
-            .admit(folder, &descriptor, &node, |token| AdminRequest::NodeAdd { node: node.clone(), token })?;
-        folder.write_descriptor(&descriptor)?;
-        self.finish(progress, Some(token), wait)
-    }
-
-    fn replace(&self, id: NodeId, address: Option<&str>, wait: &Wait) -> Result<(), ClientError> {
-        let folder = self.region()?;
-        let mut descriptor = self.deployment.descriptor.clone();
-        let Some(node) = descriptor.nodes.iter_mut().find(|node| node.id == id) else {
-            return Err(unknown(id));
-        };
-        let Some(next) = node.incarnation.0.checked_add(1) else {
-            return Err(ClientError::state(
-                format!("node {id} has no incarnation left"),
-                "add a node under a new number",
-            ));
-        };
-        node.incarnation = Incarnation(next);
-        if let Some(address) = address {
-            node.peer_address = address.to_owned();
-        }
-        let node = node.clone();
-        check(&descriptor)?;
-        let (progress, token) =
-            self.admit(folder, &descriptor, &node, |token| AdminRequest::NodeReplace {
-                node: id,
-                incarnation: node.incarnation,
-                peer_address: address.map(str::to_owned),
-                token,
-            })?;
-        folder.write_descriptor(&descriptor)?;
-        if let Some(dev) = &self.deployment.dev {
-            renew_dev_node(dev, Member::Node(id.0))?;
-        }
-        self.finish(progress, Some(token), wait)
-    }
-
-    fn remove(&self, id: NodeId, lost: bool, wait: &Wait) -> Result<(), ClientError> {
-        let progress = self.ask(&AdminRequest::NodeRemove { node: id, lost })?;
-        if let Some(folder) = &self.deployment.region {
-            let mut descriptor = self.deployment.descriptor.clone();
-            descriptor.nodes.retain(|node| node.id != id);
-            check(&descriptor)?;
-            folder.write_descriptor(&descriptor)?;
-        }
-        self.finish(progress, None, wait)
-    }
-
-    /// Makes a token and asks the region to admit it; when the region refuses, the token goes.
-    fn admit(
-        &self,
-        folder: &RegionFolder,
-        descriptor: &RegionDescriptor,
-        node: &NodeDescriptor,
-        request: impl FnOnce(wire::RequestId) -> AdminRequest,
-    ) -> Result<(NodeProgress, PathBuf), ClientError> {
-        let with_gateway_files = descriptor.gateways.is_empty();
-        let (id, path) =
-            region::issue_node_token(folder, descriptor, node, with_gateway_files, SystemTime::now())?;
-        match self.ask(&request(id)) {
-            Ok(progress) => Ok((progress, path)),
-            Err(error) => {
-                let _ = std::fs::remove_file(&path);
-                Err(error)
-            }
-        }
-    }
-
-    fn ask(&self, request: &AdminRequest) -> Result<NodeProgress, ClientError> {
-        match self.client.ask(request)? {
-            AdminResponse::NodeProgress(progress) => Ok(progress),
-            other => Err(self.client.unexpected(&other)),
-        }
-    }
-
-    fn region(&self) -> Result<&RegionFolder, ClientError> {
-        self.deployment.region.as_ref().ok_or_else(|| {
-            ClientError::usage(
-                "a join token needs the region's authority",
-                "name the operator's folder with --data DIR",
-            )
-        })
+    fn admitted(&self, admitted: Admitted, wait: &Wait) -> Result<(), ClientError> {
+        self.finish(admitted.progress, Some(admitted.token), wait)
     }
 
     fn finish(&self, progress: NodeProgress, token: Option<PathBuf>, wait: &Wait) -> Result<(), ClientError> {
-        if let Some(path) = token.as_ref().filter(|_| self.deployment.dev.is_none()) {
+        if let Some(path) = token.as_ref().filter(|_| !self.membership.is_dev()) {
             eprintln!("twinkeep: give {} to the node as its join_token_file and start it", path.display());
         }
         let progress = if wait.wait { self.wait_done(progress, wait.timeout)? } else { progress };
@@ -248,7 +126,6 @@ impl Session<'_> {
     ) -> Result<NodeProgress, ClientError> {
         const AGAIN_AFTER: Duration = Duration::from_millis(500);
         let deadline = timeout_seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
-        let request = AdminRequest::NodeProgress { node: progress.node };
         let mut bar = Bar::new();
         let mut most = Most::default();
         most.count(&mut progress);
@@ -261,7 +138,7 @@ impl Session<'_> {
             }
             bar.show(&progress);
             std::thread::sleep(AGAIN_AFTER);
-            match self.ask(&request) {
+            match self.membership.progress(progress.node) {
                 Ok(next) => {
                     progress = next;
                     most.count(&mut progress);
@@ -274,46 +151,6 @@ impl Session<'_> {
         bar.end();
         Ok(progress)
     }
-}
-
-/// An emptied disk for a node of a development region: the old data goes, the process joins anew.
-fn renew_dev_node(dev: &DevFolder, member: Member) -> Result<(), ClientError> {
-    control::kill(dev, member)?;
-    let data = dev.data(member);
-    if data.exists() {
-        std::fs::remove_dir_all(&data).map_err(ClientError::file("removing", &data))?;
-        files::sync_folder(&dev.member(member))?;
-    }
-    if control::supervisor_runs(dev) {
-        control::start(dev, member)?;
-    }
-    Ok(())
-}
-
-/// Refuses a number that no new node can have.
-fn check_number(descriptor: &RegionDescriptor, id: NodeId) -> Result<(), ClientError> {
-    let problem = if id.0 == 0 {
-        "nodes are numbered from 1".to_owned()
-    } else if descriptor.node(id).is_some() || descriptor.initial_members.contains(&id) {
-        format!("node {id} exists already, or did")
-    } else {
-        return Ok(());
-    };
-    let known = descriptor.nodes.iter().map(|node| node.id).chain(descriptor.initial_members.iter().copied());
-    let last = known.map(|id| id.0).max().unwrap_or(0);
-    let advice = match last.checked_add(1) {
-        Some(next) => format!("the next free number is {next}; `twinkeep status` shows all nodes"),
-        None => "`twinkeep status` shows all nodes".to_owned(),
-    };
-    Err(ClientError::usage(problem, advice))
-}
-
-fn check(descriptor: &RegionDescriptor) -> Result<(), ClientError> {
-    descriptor.validate().map_err(|error| ClientError::usage(error.to_string(), "see `twinkeep node --help`"))
-}
-
-fn unknown(id: NodeId) -> ClientError {
-    ClientError::usage(format!("there is no node {id}"), "`twinkeep status` shows all nodes")
 }
 
 fn line(progress: &NodeProgress) -> String {
@@ -407,17 +244,5 @@ mod tests {
             (progress.replicas_moved, progress.replicas_total)
         });
         assert_eq!(shown, [(0, 9), (4, 9), (6, 9), (9, 9)]);
-    }
-
-    #[test]
-    fn a_number_that_is_taken_is_refused_with_the_next_free_one() {
-        let base = tempfile::tempdir().unwrap();
-        let (folder, _) = crate::dev::prepare(&crate::testing::dev_options(base.path())).unwrap();
-        let descriptor = folder.region().read_descriptor().unwrap();
-        check_number(&descriptor, NodeId(4)).unwrap();
-        let error = check_number(&descriptor, NodeId(3)).unwrap_err();
-        assert!(error.to_string().contains("node 3 exists already"), "{error}");
-        assert!(error.advice().contains("number is 4"), "{}", error.advice());
-        assert_eq!(check_number(&descriptor, NodeId(0)).unwrap_err().exit_code(), 2);
     }
 }

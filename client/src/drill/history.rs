@@ -95,8 +95,7 @@ pub fn history(folder: &Path) -> Result<History, ClientError> {
             None => unreadable.push(name),
         }
     }
-    let kinds = [DrillKind::Planned, DrillKind::Forced, DrillKind::Node];
-    let trends = kinds.iter().filter_map(|kind| trend(*kind, &runs)).collect();
+    let trends = DrillKind::ALL.iter().filter_map(|kind| trend(*kind, &runs)).collect();
     Ok(History { runs, trends, unreadable })
 }
 

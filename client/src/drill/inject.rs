@@ -1,26 +1,23 @@
-//! The three kinds of drill, and undoing what one of them left half done.
+//! The kinds of drill, and undoing what one of them left half done.
 //!
 //! ```text
 //! planned   switch there, read back, switch back, read back
 //! forced    take over, wait until the old primary is fenced, read back, list the loss, rejoin, switch back
 //! node      kill a node, wait until the region has noticed and writes go on, start it, wait for its copies
+//! restore   the same, but its disk is thrown away; when its copies are made anew, read every disk
 //! ```
+
+mod node;
 
 use super::run::Run;
 use super::{BUCKET, DrillKind};
 use crate::ClientError;
-use crate::dev::{Member, control};
 use crate::failover::{self, LossManifest, Side};
-use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
-use wire::admin::{LostWrite, NodeState, PairReport};
-use wire::{NodeId, PairRole};
+use wire::PairRole;
+use wire::admin::{LostWrite, PairReport};
 
 /// How often undoing is tried: the first try may meet the very fault that ended the run.
 const HEAL_TRIES: u32 = 3;
-
-/// For how long writes are watched after a node was killed, once the region has noticed: a second leader may still move.
-const WATCH: Duration = Duration::from_secs(2);
 
 /// Carries the drill out, from the region that takes writes.
 pub(super) fn carry_out(run: &mut Run<'_>, primary: &str) -> Result<(), ClientError> {
@@ -28,7 +25,8 @@ pub(super) fn carry_out(run: &mut Run<'_>, primary: &str) -> Result<(), ClientEr
     match run.plan.kind {
         DrillKind::Planned => planned(run, primary),
         DrillKind::Forced => forced(run, primary),
-        DrillKind::Node => node(run, primary),
+        DrillKind::Node => node::restart(run, primary),
+        DrillKind::Restore => node::restore(run, primary),
     }
 }
 
@@ -36,13 +34,14 @@ pub(super) fn carry_out(run: &mut Run<'_>, primary: &str) -> Result<(), ClientEr
 pub(super) fn heal(run: &mut Run<'_>, primary: &str) {
     run.begin_healing();
     let healed = match run.plan.kind {
-        DrillKind::Node => start_nodes(run, primary),
+        DrillKind::Node | DrillKind::Restore => node::start_all(run, primary),
         DrillKind::Planned | DrillKind::Forced => {
             (0..HEAL_TRIES).any(|_| run.left_to_do.is_empty() && go_back(run, primary).is_ok())
         }
     };
     if !healed && run.left_to_do.is_empty() {
         run.left_to_do.push(match run.plan.kind {
+            DrillKind::Restore => "look with `twinkeep status`; `twinkeep node replace ID --wait` gives the node that is down an empty disk once more".to_owned(),
             DrillKind::Node => "start the node that was killed: `twinkeep dev list` shows it, `twinkeep dev start` starts it".to_owned(),
             _ => format!("look with `twinkeep lag`; finish the switch with `twinkeep failover --planned --to {primary}`"),
         });
@@ -153,70 +152,6 @@ fn go_back(run: &mut Run<'_>, primary: &str) -> Result<(), ClientError> {
     run.switch(primary)?;
     run.undone.push(format!("{primary} takes writes again"));
     Ok(())
-}
-
-fn node(run: &mut Run<'_>, region: &str) -> Result<(), ClientError> {
-    let status = run.status(region)?;
-    let id = match run.plan.node {
-        Some(id) if status.nodes.iter().any(|node| node.id == NodeId(id)) => id,
-        Some(id) => {
-            return Err(ClientError::state(
-                format!("{region} has no node {id}"),
-                "`twinkeep status` shows them",
-            ));
-        }
-        // the one whose loss is felt most
-        None => {
-            let mut leads = BTreeMap::new();
-            for leader in status.groups.iter().filter_map(|group| group.leader) {
-                *leads.entry(leader).or_insert(0) += 1;
-            }
-            let most = leads.into_iter().max_by_key(|(_, groups): &(NodeId, u32)| *groups);
-            most.map_or(1, |(id, _)| id.0)
-        }
-    };
-    run.injected = Some((run.clock.now(), region.to_owned()));
-    run.step(&format!("kill node {id} of {region}"), |run| {
-        control::kill(dev(run, region)?, Member::Node(id))
-    })?;
-    run.step("wait until the region goes on without it", |run| {
-        let is_down = |state| state == NodeState::Down;
-        run.wait(|| {
-            let status = run.status(region)?;
-            let down = status.nodes.iter().any(|node| node.id == NodeId(id) && is_down(node.state));
-            Ok(down && status.leaderless_groups == 0)
-        })?;
-        let began = Instant::now();
-        run.wait(|| Ok(began.elapsed() > WATCH))
-    })?;
-    run.step(&format!("start node {id} again"), |run| control::start(dev(run, region)?, Member::Node(id)))?;
-    run.step("wait for its copies", |run| run.wait(|| is_whole(run, region)))?;
-    run.read_back(region)
-}
-
-fn is_whole(run: &Run<'_>, region: &str) -> Result<bool, ClientError> {
-    let status = run.status(region)?;
-    let up = status.nodes.iter().all(|node| node.state != NodeState::Down);
-    Ok(up && status.leaderless_groups == 0 && status.under_replicated_groups == 0)
-}
-
-fn start_nodes(run: &mut Run<'_>, region: &str) -> bool {
-    let started = run.step("undo: start every node again", |run| {
-        let folder = dev(run, region)?;
-        let status = run.status(region)?;
-        for node in &status.nodes {
-            control::start(folder, Member::Node(node.id.0))?;
-        }
-        run.wait(|| is_whole(run, region))
-    });
-    if started.is_ok() {
-        run.undone.push("every node runs again, with all its copies".to_owned());
-    }
-    started.is_ok()
-}
-
-fn dev<'a>(run: &Run<'a>, region: &str) -> Result<&'a crate::dev::DevFolder, ClientError> {
-    run.target.region(region)?.dev.as_ref().ok_or_else(super::only_here)
 }
 
 fn other(run: &Run<'_>, primary: &str) -> Result<String, ClientError> {

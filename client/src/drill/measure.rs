@@ -31,6 +31,7 @@ pub(super) fn measure(
         rpo_ms: (!probes.is_empty()).then(|| missing_ms(probes)),
         longest_pause_ms,
         first_write_ms,
+        restored_ms: None,
         switch_paused_ms: switches.iter().filter_map(|switch| switch.writes_paused_ms).collect(),
         recovery_point: switches.iter().find_map(|switch| switch.recovery_point),
         probes_begun: probes.len() as u64,

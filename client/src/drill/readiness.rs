@@ -101,9 +101,9 @@ fn region(region: &Region) -> RegionFacts {
         ("the region's authority", identity.authority_certificate()),
         ("the operator", identity.certificate()),
     ];
-    if let Some(folder) = &region.deployment.region {
-        files.push(("the S3 endpoint", folder.s3_certificate()));
-    }
+    // not on a host that has a part of the operator's folder
+    let own = region.deployment.region.as_ref().map(|folder| folder.s3_certificate());
+    files.extend(own.filter(|path| path.exists()).map(|path| ("the S3 endpoint", path)));
     let ends = |path| files::read(path).ok().and_then(|text| trust::certificate_expiry(text.as_bytes()));
     let certificates = files.iter().map(|(whose, path)| ((*whose).to_owned(), ends(path))).collect();
     let endpoint = match &region.access {
@@ -158,7 +158,7 @@ pub(super) fn judge(
             items.pair(lag, limits);
             items.room_for_the_primary(regions, lag);
         }
-        None if kind == DrillKind::Node => {}
+        None if kind.is_of_node() => {}
         None => items.not_ok(
             "roles",
             None,

@@ -115,6 +115,8 @@ pub struct Measured {
     pub longest_pause_ms: Option<u64>,
     /// From a forced switch, or a kill, to the first acknowledged write after it in the region that was to take it, ms.
     pub first_write_ms: Option<u64>,
+    /// Of a restore: from the kill of the node until every copy of everything was there again, ms.
+    pub restored_ms: Option<u64>,
     /// For how long neither region took writes, by the planned switches themselves, ms.
     pub switch_paused_ms: Vec<u64>,
     /// What a forced switch named: everything acknowledged by then, by the old primary's clock, is in the new one.

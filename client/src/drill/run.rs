@@ -37,6 +37,8 @@ pub(super) struct Run<'a> {
     pub(super) losses: Option<LossManifest>,
     /// When the switch was forced or the node killed, and where writes were to go on.
     pub(super) injected: Option<(UnixMillis, String)>,
+    /// Of a restore: from the kill until every copy was there again, ms.
+    pub(super) restored_ms: Option<u64>,
     pub(super) undone: Vec<String>,
     pub(super) left_to_do: Vec<String>,
     stop: &'a AtomicBool,
@@ -55,7 +57,7 @@ impl<'a> Run<'a> {
     ) -> Self {
         let deadline = Instant::now() + Duration::from_secs(plan.limits.timeout_s);
         let (timeline, switches, undone, left_to_do) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        let (probes, losses, injected) = (None, None, None);
+        let (probes, losses, injected, restored_ms) = (None, None, None, None);
         Self {
             target,
             plan,
@@ -66,6 +68,7 @@ impl<'a> Run<'a> {
             switches,
             losses,
             injected,
+            restored_ms,
             undone,
             left_to_do,
             stop,

@@ -153,6 +153,6 @@ fn a_region_without_a_pair_can_lose_a_node_only() {
 #[test]
 fn where_processes_are_somebody_elses_a_node_drill_is_refused() {
     let mut readiness = judged(|_, _| {});
-    readiness.refuse("injection", &super::super::only_here());
+    readiness.refuse("injection", &super::super::only_here(DrillKind::Node));
     assert_eq!((readiness.ready, not_ok(&readiness)), (false, vec!["injection"]));
 }
