@@ -13,6 +13,7 @@ use crate::content::Content;
 use crate::duel::{Side, fight};
 use crate::error::BenchError;
 use crate::failover::{self, Break};
+use crate::pair;
 use crate::measure::{Runner, Settings};
 use crate::peer::{Peer, peers_folder};
 use crate::picture::svg;
@@ -117,6 +118,18 @@ pub enum Command {
         /// Write the result to this file.
         #[arg(long)]
         json: Option<PathBuf>,
+        /// Where things are.
+        #[command(flatten)]
+        places: Places,
+    },
+    /// How far the standby of a pair is behind under load, how fast it catches up, and what that costs, over links of different lengths.
+    Pair {
+        /// Round trips between the regions, ms.
+        #[arg(long, value_delimiter = ',', default_values_t = [0, 30, 100])]
+        round_trips: Vec<u64>,
+        /// Length of each loaded window.
+        #[arg(long, default_value_t = 15.0)]
+        seconds: f64,
         /// Where things are.
         #[command(flatten)]
         places: Places,
@@ -227,6 +240,14 @@ pub async fn run(arguments: Arguments) -> Result<(), BenchError> {
                 result.write(&path)?;
             }
             verdict(result.holds(), "the election bars do not hold")
+        }
+        Command::Pair { round_trips, seconds, places } => {
+            let binaries = Binaries::find(places.binaries.as_deref())?;
+            let window = Duration::from_secs_f64(seconds.clamp(1.0, 600.0));
+            let plan = pair::Plan { round_trips_ms: round_trips, window };
+            let findings = pair::measure(&binaries, places.scratch.as_deref(), &plan).await?;
+            print!("{}", pair::table(&findings));
+            Ok(())
         }
         Command::Duel { rounds, first, second, matrix, places } => {
             let cells = matrix.cells()?;

@@ -240,6 +240,7 @@ async fn load(target: Target, is_over: Arc<AtomicBool>) -> (u64, u64) {
             steps: Arc::clone(&steps),
             connections: LOAD_CONNECTIONS,
             limit: Limit::Time(LOAD_PIECE),
+            per_second: None,
             sample_every: usize::MAX,
         };
         match drive(&target, &content, run).await {

@@ -15,6 +15,7 @@ pub mod load;
 pub mod machine;
 pub mod measure;
 pub mod metrics;
+pub mod pair;
 pub mod peer;
 pub mod picture;
 pub mod prepare;

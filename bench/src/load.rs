@@ -82,6 +82,8 @@ pub struct Run {
     pub connections: usize,
     /// When to end.
     pub limit: Limit,
+    /// Requests begun in a second, all connections together; as many as are answered when absent.
+    pub per_second: Option<f64>,
     /// One answer of so many is compared.
     pub sample_every: usize,
 }
@@ -133,6 +135,8 @@ pub async fn drive(target: &Target, content: &Content, run: Run) -> Result<Outco
         },
         steps: run.steps,
         sample_every: run.sample_every.max(1),
+        begin,
+        per_second: run.per_second,
     });
     let mut workers = JoinSet::new();
     for connection in connections {
@@ -186,6 +190,8 @@ struct Shared {
     count: usize,
     steps: Arc<Vec<Step>>,
     sample_every: usize,
+    begin: Instant,
+    per_second: Option<f64>,
 }
 
 struct Answered {
@@ -201,6 +207,11 @@ async fn work(shared: Arc<Shared>, mut connection: Option<Connection>) -> Outcom
         let number = shared.next.fetch_add(1, Ordering::Relaxed);
         if number >= shared.count {
             break;
+        }
+        if let Some(rate) = shared.per_second {
+            let due = shared.begin + Duration::from_secs_f64(number as f64 / rate);
+            tokio::time::sleep_until(due.into()).await;
+            now = Instant::now();
         }
         let step = &shared.steps[number % shared.steps.len()];
         let is_sampled = number.is_multiple_of(shared.sample_every);

@@ -81,6 +81,7 @@ impl Runner {
             steps,
             connections: cell.connections,
             limit: Limit::Time(self.settings.window),
+            per_second: None,
             sample_every: sample_every(cell.object_bytes),
         };
         let mut outcome = drive(&self.target, &self.content, run).await?;
@@ -117,6 +118,7 @@ impl Runner {
         let run = Run {
             connections: FIXTURE_CONNECTIONS,
             limit: Limit::Count(steps.len()),
+            per_second: None,
             sample_every: 1,
             steps: Arc::new(steps),
         };
@@ -136,6 +138,7 @@ impl Runner {
             steps: Arc::clone(steps),
             connections,
             limit: Limit::Time(WARM_UP),
+            per_second: None,
             sample_every: usize::MAX,
         };
         drive(&self.target, &self.content, run).await?;
@@ -157,7 +160,7 @@ impl Runner {
         let stored = outcome.begun as u64;
         let steps = Arc::new(preparer.reads_of_puts(cell, stored, CHECKED_PUTS)?);
         let limit = Limit::Count(steps.len());
-        let run = Run { steps, connections: 1, limit, sample_every: 1 };
+        let run = Run { steps, connections: 1, limit, per_second: None, sample_every: 1 };
         let checks = drive(&self.target, &self.content, run).await?;
         report.checked += checks.checked;
         report.different += checks.different + checks.errors;

@@ -44,6 +44,12 @@ struct Ready {
     gateway: Option<Member>,
 }
 
+/// What `twinkeep dev --pair --json` says.
+#[derive(Deserialize)]
+struct PairReady {
+    regions: [Ready; 2],
+}
+
 #[derive(Deserialize)]
 struct Member {
     pid: u32,
@@ -118,9 +124,36 @@ pub fn start_in(
     data: &Path,
     port_base: u16,
 ) -> Result<(Target, ServerProcess), BenchError> {
-    let failed = |detail: String| BenchError::Process { program: "twinkeep dev".to_owned(), detail };
+    let (line, process) = start_dev(binaries, data, port_base, &[])?;
+    let ready = said(&line).and_then(|ready: Ready| ready.target());
+    Ok((ready.map_err(not_started)?, process))
+}
+
+/// Starts both regions of a pair, and their witness, in a folder that may hold them already.
+pub fn start_pair_in(
+    binaries: &Binaries,
+    data: &Path,
+    port_base: u16,
+) -> Result<([Target; 2], ServerProcess), BenchError> {
+    let (line, process) = start_dev(binaries, data, port_base, &["--pair"])?;
+    let regions = said(&line).and_then(|ready: PairReady| {
+        let [one, other] = ready.regions;
+        Ok([one.target()?, other.target()?])
+    });
+    Ok((regions.map_err(not_started)?, process))
+}
+
+/// Starts `twinkeep dev`, and waits for the line that it says when it is ready.
+fn start_dev(
+    binaries: &Binaries,
+    data: &Path,
+    port_base: u16,
+    arguments: &[&str],
+) -> Result<(String, ServerProcess), BenchError> {
+    let failed = not_started;
     let mut child = Command::new(&binaries.twinkeep)
         .arg("dev")
+        .args(arguments)
         .arg("--data")
         .arg(data)
         .args(["--port-base", &port_base.to_string(), "--nodes", "3", "--json"])
@@ -136,30 +169,38 @@ pub fn start_in(
             .read_line(&mut line)
             .map_err(|error| failed(error.to_string()))?;
     }
-    let target = target_of(&line).map_err(failed)?;
-    Ok((target, process))
+    Ok((line, process))
 }
 
-fn target_of(line: &str) -> Result<Target, String> {
-    let ready: Ready = serde_json::from_str(line).map_err(|error| {
+fn not_started(detail: String) -> BenchError {
+    BenchError::Process { program: "twinkeep dev".to_owned(), detail }
+}
+
+fn said<T: for<'de> Deserialize<'de>>(line: &str) -> Result<T, String> {
+    serde_json::from_str(line).map_err(|error| {
         if line.is_empty() { "it ended before it was ready".to_owned() } else { error.to_string() }
-    })?;
-    let mut metrics = Vec::new();
-    for node in &ready.nodes {
-        let address = node.health_address.as_ref().map(|address| format!("http://{address}/metrics"));
-        if let Some(url) = node.metrics.clone().or(address) {
-            metrics.push(MetricsAddress::parse(&url).map_err(|error| error.to_string())?);
-        }
-    }
-    Ok(Target {
-        name: "twinkeep".to_owned(),
-        authority: Authority::parse(&ready.endpoint).map_err(|error| error.to_string())?,
-        credentials: Arc::new(Credentials::new(&ready.access_key, &ready.secret_key)),
-        region: ready.region,
-        processes: ready.nodes.iter().chain(&ready.gateway).map(|member| member.pid).collect(),
-        metrics,
-        copies: 3,
     })
+}
+
+impl Ready {
+    fn target(self) -> Result<Target, String> {
+        let mut metrics = Vec::new();
+        for node in &self.nodes {
+            let address = node.health_address.as_ref().map(|address| format!("http://{address}/metrics"));
+            if let Some(url) = node.metrics.clone().or(address) {
+                metrics.push(MetricsAddress::parse(&url).map_err(|error| error.to_string())?);
+            }
+        }
+        Ok(Target {
+            name: "twinkeep".to_owned(),
+            authority: Authority::parse(&self.endpoint).map_err(|error| error.to_string())?,
+            credentials: Arc::new(Credentials::new(&self.access_key, &self.secret_key)),
+            region: self.region,
+            processes: self.nodes.iter().chain(&self.gateway).map(|member| member.pid).collect(),
+            metrics,
+            copies: 3,
+        })
+    }
 }
 
 fn build() -> Result<(), BenchError> {
@@ -203,7 +244,7 @@ mod tests {
         let line = r#"{"schema_version":1,"endpoint":"http://127.0.0.1:9000","access_key":"a","secret_key":"s",
             "region":"home","nodes":[{"id":1,"pid":11,"data":"/d","metrics":"http://127.0.0.1:9/m"},
             {"id":2,"pid":12,"data":"/d","health_address":"127.0.0.1:10"}],"gateway":{"pid":14}}"#;
-        let target = target_of(line).unwrap();
+        let target = said::<Ready>(line).unwrap().target().unwrap();
         assert_eq!(target.processes, [11, 12, 14]);
         assert_eq!(target.region, "home");
         let expected = ["http://127.0.0.1:9/m", "http://127.0.0.1:10/metrics"];
@@ -212,7 +253,7 @@ mod tests {
 
     #[test]
     fn an_early_end_is_told_from_a_strange_line() {
-        assert_eq!(target_of("").err().unwrap(), "it ended before it was ready");
-        assert!(target_of("starting…").is_err());
+        assert_eq!(said::<Ready>("").err().unwrap(), "it ended before it was ready");
+        assert!(said::<Ready>("starting…").is_err());
     }
 }

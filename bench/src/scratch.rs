@@ -9,7 +9,7 @@ use crate::error::BenchError;
 /// those that Linux hands out to connections.
 const PORTS: std::ops::Range<u16> = 20_000..22_700;
 /// Ports looked at together.
-const PORT_STEP: u16 = 50;
+const PORT_STEP: u16 = 100;
 /// Free bytes below which no run is begun: the largest cell and its copies need that much.
 const FREE_BYTES_MIN: u64 = 8 << 30;
 
