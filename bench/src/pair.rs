@@ -11,6 +11,7 @@
 pub mod link;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -168,17 +169,14 @@ impl<'a> Pair<'a> {
     }
 
     async fn measure(&self, round_trip_ms: u64, window: Duration) -> Result<Finding, BenchError> {
-        let cell =
-            Cell { operation: Operation::Put, object_bytes: OBJECT_BYTES, connections: CONNECTIONS };
+        let cell = Cell { operation: Operation::Put, object_bytes: OBJECT_BYTES, connections: CONNECTIONS };
         let steps = Preparer::new(&self.primary).cell(cell, 0)?;
-        let mib_s = |outcome: &Outcome| {
-            outcome.stored_bytes as f64 / MIB as f64 / outcome.elapsed.as_secs_f64()
-        };
+        let mib_s =
+            |outcome: &Outcome| outcome.stored_bytes as f64 / MIB as f64 / outcome.elapsed.as_secs_f64();
         let free = self.load(&steps, window, None).await?;
         self.wait_synced().await?;
         let rate = free.latency.total() as f64 / free.elapsed.as_secs_f64() * LOAD_PART;
-        let (loaded, lags_ms) =
-            tokio::try_join!(self.load(&steps, window, Some(rate)), self.probe(window))?;
+        let (loaded, lags_ms) = tokio::try_join!(self.load(&steps, window, Some(rate)), self.probe(window))?;
         self.wait_synced().await?;
         let standby = self.standby.region.as_str();
         self.binaries.run(&["dev", "kill", standby], &self.data)?;
@@ -307,8 +305,8 @@ fn late(what: &str) -> BenchError {
     BenchError::Late { what: what.to_owned(), limit_s: PATIENCE.as_secs() }
 }
 
-/// Puts a link before every node of both regions, as the other region's nodes reach it.
-async fn lengthen(data: &Path, one_way: Duration) -> Result<Vec<Link>, BenchError> {
+/// Puts a link before every node of both regions of a pair that does not run, as the other region's nodes reach it.
+pub async fn lengthen(data: &Path, one_way: Duration) -> Result<Vec<Link>, BenchError> {
     let mut links: BTreeMap<SocketAddr, Link> = BTreeMap::new();
     for path in pair_descriptors(data)? {
         let text = std::fs::read_to_string(&path).map_err(BenchError::file("read", &path))?;
@@ -319,10 +317,11 @@ async fn lengthen(data: &Path, one_way: Duration) -> Result<Vec<Link>, BenchErro
                 lengthened += &format!("{line}\n");
                 continue;
             };
-            if !links.contains_key(&address) {
-                links.insert(address, Link::start(address, one_way).await?);
-            }
-            lengthened += &format!("peer_address = \"{}\"\n", links[&address].address());
+            let link = match links.entry(address) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => new.insert(Link::start(address, one_way).await?),
+            };
+            lengthened += &format!("peer_address = \"{}\"\n", link.address());
         }
         std::fs::write(&path, lengthened).map_err(BenchError::file("write", &path))?;
     }
@@ -336,7 +335,8 @@ fn pair_descriptors(data: &Path) -> Result<Vec<PathBuf>, BenchError> {
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(&folder).map_err(BenchError::file("list", &folder))?.flatten() {
             let path = entry.path();
-            let is_of_pair = folder.ends_with("pair") && entry.file_name().to_string_lossy().starts_with("node-");
+            let is_of_pair =
+                folder.ends_with("pair") && entry.file_name().to_string_lossy().starts_with("node-");
             if is_of_pair {
                 found.push(path.join("region.toml"));
             } else if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
