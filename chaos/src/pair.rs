@@ -1,5 +1,6 @@
 //! What tests of two regions share: how far they are apart, and waiting until that is as it should be.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
@@ -37,6 +38,24 @@ pub fn wait_synced(dev: &Dev) -> Outcome<()> {
         }
     });
     asked
+}
+
+/// Whether a region that was the primary takes no more writes, in all of its groups.
+pub fn is_fenced(dev: &Dev, region: &str) -> bool {
+    let regions = lag(dev).ok().and_then(|lag| lag["regions"].as_array().cloned()).unwrap_or_default();
+    let region = regions.into_iter().find(|found| found["region"] == region);
+    let groups = region.and_then(|region| region["groups"].as_array().cloned()).unwrap_or_default();
+    !groups.is_empty() && groups.iter().all(|group| group["role"] == "sealed")
+}
+
+/// Keys in the list of what a forced switch lost; panics unless the list is whole.
+pub fn manifest(dev: &Dev) -> BTreeSet<String> {
+    let said =
+        dev.twinkeep(&["failover", "manifest", "--json"]).unwrap_or_else(|trouble| panic!("{trouble}"));
+    let manifest: Value = serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"));
+    assert_eq!(manifest["complete"], true, "{manifest}");
+    let entries = manifest["entries"].as_array().into_iter().flatten();
+    entries.filter_map(|entry| entry["key"].as_str().map(str::to_owned)).collect()
 }
 
 /// Milliseconds since 1970.

@@ -11,7 +11,7 @@ use bench::pair::lengthen;
 use bench::pair::link::Link;
 use chaos::dev::{Dev, Ready};
 use chaos::ledger::{Ledger, content};
-use chaos::pair::{lag, unix_millis, wait_for, wait_synced};
+use chaos::pair::{is_fenced, lag, unix_millis, wait_for, wait_synced};
 use chaos::run::Run;
 use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
@@ -162,14 +162,7 @@ fn what_a_forced_switch_lost_is_listed_exactly_and_the_old_primary_is_fenced() {
     assert!(client.get(BUCKET, "deleted").unwrap().is_some());
     client.put(BUCKET, "after", b"the new primary takes writes").unwrap();
     dev.twinkeep(&["dev", "start", &old.region]).unwrap();
-    let is_fenced = || {
-        let regions = lag(&dev).unwrap()["regions"].clone();
-        let region =
-            regions.as_array().unwrap().iter().find(|region| region["region"] == old.region).cloned();
-        let groups = region.and_then(|region| region["groups"].as_array().cloned()).unwrap_or_default();
-        !groups.is_empty() && groups.iter().all(|group| group["role"] != "primary")
-    };
-    wait_for("fencing", is_fenced);
+    wait_for("fencing", || is_fenced(&dev, &old.region));
     assert!(client.get(BUCKET, "after").unwrap().is_some());
     check_manifest(&dev, &old, &acknowledged, lost);
     rejoin(&dev, &old, &new, acknowledged.keys());

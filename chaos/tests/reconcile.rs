@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use chaos::dev::{Dev, Ready};
 use chaos::ledger::content;
-use chaos::pair::{lag, wait_for, wait_synced};
+use chaos::pair::{is_fenced, lag, wait_for, wait_synced};
 use chaos::run::Run;
 use chaos::s3::{S3, first};
 use serde_json::Value;
@@ -27,13 +27,6 @@ const MANY: usize = 400;
 
 fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
-}
-
-fn is_fenced(dev: &Dev, old: &Ready) -> bool {
-    let regions = lag(dev).unwrap()["regions"].as_array().cloned().unwrap_or_default();
-    let region = regions.into_iter().find(|region| region["region"] == old.region);
-    let groups = region.and_then(|region| region["groups"].as_array().cloned()).unwrap_or_default();
-    !groups.is_empty() && groups.iter().all(|group| group["role"] == "sealed")
 }
 
 /// Runs `failover reconcile`: its report.
@@ -123,7 +116,7 @@ impl World {
         world.switch();
         world.write_since();
         world.dev.twinkeep(&["dev", "start", &world.old.region]).unwrap();
-        wait_for("fencing", || is_fenced(&world.dev, &world.old));
+        wait_for("fencing", || is_fenced(&world.dev, &world.old.region));
         world
     }
 
@@ -380,7 +373,7 @@ fn what_is_given_up_by_policy_is_recorded_and_nothing_is_changed() {
     }
     dev.twinkeep(&["failover", "--force", "--to", &new.region]).unwrap();
     dev.twinkeep(&["dev", "start", &old.region]).unwrap();
-    wait_for("fencing", || is_fenced(&dev, &old));
+    wait_for("fencing", || is_fenced(&dev, &old.region));
     let mut client = new.client().unwrap();
     let before = everything(&mut client);
     let all = reconcile(&dev, &["--preview"])["entries"].as_array().unwrap().len();

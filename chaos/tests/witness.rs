@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use chaos::dev::{Dev, Ready, address_of};
 use chaos::ledger::content;
-use chaos::pair::{lag, wait_for, wait_synced};
+use chaos::pair::{is_fenced, lag, manifest, wait_for, wait_synced};
 use chaos::run::Run;
 use chaos::s3::{Failure, S3, Written};
 use chaos::sign::Credentials;
@@ -71,21 +71,6 @@ fn epoch(dev: &Dev, region: &Ready) -> u64 {
     found["groups"].as_array().unwrap().iter().map(|group| group["epoch"].as_u64().unwrap()).max().unwrap()
 }
 
-/// Keys in the list of what a forced switch lost; the list has to be whole.
-fn manifest(dev: &Dev) -> BTreeSet<String> {
-    let manifest = json(&dev.twinkeep(&["failover", "manifest", "--json"]).unwrap());
-    assert_eq!(manifest["complete"], true, "{manifest}");
-    let entries = manifest["entries"].as_array().unwrap().iter();
-    entries.map(|entry| entry["key"].as_str().unwrap().to_owned()).collect()
-}
-
-fn is_fenced(dev: &Dev, old: &Ready) -> bool {
-    let regions = lag(dev).unwrap()["regions"].as_array().cloned().unwrap_or_default();
-    let region = regions.into_iter().find(|region| region["region"] == old.region);
-    let groups = region.and_then(|region| region["groups"].as_array().cloned()).unwrap_or_default();
-    !groups.is_empty() && groups.iter().all(|group| group["role"] == "sealed")
-}
-
 #[test]
 fn a_lost_region_is_relieved_with_nobodys_command_and_what_is_missing_is_listed() {
     let run = Run::new("witness-automatic").unwrap();
@@ -121,7 +106,7 @@ fn a_lost_region_is_relieved_with_nobodys_command_and_what_is_missing_is_listed(
     // what was on its way to each group when it was halted came in when it went on
     assert!(lost.len() > 20, "the standby stood still");
     dev.twinkeep(&["dev", "start", &old.region]).unwrap();
-    wait_for("fencing", || is_fenced(&dev, &old));
+    wait_for("fencing", || is_fenced(&dev, &old.region));
     assert_eq!(manifest(&dev), lost);
     assert!(client.get(BUCKET, "after").unwrap().is_some());
     dev.twinkeep(&["failover", "rejoin", "--discard"]).unwrap();
@@ -276,7 +261,7 @@ fn a_region_that_was_halted_and_relieved_acknowledges_nothing_when_it_goes_on() 
         "{:?} was acknowledged by a region that was relieved",
         two.map(|attempt| &attempt.key)
     );
-    wait_for("fencing", || is_fenced(&dev, &old));
+    wait_for("fencing", || is_fenced(&dev, &old.region));
     let listed = manifest(&dev);
     let mut client = new.client().unwrap();
     for attempt in of(&old).into_iter().chain(of(&new)) {

@@ -1,0 +1,165 @@
+//! Forced switches, one after another, while clients write: what was acknowledged and is gone is exactly what the loss
+//! manifest lists.
+//!
+//! `CHAOS_ROUNDS` says how many; CI makes a few. `CHAOS_SEED` is the seed, which is printed.
+
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use chaos::dev::{Dev, Ready, address_of};
+use chaos::pair::{is_fenced, lag, manifest, wait_for, wait_synced};
+use chaos::random::Random;
+use chaos::run::Run;
+use chaos::s3::S3;
+use chaos::sign::Credentials;
+
+const BUCKET: &str = "forced";
+const WRITERS: usize = 4;
+/// Switches, unless `CHAOS_ROUNDS` says otherwise.
+const ROUNDS_DEFAULT: u64 = 6;
+
+/// Keys that clients wrote once each.
+#[derive(Default)]
+struct Written {
+    acknowledged: BTreeSet<String>,
+    /// Nobody knows what became of these.
+    unknown: BTreeSet<String>,
+}
+
+/// What keeps a manifest from being exact: acknowledged keys that are gone and not listed, listed keys that are there, and
+/// listed keys that nobody wrote.
+fn inexact(written: &Written, gone: &BTreeSet<String>, listed: &BTreeSet<String>) -> Vec<String> {
+    let unlisted = gone.difference(listed).filter(|key| written.acknowledged.contains(*key));
+    let unlisted = unlisted.map(|key| format!("{key} was acknowledged, is gone, and is not listed"));
+    let present = listed.difference(gone).map(|key| format!("{key} is listed, and is there"));
+    let all = || written.acknowledged.union(&written.unknown).cloned().collect::<BTreeSet<_>>();
+    let strange = listed
+        .difference(&all())
+        .map(|key| format!("{key} is listed, and nobody wrote it"))
+        .collect::<Vec<_>>();
+    unlisted.chain(present).chain(strange).collect()
+}
+
+#[test]
+fn a_manifest_that_leaves_a_key_out_or_adds_one_is_found() {
+    let keys = |keys: &[&str]| keys.iter().map(|key| (*key).to_owned()).collect::<BTreeSet<_>>();
+    let written = Written { acknowledged: keys(&["a", "b", "c"]), unknown: keys(&["u"]) };
+    assert_eq!(inexact(&written, &keys(&["b", "u"]), &keys(&["b"])), Vec::<String>::new());
+    assert_eq!(inexact(&written, &keys(&["b", "u"]), &keys(&["b", "u"])), Vec::<String>::new());
+    assert!(inexact(&written, &keys(&["b"]), &keys(&[]))[0].contains("not listed"));
+    assert!(inexact(&written, &keys(&[]), &keys(&["b"]))[0].contains("is there"));
+    assert!(inexact(&written, &keys(&["x"]), &keys(&["x"]))[0].contains("nobody"));
+}
+
+/// Writes one key after another until told to end; a request is never repeated.
+fn write(region: &Ready, prefix: &str, ended: &AtomicBool) -> Written {
+    let credentials = Credentials {
+        access_key: region.access_key.clone(),
+        secret_key: region.secret_key.clone(),
+        region: region.region.clone(),
+    };
+    let address = address_of(&region.endpoint).unwrap();
+    let mut written = Written::default();
+    let mut client = S3::with_timeout(address, credentials.clone(), Duration::from_secs(2));
+    for number in 0.. {
+        if ended.load(Ordering::Relaxed) {
+            break;
+        }
+        let key = format!("{prefix}-{number}");
+        if client.put(BUCKET, &key, key.as_bytes()).is_ok() {
+            written.acknowledged.insert(key);
+        } else {
+            written.unknown.insert(key);
+            client = S3::with_timeout(address, credentials.clone(), Duration::from_secs(2));
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+    written
+}
+
+/// One forced switch from `old` to `new` under load, with what the seed breaks around it. How many writes it lost.
+fn switch(dev: &Dev, old: &Ready, new: &Ready, number: u64, random: &mut Random) -> usize {
+    let ended = AtomicBool::new(false);
+    let (stalls, kills) = (random.chance(60), random.chance(40));
+    let (before, stalled) = (100 + random.below(400), 50 + random.below(300));
+    let after = 50 + random.below(200);
+    let mut written = std::thread::scope(|scope| {
+        let ended = &ended;
+        let writers: Vec<_> = (0..WRITERS)
+            .map(|writer| scope.spawn(move || write(old, &format!("{number}-{writer}"), ended)))
+            .collect();
+        let pause = |ms| std::thread::sleep(Duration::from_millis(ms));
+        pause(before);
+        if stalls {
+            dev.twinkeep(&["dev", "stop", &new.region]).unwrap();
+            pause(stalled);
+        }
+        if kills {
+            dev.twinkeep(&["dev", "kill", &old.region]).unwrap();
+        }
+        if stalls {
+            dev.twinkeep(&["dev", "start", &new.region]).unwrap();
+        }
+        // a region that went on a moment ago may be electing
+        wait_for("the switch", || {
+            dev.twinkeep(&["failover", "--force", "--to", &new.region, "--json"]).is_ok()
+        });
+        pause(after);
+        ended.store(true, Ordering::Relaxed);
+        let mut all = Written::default();
+        for writer in writers {
+            let part = writer.join().unwrap();
+            all.acknowledged.extend(part.acknowledged);
+            all.unknown.extend(part.unknown);
+        }
+        all
+    });
+    if kills {
+        dev.twinkeep(&["dev", "start", &old.region]).unwrap();
+    }
+    wait_for("fencing", || is_fenced(dev, &old.region));
+    let listed = manifest(dev);
+    let mut client = new.client().unwrap();
+    let there: BTreeSet<String> =
+        client.list(BUCKET, &format!("{number}-")).unwrap().into_iter().map(|entry| entry.key).collect();
+    let all: BTreeSet<String> = written.acknowledged.union(&written.unknown).cloned().collect();
+    let gone = all.difference(&there).cloned().collect();
+    let inexact = inexact(&written, &gone, &listed);
+    assert!(inexact.is_empty(), "switch {number}: {inexact:#?}");
+    written.acknowledged.retain(|key| !there.contains(key));
+    println!(
+        "switch {number}{}{}: {} listed, {} of them acknowledged",
+        if stalls { ", the standby stood still" } else { "" },
+        if kills { ", the primary was killed" } else { "" },
+        listed.len(),
+        written.acknowledged.len()
+    );
+    written.acknowledged.len()
+}
+
+#[test]
+fn what_forced_switches_lose_is_what_their_manifests_list() {
+    let (mut random, run) =
+        (Random::from_seed(Random::seed_of_run("forced-switches")), Run::new("forced-switches").unwrap());
+    let rounds = std::env::var("CHAOS_ROUNDS").ok().and_then(|text| text.parse().ok());
+    let switches = rounds.unwrap_or(ROUNDS_DEFAULT);
+    let mut dev = Dev::start_pair(&run).unwrap();
+    let mut regions = [dev.ready.clone(), dev.other.clone().unwrap()];
+    regions[0].client().unwrap().create_bucket(BUCKET).unwrap();
+    wait_synced(&dev).unwrap();
+    let mut lost = 0;
+    for number in 0..switches {
+        let [old, new] = &regions;
+        lost += switch(&dev, old, new, number, &mut random);
+        dev.twinkeep(&["failover", "rejoin", "--discard"]).unwrap();
+        wait_for("the pair", || lag(&dev).unwrap()["state"] == "Live");
+        wait_synced(&dev).unwrap();
+        regions.swap(0, 1);
+    }
+    println!("{lost} acknowledged writes were lost in {switches} switches, and all were listed");
+    assert!(lost > 0, "a switch that never loses anything shows nothing");
+    dev.end().unwrap();
+}
