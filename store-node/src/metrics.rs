@@ -148,16 +148,10 @@ fn replicas(page: &mut Page, report: &NodeReport) {
 }
 
 fn pair(page: &mut Page, lags: &[GroupLag]) {
-    let parts = [
-        (PairRole::Primary, "primary"),
-        (PairRole::Sealed, "sealed"),
-        (PairRole::Standby, "standby"),
-        (PairRole::Bootstrap, "bootstrap"),
-    ];
     page.head("twinkeep_pair_groups", "Groups led here, by their part in the pair.", "gauge");
-    for (role, part) in parts {
+    for role in PairRole::ALL {
         let count = lags.iter().filter(|lag| lag.own.role == role).count();
-        page.sample("twinkeep_pair_groups", &format!("{{part=\"{part}\"}}"), count as f64);
+        page.sample("twinkeep_pair_groups", &format!("{{part=\"{}\"}}", role.name()), count as f64);
     }
     let unshipped = || lags.iter().filter_map(|lag| lag.unshipped);
     let operations: u64 = unshipped().map(|unshipped| unshipped.operations).sum();

@@ -142,19 +142,13 @@ fn lag_page(report: &LagReport) -> String {
 
 fn region_row(report: &PairReport) -> Vec<String> {
     let count = |role: PairRole| report.groups.iter().filter(|group| group.role == role).count();
-    let parts = [
-        (PairRole::Primary, "primary"),
-        (PairRole::Sealed, "sealed"),
-        (PairRole::Standby, "standby"),
-        (PairRole::Bootstrap, "bootstrap"),
-    ];
-    let parts: Vec<String> = parts
+    let parts: Vec<String> = PairRole::ALL
         .iter()
-        .map(|(role, name)| (count(*role), name))
+        .map(|role| (count(*role), role.name()))
         .filter(|(count, _)| *count > 0)
         .map(
             |(count, name)| {
-                if count == report.groups.len() { (*name).to_owned() } else { format!("{count} {name}") }
+                if count == report.groups.len() { name.to_owned() } else { format!("{count} {name}") }
             },
         )
         .collect();

@@ -33,7 +33,7 @@ pub struct Granter {
 }
 
 impl Holder {
-    /// A stamp that nobody can guess goes out now.
+    /// A stamp goes out now that no earlier one of this process is like, nor one of its earlier lives.
     pub fn issue(&mut self, stamp: u64, now: Duration) {
         self.issued = Some((stamp, now));
     }

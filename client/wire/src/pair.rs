@@ -22,6 +22,21 @@ pub enum PairRole {
     Bootstrap,
 }
 
+impl PairRole {
+    /// Every part.
+    pub const ALL: [Self; 4] = [Self::Primary, Self::Sealed, Self::Standby, Self::Bootstrap];
+
+    /// As figures and pages have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Primary => "primary",
+            Self::Sealed => "sealed",
+            Self::Standby => "standby",
+            Self::Bootstrap => "bootstrap",
+        }
+    }
+}
+
 /// A group's part in its pair, as its log has it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PairState {

@@ -383,7 +383,7 @@ pub enum PairChange {
 pub struct LeaseReport {
     /// Its region.
     pub region: String,
-    /// The stamp that a lease has to name: a number that nobody can guess.
+    /// The stamp that a lease has to name, given out once.
     pub stamp: u64,
     /// Whether it stops acknowledging writes when neither its witness nor its standby vouches for it.
     pub is_needed: bool,
