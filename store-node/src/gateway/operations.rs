@@ -78,4 +78,8 @@ forward! {
     get_object_lock_configuration(GetObjectLockConfigurationInput)
         -> GetObjectLockConfigurationOutput = unset::object_lock;
     get_object_tagging(GetObjectTaggingInput) -> GetObjectTaggingOutput = unset::object_tagging;
+    delete_bucket_policy(DeleteBucketPolicyInput) -> DeleteBucketPolicyOutput = unset::nothing;
+    delete_bucket_cors(DeleteBucketCorsInput) -> DeleteBucketCorsOutput = unset::nothing;
+    delete_bucket_tagging(DeleteBucketTaggingInput) -> DeleteBucketTaggingOutput = unset::nothing;
+    delete_bucket_lifecycle(DeleteBucketLifecycleInput) -> DeleteBucketLifecycleOutput = unset::nothing;
 }

@@ -119,6 +119,12 @@ async fn settings_that_were_never_made_are_answered_as_aws_does() {
         let put = server.call(Request::new("PUT", &format!("/bucket?{resource}=")).body("<a/>")).await;
         assert!(put.status >= 400, "{resource}: {}", put.status);
     }
+    for resource in ["policy", "cors", "tagging", "lifecycle"] {
+        let of = |bucket: &str| Request::new("DELETE", &format!("/{bucket}?{resource}="));
+        assert_eq!(server.call(of("bucket")).await.status, 204, "{resource}");
+        assert_eq!(server.call(of("absent")).await.status, 404, "{resource}");
+    }
+    assert_eq!(server.call(Request::new("HEAD", "/bucket")).await.status, 200, "the bucket itself stays");
     let acl = server.get("/bucket?acl=").await;
     assert_eq!((acl.status, acl.code().as_str()), (501, "NotImplemented"));
 }

@@ -65,6 +65,11 @@ pub(super) async fn object_lock(
     )
 }
 
+/// Removes a setting that no bucket has. Whether the caller owns the bucket was looked at before.
+pub(super) async fn nothing<I, O: Default>(_: &Arc<Core>, _: S3Request<I>) -> Answer<O> {
+    Ok(S3Response::new(O::default()))
+}
+
 pub(super) async fn object_tagging(
     core: &Arc<Core>,
     request: S3Request<dto::GetObjectTaggingInput>,
