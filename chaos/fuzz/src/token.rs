@@ -75,6 +75,7 @@ fn region() -> RegionDescriptor {
         format: DESCRIPTOR_FORMAT,
         deployment: DeploymentId([7; 16]),
         environment: "test".into(),
+        jurisdiction: "eu".into(),
         region: "twin-1".into(),
         groups: 64,
         standby_of: None,
