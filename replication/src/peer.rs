@@ -36,6 +36,7 @@ pub use metrics::{ClassMetrics, PeerMetrics};
 pub use options::PeerOptions;
 pub use peers::Peers;
 pub use refusals::{RefusedPeer, RefusedPeers, RefusedReason};
+pub use trust::Presented;
 pub use server::PeerServer;
 pub use stream::{StreamHandle, StreamReceiver, StreamSender};
 pub use tls::{PeerTls, TlsError};

@@ -109,10 +109,10 @@ pub enum PairTextError {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum PairMismatch {
     /// It says nothing of a pair.
-    #[error("the other region shows no pair descriptor")]
+    #[error("no pair descriptor was shown")]
     NotShown,
     /// This process has none to hold it against.
-    #[error("this process has no pair descriptor")]
+    #[error("there is no pair descriptor to hold it against")]
     NotHere,
     /// It is in another jurisdiction.
     #[error("pair descriptor of another jurisdiction: {found} instead of {own}")]
