@@ -234,6 +234,8 @@ impl<'a> ImageRegion<'a> {
         init.arg("init").arg(&folder).args([
             "--environment",
             "test",
+            "--jurisdiction",
+            "eu",
             "--groups",
             "8",
             "--s3-name",

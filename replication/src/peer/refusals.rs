@@ -2,12 +2,12 @@
 //! a record that outlives the process.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Mutex, OnceLock};
 use std::time::SystemTime;
 
 use thiserror::Error;
-use tokio::sync::mpsc;
 use trust::Presented;
 use wire::descriptor::{ForeignPeer, PairMismatch};
 
@@ -142,7 +142,16 @@ pub struct RefusedPeer {
 #[derive(Debug, Default)]
 pub struct RefusedPeers {
     state: Mutex<State>,
-    told: OnceLock<mpsc::Sender<RefusedPeer>>,
+    listener: OnceLock<Listener>,
+}
+
+/// Who is told of each peer that is turned away.
+struct Listener(Box<dyn Fn(&RefusedPeer) + Send + Sync>);
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Listener")
+    }
 }
 
 #[derive(Debug, Default)]
@@ -168,10 +177,10 @@ impl RefusedPeers {
         self.lock().by_kind.get(kind).copied().unwrap_or(0)
     }
 
-    /// Passes on who is turned away from now on: the first of a host for a reason, then every time that their number has
-    /// doubled. What finds no room there is in the log only. A second call changes nothing.
-    pub fn tell(&self, to: mpsc::Sender<RefusedPeer>) {
-        let _second = self.told.set(to).is_err();
+    /// Tells `listener`, which must not wait, who is turned away from now on: the first of a host for a reason, then every
+    /// time that their number has doubled. A second call changes nothing.
+    pub fn tell(&self, listener: impl Fn(&RefusedPeer) + Send + Sync + 'static) {
+        let _second = self.listener.set(Listener(Box::new(listener))).is_err();
     }
 
     pub(super) fn record(&self, address: SocketAddr, refusal: impl Into<Refusal>) {
@@ -195,9 +204,8 @@ impl RefusedPeers {
         if refused.times.is_power_of_two() {
             let certificate = refused.certificate.as_ref().map(|shown| tracing::field::display(shown.sha256));
             tracing::warn!(%address, reason = %refused.reason, certificate, times = refused.times, "peer refused");
-            if let Some(told) = self.told.get() {
-                // full: whoever keeps the record cannot keep up, and the log has it
-                let _full = told.try_send(refused.clone()).is_err();
+            if let Some(Listener(listener)) = self.listener.get() {
+                listener(&refused);
             }
         }
         state.recent.push_back(refused);
@@ -227,8 +235,8 @@ mod tests {
     #[test]
     fn every_kind_is_counted_apart_and_the_first_of_each_and_every_doubling_is_passed_on() {
         let refused = RefusedPeers::default();
-        let (to, mut told) = mpsc::channel(64);
-        refused.tell(to);
+        let (to, told) = std::sync::mpsc::channel();
+        refused.tell(move |peer| to.send(peer.clone()).unwrap());
         let address = SocketAddr::from(([127, 0, 0, 1], 1));
         let shown = |byte| Presented { sha256: wire::Digest([byte; 32]), claimed: None };
         let foreign = |byte| Refusal {
@@ -243,7 +251,7 @@ mod tests {
         refused.record(address, RefusedReason::Pair(PairMismatch::NotShown));
         assert_eq!((refused.of_kind("certificate"), refused.of_kind("pair"), refused.of_kind("class")), (6, 1, 0));
         let mut passed_on = Vec::new();
-        while let Ok(peer) = told.try_recv() {
+        for peer in told.try_iter() {
             assert!(RefusedReason::KINDS.contains(&peer.reason.kind()));
             passed_on.push((peer.reason.kind(), peer.certificate.map(|shown| shown.sha256.0[0]), peer.times));
         }
