@@ -123,3 +123,7 @@ fn read_pair(path: &Path) -> Result<String, ServeError> {
         Err(source) => Err(ServeError::File { path: path.to_owned(), source }),
     }
 }
+
+#[cfg(test)]
+#[path = "pair/tests.rs"]
+mod tests;
