@@ -36,10 +36,10 @@ pub use metrics::{ClassMetrics, PeerMetrics};
 pub use options::PeerOptions;
 pub use peers::Peers;
 pub use refusals::{RefusedPeer, RefusedPeers, RefusedReason};
-pub use trust::Presented;
 pub use server::PeerServer;
 pub use stream::{StreamHandle, StreamReceiver, StreamSender};
 pub use tls::{PeerTls, TlsError};
+pub use trust::Presented;
 
 /// An answer: head and body.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

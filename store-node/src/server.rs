@@ -188,8 +188,7 @@ impl Process {
                     if config.pair.as_ref().is_some_and(|pair| pair.witness) {
                         node.service().need_leases();
                     }
-                    let standby =
-                        pair.follow(node.service(), &refusals, &tracker, background.clone()).await;
+                    let standby = pair.follow(node.service(), &refusals, &tracker, background.clone()).await;
                     node.service().set_pair(standby);
                 }
                 peers.set_local(handler.clone());

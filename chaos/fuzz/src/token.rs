@@ -8,7 +8,9 @@ use wire::descriptor::{
     DESCRIPTOR_FORMAT, GatewayDescriptor, GatewayFiles, JoinToken, NodeDescriptor, PairDescriptor, PairHello,
     PairedRegion, PeerIdentity, RaftTimings, RegionDescriptor, SignedPair, TOKEN_PREFIX, TokenRole,
 };
-use wire::{DeploymentId, Digest, Incarnation, NodeId, RequestId, Sequence, UnixMillis, VersionId, VersionRef};
+use wire::{
+    DeploymentId, Digest, Incarnation, NodeId, RequestId, Sequence, UnixMillis, VersionId, VersionRef,
+};
 use zeroize::Zeroizing;
 
 use crate::allocation::bounded;

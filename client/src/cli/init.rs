@@ -164,7 +164,8 @@ fn place(arguments: &InitArguments) -> Result<Place, ClientError> {
     let primary = primary.transpose()?;
     if let Some(path) = &arguments.pair_plan {
         let plan = PairPlan::read(path)?;
-        let region = plan.region(arguments.region.as_deref(), primary.as_ref().map(|primary| &*primary.region))?;
+        let region =
+            plan.region(arguments.region.as_deref(), primary.as_ref().map(|primary| &*primary.region))?;
         return Ok(Place { region, environment: plan.environment, jurisdiction: plan.jurisdiction });
     }
     let region = arguments.region.clone().unwrap_or_else(|| REGION_DEFAULT.to_owned());

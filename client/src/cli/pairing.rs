@@ -112,12 +112,18 @@ fn verify(common: &Common, arguments: &VerifyArguments, output: &Output) -> Resu
         (Some(path), _) => path.clone(),
         (None, Some(own)) => own.pair_descriptor(),
         (None, None) => {
-            return Err(ClientError::usage("which pair descriptor?", "name the file, or a folder with --data DIR"));
+            return Err(ClientError::usage(
+                "which pair descriptor?",
+                "name the file, or a folder with --data DIR",
+            ));
         }
     };
     if arguments.file.is_none() && !path.exists() {
         let advice = "make a pair with `twinkeep init --standby-of`, or try `twinkeep dev --pair`";
-        return Err(ClientError::state(format!("{} is not there: the region has no pair", path.display()), advice));
+        return Err(ClientError::state(
+            format!("{} is not there: the region has no pair", path.display()),
+            advice,
+        ));
     }
     let check = match &own {
         _ if !arguments.ca_file.is_empty() => PairCheck::Authorities(&arguments.ca_file),
@@ -137,7 +143,8 @@ fn folder(data: &Path) -> Result<RegionFolder, ClientError> {
 }
 
 fn shown(file: PathBuf, pair: &VerifiedPair, authorities_known: bool) -> Shown {
-    let PairDescriptor { deployment, environment, jurisdiction, serial, issued_at, regions } = pair.descriptor();
+    let PairDescriptor { deployment, environment, jurisdiction, serial, issued_at, regions } =
+        pair.descriptor();
     Shown {
         file,
         deployment: deployment.to_string(),
@@ -199,10 +206,12 @@ fn refused(common: &Common, output: &Output) -> Result<(), ClientError> {
 }
 
 fn refused_page(refused: &Refused) -> String {
-    let peers = refused.processes.iter().flat_map(|process| process.peers.iter().map(move |peer| (process, peer)));
+    let peers =
+        refused.processes.iter().flat_map(|process| process.peers.iter().map(move |peer| (process, peer)));
     let mut peers: Vec<(&RefusedPeersReport, &RefusedPeerRecord)> = peers.collect();
     peers.sort_by_key(|(_, peer)| std::cmp::Reverse(peer.at));
-    let rows: Vec<Vec<String>> = peers.iter().take(SHOWN_MAX).map(|(process, peer)| row(process, peer)).collect();
+    let rows: Vec<Vec<String>> =
+        peers.iter().take(SHOWN_MAX).map(|(process, peer)| row(process, peer)).collect();
     let mut text = if rows.is_empty() {
         "No peer was turned away.\n".to_owned()
     } else {

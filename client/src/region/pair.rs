@@ -8,8 +8,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use trust::VerifiedPair;
 use wire::UnixMillis;
 use wire::descriptor::{
-    PAIR_DESCRIPTOR_BYTES_MAX, PAIR_DESCRIPTOR_FILE, PairDescriptor, PairedRegion, PeerRole, RegionDescriptor,
-    SignedPair,
+    PAIR_DESCRIPTOR_BYTES_MAX, PAIR_DESCRIPTOR_FILE, PairDescriptor, PairedRegion, PeerRole,
+    RegionDescriptor, SignedPair,
 };
 
 /// Turns a plan into one for a standby of the region in `primary`: its deployment, its groups, its root key.
@@ -46,7 +46,10 @@ fn as_primary(what: &str, planned: String, primary: &str) -> Result<String, Clie
         return Ok(primary.to_owned());
     }
     let problem = format!("the primary is of {what} {primary}, this region is to be of {what} {planned}");
-    Err(ClientError::usage(problem, format!("a pair is of one {what}: make the standby elsewhere, or another pair")))
+    Err(ClientError::usage(
+        problem,
+        format!("a pair is of one {what}: make the standby elsewhere, or another pair"),
+    ))
 }
 
 /// Lets the members of two regions know each other, under a descriptor that both regions' authorities sign; what was
@@ -58,7 +61,8 @@ pub fn introduce(
 ) -> Result<PairDescriptor, ClientError> {
     let (first, second) = (one.read_descriptor()?, other.read_descriptor()?);
     check_pair(&first, &second)?;
-    let [first_authority, second_authority] = [Authority::load(one, &first)?, Authority::load(other, &second)?];
+    let [first_authority, second_authority] =
+        [Authority::load(one, &first)?, Authority::load(other, &second)?];
     let sides = [(one, &first, &first_authority), (other, &second, &second_authority)];
     let signed = sign(sides, now)?;
     let text = signed.to_text();

@@ -55,14 +55,17 @@ impl PairPlan {
             return Err(format!("both regions are called {}", first.name));
         }
         let far = self.regions.iter().find(|region| region.place.len() > PLACE_BYTES_MAX);
-        far.map_or(Ok(()), |region| Err(format!("the place of {} is over {PLACE_BYTES_MAX} bytes", region.name)))
+        far.map_or(Ok(()), |region| {
+            Err(format!("the place of {} is over {PLACE_BYTES_MAX} bytes", region.name))
+        })
     }
 
     /// The region to make: the one that is named, else the first, or the one that `primary` is not.
     pub fn region(&self, named: Option<&str>, primary: Option<&str>) -> Result<String, ClientError> {
         let [first, second] = [&self.regions[0].name, &self.regions[1].name];
         let advice = format!("it has {first} and {second}; plan other regions in a file of their own");
-        let unknown = |name: &str| ClientError::usage(format!("{name} is no region of this pair plan"), &*advice);
+        let unknown =
+            |name: &str| ClientError::usage(format!("{name} is no region of this pair plan"), &*advice);
         let known = |name: &str| name == first || name == second;
         if let Some(stranger) = [named, primary].into_iter().flatten().find(|name| !known(name)) {
             return Err(unknown(stranger));

@@ -8,7 +8,9 @@ use ring::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use thiserror::Error;
 use wire::Digest;
-use wire::descriptor::{PairDescriptor, PairHello, PairTextError, PairedRegion, RegionDescriptor, SignedPair};
+use wire::descriptor::{
+    PairDescriptor, PairHello, PairTextError, PairedRegion, RegionDescriptor, SignedPair,
+};
 use x509_parser::prelude::{FromDer, SubjectPublicKeyInfo, X509Certificate};
 
 /// Why a descriptor is not to be followed.

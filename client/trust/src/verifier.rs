@@ -10,8 +10,8 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ParsedCertificate, VerifierBuilderError, WebPkiClientVerifier};
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, OtherError, RootCertStore, SignatureScheme,
-    version::TLS13,
+    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, OtherError, RootCertStore,
+    SignatureScheme, version::TLS13,
 };
 use std::error::Error;
 use std::fmt;
@@ -41,9 +41,9 @@ impl Untrusted {
     fn wrap(end_entity: &CertificateDer<'_>, error: &rustls::Error) -> rustls::Error {
         let problem = match error {
             // both regions' authorities have the same name: then it is the signature that gives the other one away
-            rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
-                "the certificate is of another authority".to_owned()
-            }
+            rustls::Error::InvalidCertificate(
+                CertificateError::UnknownIssuer | CertificateError::BadSignature,
+            ) => "the certificate is of another authority".to_owned(),
             error => error.to_string(),
         };
         let untrusted = Self { presented: Presented::of(end_entity), problem };
@@ -81,9 +81,11 @@ pub fn provider() -> CryptoProvider {
 }
 
 /// What a listening end asks of those who connect: a certificate of the authority in these credentials.
-pub fn client_verifier(credentials: &Credentials) -> Result<Arc<dyn ClientCertVerifier>, VerifierBuilderError> {
-    let inner =
-        WebPkiClientVerifier::builder_with_provider(credentials.roots.clone(), Arc::new(provider())).build()?;
+pub fn client_verifier(
+    credentials: &Credentials,
+) -> Result<Arc<dyn ClientCertVerifier>, VerifierBuilderError> {
+    let inner = WebPkiClientVerifier::builder_with_provider(credentials.roots.clone(), Arc::new(provider()))
+        .build()?;
     Ok(Arc::new(TellingVerifier { inner }))
 }
 

@@ -10,8 +10,8 @@ mod token;
 
 pub use identity::{ForeignPeer, IdentityUriError, PEER_URI_SCHEME, PeerIdentity, PeerRole};
 pub use pair::{
-    PAIR_DESCRIPTOR_BYTES_MAX, PAIR_DESCRIPTOR_FILE, PAIR_HELLO_BYTES_MAX, PairDescriptor, PairHello, PairMismatch,
-    PairTextError, PairedRegion, SignedPair,
+    PAIR_DESCRIPTOR_BYTES_MAX, PAIR_DESCRIPTOR_FILE, PAIR_HELLO_BYTES_MAX, PairDescriptor, PairHello,
+    PairMismatch, PairTextError, PairedRegion, SignedPair,
 };
 pub use token::{GatewayFiles, JoinToken, TOKEN_PREFIX, TOKEN_TEXT_BYTES_MAX, TokenError, TokenRole};
 

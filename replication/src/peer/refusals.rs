@@ -249,14 +249,18 @@ mod tests {
         // another certificate from the same host is another peer
         refused.record(address, foreign(2));
         refused.record(address, RefusedReason::Pair(PairMismatch::NotShown));
-        assert_eq!((refused.of_kind("certificate"), refused.of_kind("pair"), refused.of_kind("class")), (6, 1, 0));
+        assert_eq!(
+            (refused.of_kind("certificate"), refused.of_kind("pair"), refused.of_kind("class")),
+            (6, 1, 0)
+        );
         let mut passed_on = Vec::new();
         for peer in told.try_iter() {
             assert!(RefusedReason::KINDS.contains(&peer.reason.kind()));
             passed_on.push((peer.reason.kind(), peer.certificate.map(|shown| shown.sha256.0[0]), peer.times));
         }
         let certificate = |byte, times| ("certificate", Some(byte), times);
-        let expected = [certificate(1, 1), certificate(1, 2), certificate(1, 4), certificate(2, 1), ("pair", None, 1)];
+        let expected =
+            [certificate(1, 1), certificate(1, 2), certificate(1, 4), certificate(2, 1), ("pair", None, 1)];
         assert_eq!(passed_on, expected);
     }
 

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::io::BufReader;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -13,7 +14,6 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use bytes::Bytes;
 use trust::Presented;
 use wire::descriptor::{PairHello, PairMismatch, PeerRole};
 use wire::{FrameType, NodeId, PeerClass};
@@ -195,7 +195,8 @@ impl Slot {
                     reason => reason.to_string(),
                 };
                 let certificates = stream.get_ref().1.peer_certificates();
-                let certificate = certificates.and_then(|chain| chain.first()).map(|shown| Presented::of(shown));
+                let certificate =
+                    certificates.and_then(|chain| chain.first()).map(|shown| Presented::of(shown));
                 common.refused.record(address, Refusal { reason, certificate });
                 return Err(text);
             }
@@ -279,7 +280,8 @@ fn answers_as_pair(own: &PairHello, head: Bytes) -> Result<(), RefusedReason> {
     if head.is_empty() {
         return Err(PairMismatch::NotShown.into());
     }
-    let found = PairHello::decode(head).map_err(|error| RefusedReason::Protocol { detail: error.to_string() })?;
+    let found =
+        PairHello::decode(head).map_err(|error| RefusedReason::Protocol { detail: error.to_string() })?;
     Ok(own.agrees(&found)?)
 }
 

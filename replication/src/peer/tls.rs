@@ -11,7 +11,8 @@ use rustls::server::NoServerSessionStorage;
 use rustls::{CertificateError, ClientConfig, OtherError, ServerConfig, version::TLS13};
 use thiserror::Error;
 use trust::{
-    Credentials, CredentialsError, IdentityError, Presented, Untrusted, client_config, client_verifier, identity_of, provider,
+    Credentials, CredentialsError, IdentityError, Presented, Untrusted, client_config, client_verifier,
+    identity_of, provider,
 };
 use wire::descriptor::{PairHello, PeerIdentity, PeerRole};
 use wire::{FRAME_PROTOCOL, NodeId};
@@ -77,9 +78,10 @@ impl PeerTls {
         server.session_storage = Arc::new(NoServerSessionStorage {});
         server.send_tls13_tickets = 0;
         let own = identity.clone();
-        let judge = move |found: Result<PeerIdentity, IdentityError>, name: &ServerName<'_>, shown: Presented| {
-            judge(&own, found, name).map_err(|reason| Refusal { reason, certificate: Some(shown) })
-        };
+        let judge =
+            move |found: Result<PeerIdentity, IdentityError>, name: &ServerName<'_>, shown: Presented| {
+                judge(&own, found, name).map_err(|reason| Refusal { reason, certificate: Some(shown) })
+            };
         let client = client_config(&credentials, Box::new(judge))?;
         Ok(Self { identity, pair: None, client: Arc::new(client), server: Arc::new(server) })
     }

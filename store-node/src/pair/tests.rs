@@ -84,7 +84,8 @@ fn a_descriptor_that_is_missing_changed_signed_by_one_or_of_another_pair_is_refu
     fs::remove_file(&path).unwrap();
     assert!(refusal(&folder, &own).contains("no pair descriptor there"));
 
-    for (from, to) in [("jurisdiction eu", "jurisdiction us"), ("environment production", "environment test")] {
+    for (from, to) in [("jurisdiction eu", "jurisdiction us"), ("environment production", "environment test")]
+    {
         fs::write(&path, text.replace(from, to)).unwrap();
         assert!(refusal(&folder, &own).contains("not signed by the authority of"));
     }

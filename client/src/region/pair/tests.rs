@@ -76,7 +76,10 @@ fn regions_of_two_jurisdictions_or_environments_are_no_pair_and_nothing_is_writt
     let base = tempfile::tempdir().unwrap();
     let one = made(base.path(), &plan("west", "production", "eu"));
     for (spoil, what) in [
-        (plan("east", "", "us"), "the primary is of jurisdiction eu, this region is to be of jurisdiction us"),
+        (
+            plan("east", "", "us"),
+            "the primary is of jurisdiction eu, this region is to be of jurisdiction us",
+        ),
         (plan("east", "test", ""), "the primary is of environment production"),
     ] {
         let error = standby(base.path(), &one, spoil).unwrap_err();

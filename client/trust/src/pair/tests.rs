@@ -48,7 +48,8 @@ fn region(name: &str) -> RegionDescriptor {
 }
 
 fn descriptor(one: &Authority, two: &Authority) -> PairDescriptor {
-    let side = |name: &str, authority: &Authority| PairedRegion { name: name.into(), key: authority.public() };
+    let side =
+        |name: &str, authority: &Authority| PairedRegion { name: name.into(), key: authority.public() };
     PairDescriptor {
         deployment: DeploymentId([7; 16]),
         environment: "production".into(),
@@ -70,7 +71,8 @@ fn a_descriptor_that_both_authorities_signed_admits_its_two_regions_and_no_other
     let [one, two, stranger] = [(); 3].map(|()| Authority::new());
     let pair = VerifiedPair::verify(&signed(descriptor(&one, &two), [&one, &two])).unwrap();
     let (north, west) = (region("north-europe"), region("west-europe"));
-    let [north_pem, west_pem, stranger_pem] = [&one, &two, &stranger].map(|authority| authority.pem.as_bytes());
+    let [north_pem, west_pem, stranger_pem] =
+        [&one, &two, &stranger].map(|authority| authority.pem.as_bytes());
     assert_eq!(pair.admits((&north, north_pem), (&west, west_pem)), Ok(()));
     assert_eq!(pair.admits((&west, west_pem), (&north, north_pem)), Ok(()));
 

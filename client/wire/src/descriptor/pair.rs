@@ -80,7 +80,9 @@ pub struct PairHello {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum PairTextError {
     /// Something else altogether, or far too long.
-    #[error("this is no pair descriptor (one begins with {TITLE:?} and has at most {PAIR_DESCRIPTOR_BYTES_MAX} bytes)")]
+    #[error(
+        "this is no pair descriptor (one begins with {TITLE:?} and has at most {PAIR_DESCRIPTOR_BYTES_MAX} bytes)"
+    )]
     NotOne,
     /// Made by a newer release.
     #[error("the pair descriptor is of version {found:?}, this release reads 1")]
@@ -284,7 +286,9 @@ fn named<'a>(line: &'static str, value: &'a str) -> Result<(&'a str, Vec<u8>), P
 // a greeting with the longest name fits
 const _: () = assert!(32 + 8 + 4 + super::NAME_BYTES_MAX <= PAIR_HELLO_BYTES_MAX);
 // and so does a descriptor with the longest names and keys: three names and four of everything in base64
-const _: () = assert!(200 + 8 * super::NAME_BYTES_MAX + 4 * (FIELD_BYTES_MAX * 4 / 3 + 32) <= PAIR_DESCRIPTOR_BYTES_MAX);
+const _: () = assert!(
+    200 + 8 * super::NAME_BYTES_MAX + 4 * (FIELD_BYTES_MAX * 4 / 3 + 32) <= PAIR_DESCRIPTOR_BYTES_MAX
+);
 
 #[cfg(test)]
 mod tests {
@@ -307,7 +311,8 @@ mod tests {
     fn the_text_of_a_descriptor_is_golden() {
         let text = SignedPair {
             descriptor: PairDescriptor {
-                regions: [("a", 1), ("b", 2)].map(|(name, byte)| PairedRegion { name: name.into(), key: vec![byte; 3] }),
+                regions: [("a", 1), ("b", 2)]
+                    .map(|(name, byte)| PairedRegion { name: name.into(), key: vec![byte; 3] }),
                 ..signed().descriptor
             },
             signatures: [vec![3; 3], vec![4; 3]],
@@ -359,7 +364,8 @@ mod tests {
         one_name.regions[1].name = one_name.regions[0].name.clone();
         assert_eq!(one_name.validate(), Err(PairTextError::Regions));
         let pair = signed().descriptor;
-        let names = |name: &str| pair.sides(name).map(|(own, other)| (own.name.as_str(), other.name.as_str()));
+        let names =
+            |name: &str| pair.sides(name).map(|(own, other)| (own.name.as_str(), other.name.as_str()));
         assert_eq!(names("west-europe"), Some(("west-europe", "north-europe")));
         assert_eq!(names("north-europe"), Some(("north-europe", "west-europe")));
         assert_eq!(names("east-us"), None);

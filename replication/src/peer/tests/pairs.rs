@@ -59,7 +59,12 @@ async fn another_jurisdiction_serial_or_descriptor_or_none_is_refused_and_both_e
             PairMismatch::Serial { own: 2, found: 3 },
             "another pair descriptor: serial 3 instead of 2",
         ),
-        (Some(hello()), Some(other), PairMismatch::Other { found: Digest([9; 32]) }, "another pair descriptor under"),
+        (
+            Some(hello()),
+            Some(other),
+            PairMismatch::Other { found: Digest([9; 32]) },
+            "another pair descriptor under",
+        ),
         (Some(hello()), None, PairMismatch::NotShown, "no pair descriptor was shown"),
         (None, Some(hello()), PairMismatch::NotHere, "there is no pair descriptor"),
     ];
