@@ -44,6 +44,13 @@ impl Untrusted {
             rustls::Error::InvalidCertificate(
                 CertificateError::UnknownIssuer | CertificateError::BadSignature,
             ) => "the certificate is of another authority".to_owned(),
+            // its own words name the second: one who comes again would be another one each time
+            rustls::Error::InvalidCertificate(
+                CertificateError::Expired | CertificateError::ExpiredContext { .. },
+            ) => "the certificate has expired".to_owned(),
+            rustls::Error::InvalidCertificate(
+                CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. },
+            ) => "the certificate is not valid yet".to_owned(),
             error => error.to_string(),
         };
         let untrusted = Self { presented: Presented::of(end_entity), problem };
