@@ -84,7 +84,14 @@ impl Hosts {
         let mut hosts = Hosts { hosts: Vec::new(), folder, place, binaries: tools::binaries()? };
         hosts.make_namespaces()?;
         let mut init = hosts.command(None, &hosts.binaries.twinkeep);
-        init.arg("init").arg(&hosts.folder).args(["--environment", "test", "--groups", "8"]);
+        init.arg("init").arg(&hosts.folder).args([
+            "--environment",
+            "test",
+            "--jurisdiction",
+            "eu",
+            "--groups",
+            "8",
+        ]);
         for number in 1..=HOSTS {
             init.args(["--node", &format!("{number}={},zone=zone-{number}", hosts.peer_address(number))]);
         }

@@ -103,7 +103,7 @@ fn systemd_units_verify_and_are_confined() {
 #[test]
 fn example_configurations_are_accepted() {
     let binaries = tools::binaries().unwrap();
-    for config in shipped(&[".toml"]) {
+    for config in shipped(&[".toml"]).into_iter().filter(|path| !is_pair(path)) {
         let mut command = Command::new(&binaries.store_node);
         tools::expect_success(
             command.args(["config", "check"]).arg(&config),
@@ -111,6 +111,66 @@ fn example_configurations_are_accepted() {
         )
         .unwrap();
     }
+}
+
+/// Whether a file plans a pair of regions.
+fn is_pair(path: &Path) -> bool {
+    path.parent().is_some_and(|folder| folder.ends_with("pairs"))
+}
+
+/// Makes a region of a planned pair; the first, or the standby of another.
+fn make_planned(folder: &Path, plan: &Path, standby_of: Option<&Path>) -> Output {
+    let mut init = Command::new(tools::binaries().unwrap().twinkeep);
+    init.arg("init").arg(folder).arg("--pair-plan").arg(plan);
+    match standby_of {
+        Some(primary) => init.arg("--standby-of").arg(primary),
+        None => init.arg("--pkcs11"),
+    };
+    for number in 1..=3 {
+        init.args(["--node", &format!("{number}=10.0.0.1{number}:7600,zone=zone-{number}")]);
+    }
+    init.output().unwrap()
+}
+
+#[test]
+fn every_shipped_pair_can_be_made_and_no_two_of_them_mixed() {
+    let run = Run::new("pairs").unwrap();
+    let plans: Vec<PathBuf> = shipped(&[".toml"]).into_iter().filter(|path| is_pair(path)).collect();
+    assert_eq!(plans.len(), 7);
+    let folder = |plan: &Path, number: u8| {
+        run.path(&format!("{}-{number}", plan.file_stem().unwrap().to_string_lossy()))
+    };
+    let said = |output: &Output| String::from_utf8_lossy(&output.stderr).into_owned();
+    for plan in &plans {
+        let [one, other] = [folder(plan, 1), folder(plan, 2)];
+        for (region, standby_of) in [(&one, None), (&other, Some(one.as_path()))] {
+            let made = make_planned(region, plan, standby_of);
+            assert!(made.status.success(), "{}: {}", plan.display(), said(&made));
+        }
+        // as an auditor does it: the descriptor and both authorities, and nobody asked
+        let mut verify = Command::new(tools::binaries().unwrap().twinkeep);
+        verify.args(["pair", "verify", "--json"]).arg(other.join("pair/pair.descriptor"));
+        verify.arg("--ca-file").arg(one.join("ca/ca.pem")).arg("--ca-file").arg(other.join("ca/ca.pem"));
+        let verified = tools::expect_success(&mut verify, "verify a pair descriptor").unwrap();
+        let text = String::from_utf8(verified.stdout).unwrap();
+        assert!(text.contains("\"environment\":\"production\"") && text.contains("\"serial\":1"), "{text}");
+    }
+    for (plan, next) in plans.iter().zip(plans.iter().cycle().skip(1)) {
+        let mixed = make_planned(&run.path("mixed"), next, Some(&folder(plan, 1)));
+        assert_eq!(mixed.status.code(), Some(2), "{}: {}", next.display(), said(&mixed));
+        assert!(!run.path("mixed").exists());
+    }
+    // the region's name may be right by chance: the jurisdiction decides
+    let foreign = run.path("foreign.toml");
+    let text = tools::read_text(&plans[0]).unwrap();
+    std::fs::write(&foreign, text.replace("jurisdiction = \"asia\"", "jurisdiction = \"us\"")).unwrap();
+    let mixed = make_planned(&run.path("mixed"), &foreign, Some(&folder(&plans[0], 1)));
+    assert_eq!(mixed.status.code(), Some(2), "{}", said(&mixed));
+    assert!(
+        said(&mixed).contains("jurisdiction asia") && said(&mixed).contains("jurisdiction us"),
+        "{}",
+        said(&mixed)
+    );
 }
 
 #[test]
@@ -234,6 +294,8 @@ impl<'a> ImageRegion<'a> {
         init.arg("init").arg(&folder).args([
             "--environment",
             "test",
+            "--jurisdiction",
+            "eu",
             "--groups",
             "8",
             "--s3-name",

@@ -6,6 +6,7 @@
 mod certificates;
 mod codes;
 mod machine;
+mod pair;
 mod region;
 
 pub use codes::{CODES, CodePage, page};
@@ -103,6 +104,7 @@ pub fn run(
             }
             if scope.has("certificates") {
                 certificates::run(deployment, now, &mut findings);
+                pair::run(deployment, &mut findings);
             }
             if scope.has("machine") {
                 machine::disk(data, &mut findings);

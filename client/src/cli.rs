@@ -15,6 +15,7 @@ mod jobs;
 mod node;
 mod output;
 mod pair;
+mod pairing;
 mod pseudo;
 mod reconcile;
 mod status;
@@ -86,6 +87,9 @@ enum Command {
     Scrub(jobs::ScrubArguments),
     /// Free mostly-dead segments now
     Gc(jobs::GcArguments),
+    /// What makes two regions a pair, and who was turned away
+    #[command(subcommand)]
+    Pair(pairing::PairCommand),
     /// Show how far the standby of a pair is behind its primary
     Lag,
     /// Say whether both regions of a pair hold the same
@@ -146,6 +150,7 @@ fn dispatch(arguments: &Arguments, output: &Output) -> Result<(), ClientError> {
         Command::Node(command) => node::run(common, command, output),
         Command::Scrub(arguments) => jobs::scrub(common, arguments, output),
         Command::Gc(arguments) => jobs::gc(common, arguments, output),
+        Command::Pair(command) => pairing::run(common, command, output),
         Command::Lag => pair::lag(common, output),
         Command::Compare(arguments) => compare::run(common, arguments, output),
         Command::Failover(arguments) => pair::failover(common, arguments, output),
@@ -186,6 +191,11 @@ mod tests {
             "scrub --node 1 --report --data d",
             "env --profile x --tls --data d",
             "lag --data d --json",
+            "pair make --data d --other e --json",
+            "pair verify f --ca-file a --ca-file b --json",
+            "pair verify --data d",
+            "pair refused --data d --json",
+            "init f --pair-plan p --region r --node 1=h:1 --standby-of g",
             "compare --data d --json",
             "compare --bucket b --repair --yes --output o --data d",
             "failover --planned --data d --json",

@@ -7,16 +7,18 @@
 //! tls/               the S3 endpoint's certificate and key
 //! root.key           the root key, sealed under the passphrase
 //! root-passphrase    only when the passphrase was generated: store it apart from root.key
-//! pair/              identities in the other region of the pair, when there is one
+//! pair/              identities in the other region of the pair, and the pair descriptor, when there is one
 //! tokens/            one join token per node and gateway, each as secret as what it admits
 //! ```
 
 mod authority;
 mod pair;
+mod pair_plan;
 mod plan;
 
 pub use authority::{Authority, IssuedCertificate};
-pub use pair::{introduce, standby_plan, write_witness};
+pub use pair::{PairCheck, introduce, read_pair, standby_plan, verify_pair, write_witness};
+pub use pair_plan::PairPlan;
 pub use plan::{GatewayPlan, NodePlan, RegionPlan, RootPlan};
 
 use crate::{ClientError, files};
@@ -26,8 +28,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 use wire::descriptor::{
-    DESCRIPTOR_FORMAT, GatewayDescriptor, GatewayFiles, JoinToken, NodeDescriptor, PeerIdentity, PeerRole,
-    REPLICATION_FACTOR, RegionDescriptor, TokenRole, default_groups,
+    DESCRIPTOR_FORMAT, GatewayDescriptor, GatewayFiles, JoinToken, NodeDescriptor, PAIR_DESCRIPTOR_FILE,
+    PeerIdentity, PeerRole, REPLICATION_FACTOR, RegionDescriptor, TokenRole, default_groups,
 };
 use wire::{DeploymentId, Incarnation, NodeId, RequestId};
 use zeroize::Zeroizing;
@@ -105,6 +107,11 @@ impl RegionFolder {
     /// The identity under which the command line asks the other region.
     pub fn pair_operator(&self) -> PathBuf {
         self.pair().join("operator")
+    }
+
+    /// What both regions of the pair signed; a copy lies in the folder of each storage node below `pair/`.
+    pub fn pair_descriptor(&self) -> PathBuf {
+        self.pair().join(PAIR_DESCRIPTOR_FILE)
     }
 
     /// The join token of a node or gateway.
@@ -191,6 +198,7 @@ fn describe(plan: &RegionPlan) -> Result<RegionDescriptor, ClientError> {
             None => DeploymentId(files::random()?),
         },
         environment: plan.environment.clone(),
+        jurisdiction: plan.jurisdiction.clone(),
         region: plan.region.clone(),
         groups: plan.groups.unwrap_or_else(|| default_groups(nodes.len())),
         standby_of: plan.standby_of.as_ref().map(|primary| primary.key_region().to_owned()),

@@ -26,7 +26,7 @@ fn json(output: &Output) -> serde_json::Value {
 fn init(folder: &Path) -> Output {
     let folder = folder.to_str().expect("a folder named in UTF-8");
     let nodes = ["--node", "1=127.0.0.1:39401", "--node", "2=127.0.0.1:39402", "--node", "3=127.0.0.1:39403"];
-    run(&[&["init", folder, "--environment", "test", "--json"][..], &nodes].concat())
+    run(&[&["init", folder, "--environment", "test", "--jurisdiction", "eu", "--json"][..], &nodes].concat())
 }
 
 #[test]

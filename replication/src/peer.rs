@@ -39,6 +39,7 @@ pub use refusals::{RefusedPeer, RefusedPeers, RefusedReason};
 pub use server::PeerServer;
 pub use stream::{StreamHandle, StreamReceiver, StreamSender};
 pub use tls::{PeerTls, TlsError};
+pub use trust::Presented;
 
 /// An answer: head and body.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -5,6 +5,7 @@ mod compare;
 mod loss;
 mod nodes;
 mod pair;
+mod refused;
 mod region;
 mod upkeep;
 mod users;
@@ -116,6 +117,7 @@ impl Admin {
                 self.compare_sums(group, after, bucket).await
             }
             AdminRequest::CompareEntries { group, wanted } => self.compare_entries(group, wanted).await,
+            AdminRequest::RefusedPeers => self.refused_peers().await,
         }
     }
 
@@ -198,6 +200,7 @@ fn name(request: &AdminRequest) -> &'static str {
         AdminRequest::PairResync { .. } => "pair-resync",
         AdminRequest::CompareSums { .. } => "compare-sums",
         AdminRequest::CompareEntries { .. } => "compare-entries",
+        AdminRequest::RefusedPeers => "refused-peers",
     }
 }
 

@@ -15,6 +15,7 @@ mod metrics;
 mod pair;
 pub mod probe;
 mod random;
+mod refusals;
 pub mod root_key;
 pub mod server;
 mod state;

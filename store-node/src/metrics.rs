@@ -3,6 +3,7 @@
 use crate::{gateway::metrics::LATENCY_BOUNDS_US, state::ProcessState};
 use replication::{
     pair::{GroupLag, Leases},
+    peer::RefusedReason,
     status::{DiskFigures, NodeReport, UpkeepFigures},
 };
 use std::{fmt::Write, sync::atomic::Ordering};
@@ -199,11 +200,12 @@ fn leases(page: &mut Page, leases: &Leases) {
 
 fn peers(page: &mut Page, state: &ProcessState) {
     let metrics = state.peers.metrics();
-    page.counter(
-        "twinkeep_peer_refused_handshakes_total",
-        "Peers that were not who they should be.",
-        metrics.refused as f64,
-    );
+    let name = "twinkeep_peer_refused_handshakes_total";
+    page.head(name, "Peers that were not who they should be, by reason.", "counter");
+    for kind in RefusedReason::KINDS {
+        let value = state.refusals().of_kind(kind) as f64;
+        page.sample(name, &format!("{{reason=\"{kind}\"}}"), value);
+    }
     page.head("twinkeep_peer_calls_in_flight", "Calls without an answer yet.", "gauge");
     for class in PeerClass::ALL {
         let value = metrics.classes[class.index()].calls_in_flight as f64;

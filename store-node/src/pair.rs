@@ -1,7 +1,12 @@
-//! The paired region as a storage node reaches it: under an identity that the other region's authority issued.
+//! The paired region as a storage node reaches it: under an identity that the other region's authority issued, and
+//! under the pair descriptor that both regions signed.
 
 use crate::{
-    config::{PairConfig, join},
+    config::{
+        PairConfig,
+        join::{self, MemberIdentity},
+    },
+    refusals::RefusalRecord,
     server::{self, ServeError},
 };
 use replication::{
@@ -10,33 +15,119 @@ use replication::{
     router::Router,
     service::Service,
 };
-use std::sync::Arc;
+use std::{
+    io::{self, Read},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+use thiserror::Error;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::info;
+use trust::{PairError, VerifiedPair};
+use wire::{
+    admin::ConnectionOpener,
+    descriptor::{PAIR_DESCRIPTOR_BYTES_MAX, PAIR_DESCRIPTOR_FILE, PairHello, RegionDescriptor},
+};
 
-/// Follows the region whose descriptor and certificates lie in the folder that `pair` names.
-pub(crate) async fn follow(
-    pair: &PairConfig,
-    service: &Arc<Service>,
-    tracker: &TaskTracker,
-    stop: CancellationToken,
-) -> Result<Arc<Standby>, ServeError> {
-    let folder = &pair.folder;
-    let read = |name: &str| {
-        let path = folder.join(name);
-        std::fs::read(&path).map_err(|source| ServeError::File { path, source })
-    };
-    let text = String::from_utf8_lossy(&read(join::DESCRIPTOR)?).into_owned();
-    let descriptor = join::parse_descriptor("the paired region", &text)?;
-    let certificate = read(join::CERTIFICATE)?;
-    let key = zeroize::Zeroizing::new(read(join::PRIVATE_KEY)?);
-    let authority = read(join::AUTHORITY_CERTIFICATE)?;
-    let tls = PeerTls::from_pem(&certificate, &key, &authority)
-        .map_err(|source| ServeError::Tls { folder: folder.clone(), source })?;
-    let peers = Peers::new(tls, PeerOptions::default());
-    server::find_nodes(&descriptor, &peers, tracker, &stop).await;
-    info!(region = descriptor.region, nodes = descriptor.nodes.len(), "paired with another region");
-    let nodes = descriptor.nodes.iter().map(|node| node.id);
-    let router = Router::start(peers, descriptor.groups, nodes, tracker.clone(), stop.clone());
-    Ok(Standby::start(service, router, pair.bytes_per_second_max, tracker, stop))
+/// What to do about all of these.
+const ADVICE: &str =
+    "bring this node's folder here again, as `twinkeep init --standby-of` or `twinkeep pair make` made it";
+
+/// Why a node may not be paired.
+#[derive(Debug, Error)]
+pub enum PairingError {
+    /// There is no descriptor.
+    #[error("{}: no pair descriptor there, and without one no region is paired; {ADVICE}", path.display())]
+    Missing {
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// It is not signed by both, or not of these two regions.
+    #[error("{}: {problem}; {ADVICE}", path.display())]
+    Refused {
+        /// The descriptor.
+        path: PathBuf,
+        /// Why.
+        problem: PairError,
+    },
 }
+
+/// The other region, known to be the pair of this one.
+pub(crate) struct Paired {
+    descriptor: RegionDescriptor,
+    tls: PeerTls,
+    hello: PairHello,
+}
+
+impl Paired {
+    /// Reads a folder with an identity in the other region and the pair descriptor, and holds all of it against `own`.
+    pub(crate) fn load(folder: &Path, own: &MemberIdentity) -> Result<Self, ServeError> {
+        let file = |path: PathBuf| {
+            std::fs::read(&path).map_err(|source| ServeError::File { path: path.clone(), source })
+        };
+        let read = |name: &str| file(folder.join(name));
+        let text = String::from_utf8_lossy(&read(join::DESCRIPTOR)?).into_owned();
+        let descriptor = join::parse_descriptor("the paired region", &text)?;
+        let certificate = read(join::CERTIFICATE)?;
+        let key = zeroize::Zeroizing::new(read(join::PRIVATE_KEY)?);
+        let authority = read(join::AUTHORITY_CERTIFICATE)?;
+        let path = folder.join(PAIR_DESCRIPTOR_FILE);
+        let refused = |problem: PairError| PairingError::Refused { path: path.clone(), problem };
+        let pair = VerifiedPair::verify(&read_pair(&path)?).map_err(refused)?;
+        let own_authority = file(own.authority_certificate())?;
+        pair.admits((&own.descriptor, &own_authority), (&descriptor, &authority)).map_err(refused)?;
+        let hello = pair.hello();
+        let tls = PeerTls::from_pem(&certificate, &key, &authority)
+            .map_err(|source| ServeError::Tls { folder: folder.to_owned(), source })?
+            .with_pair(hello.clone());
+        Ok(Self { descriptor, tls, hello })
+    }
+
+    /// What this process says of its pair.
+    pub(crate) fn hello(&self) -> PairHello {
+        self.hello.clone()
+    }
+
+    /// Follows the other region, at the rate that `settings` allow.
+    pub(crate) async fn follow(
+        self,
+        settings: &PairConfig,
+        service: &Arc<Service>,
+        refusals: &RefusalRecord,
+        tracker: &TaskTracker,
+        stop: CancellationToken,
+    ) -> Arc<Standby> {
+        let Self { descriptor, tls, hello } = self;
+        let peers = Peers::new(tls, PeerOptions::default());
+        refusals.watch(ConnectionOpener::Here, peers.refused());
+        server::find_nodes(&descriptor, &peers, tracker, &stop).await;
+        info!(
+            region = descriptor.region,
+            nodes = descriptor.nodes.len(),
+            jurisdiction = hello.jurisdiction,
+            serial = hello.serial,
+            "paired with another region"
+        );
+        let nodes = descriptor.nodes.iter().map(|node| node.id);
+        let router = Router::start(peers, descriptor.groups, nodes, tracker.clone(), stop.clone());
+        Standby::start(service, router, settings.bytes_per_second_max, tracker, stop)
+    }
+}
+
+fn read_pair(path: &Path) -> Result<String, ServeError> {
+    // a byte more than one has: then it is not taken for one
+    let limit = PAIR_DESCRIPTOR_BYTES_MAX as u64 + 1;
+    let mut bytes = Vec::new();
+    let read = std::fs::File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes));
+    match read {
+        Ok(_) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(PairingError::Missing { path: path.to_owned() }.into())
+        }
+        Err(source) => Err(ServeError::File { path: path.to_owned(), source }),
+    }
+}
+
+#[cfg(test)]
+#[path = "pair/tests.rs"]
+mod tests;

@@ -8,7 +8,10 @@ use crate::{
     config::{Config, ConfigError, join},
     frontend::{Frontend, FrontendError},
     handler::ProcessHandler,
-    health, pair, random,
+    health,
+    pair::{Paired, PairingError},
+    random,
+    refusals::RefusalRecord,
     state::ProcessState,
 };
 use futures_util::future::join_all;
@@ -35,6 +38,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
 use wire::{
     GroupId, Incarnation, NodeId, PairRole, ReplicaId, RequestId, UnixMillis,
+    admin::ConnectionOpener,
     descriptor::{RegionDescriptor, TokenRole},
 };
 
@@ -74,6 +78,9 @@ pub enum ServeError {
         #[source]
         source: TlsError,
     },
+    /// This node may not be paired.
+    #[error("this node may not be paired with another region")]
+    Pairing(#[from] PairingError),
     /// An address cannot be listened on.
     #[error("cannot listen on {address} for {what}: is another process using it?")]
     Listen {
@@ -139,7 +146,12 @@ impl Process {
     async fn start(config: Config, stop: CancellationToken) -> Result<Self, ServeError> {
         let identity = join::identity(&config)?;
         let descriptor = identity.descriptor.clone();
+        let pair = config.pair.as_ref().map(|pair| Paired::load(&pair.folder, &identity)).transpose()?;
         let tls = load_tls(&identity)?;
+        let tls = match &pair {
+            Some(pair) => tls.with_pair(pair.hello()),
+            None => tls,
+        };
         let tracker = TaskTracker::new();
         let background = stop.child_token();
         let peers = Peers::new(tls.clone(), PeerOptions::default());
@@ -148,7 +160,10 @@ impl Process {
         let listener = listen("peers", config.peer.listen).await?;
         let peer_server = PeerServer::start(listener, tls, handler.clone(), PeerOptions::default())
             .map_err(|source| ServeError::Listen { what: "peers", address: config.peer.listen, source })?;
-        let state = Arc::new(ProcessState::new(&config, &identity, peers.clone()));
+        let refusals = RefusalRecord::start(&config.data, &tracker, background.clone());
+        refusals.watch(ConnectionOpener::Peer, peer_server.refused());
+        refusals.watch(ConnectionOpener::Here, peers.refused());
+        let state = Arc::new(ProcessState::new(&config, &identity, peers.clone(), refusals.clone()));
         let health_listener = listen("health", config.health.listen).await?;
         tracker.spawn(health::serve(health_listener, state.clone(), tracker.clone(), background.clone()));
         let router = Router::start(
@@ -168,12 +183,13 @@ impl Process {
             (Some(storage), TokenRole::Node { id, incarnation }) => {
                 let options = node_options(&config, storage.segment_bytes, &descriptor, id, incarnation);
                 let node = Arc::new(Node::open(options, peers.clone()).await?);
-                if let Some(other) = &config.pair {
+                if let (Some(pair), Some(settings)) = (pair, &config.pair) {
                     // before anything is led here
-                    if other.witness {
+                    if settings.witness {
                         node.service().need_leases();
                     }
-                    let standby = pair::follow(other, node.service(), &tracker, background.clone()).await?;
+                    let standby =
+                        pair.follow(settings, node.service(), &refusals, &tracker, background.clone()).await;
                     node.service().set_pair(standby);
                 }
                 peers.set_local(handler.clone());

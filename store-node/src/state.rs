@@ -8,6 +8,7 @@ use crate::{
     frontend::Frontend,
     health::{Health, Reason},
     metrics,
+    refusals::RefusalRecord,
 };
 use replication::{node::Node, peer::Peers, roster::Roster, router::Router};
 use std::sync::{Arc, OnceLock};
@@ -19,6 +20,7 @@ pub(crate) struct ProcessState {
     pub(crate) identity_folder: std::path::PathBuf,
     pub(crate) peers: Peers,
     pub(crate) roster: Arc<Roster>,
+    refusals: Arc<RefusalRecord>,
     wants_node: bool,
     wants_gateway: bool,
     router: OnceLock<Arc<Router>>,
@@ -27,12 +29,18 @@ pub(crate) struct ProcessState {
 }
 
 impl ProcessState {
-    pub(crate) fn new(config: &Config, identity: &MemberIdentity, peers: Peers) -> Self {
+    pub(crate) fn new(
+        config: &Config,
+        identity: &MemberIdentity,
+        peers: Peers,
+        refusals: Arc<RefusalRecord>,
+    ) -> Self {
         Self {
             descriptor: identity.descriptor.clone(),
             identity_folder: identity.folder.clone(),
             peers,
             roster: Arc::default(),
+            refusals,
             wants_node: config.storage.is_some(),
             wants_gateway: config.gateway.is_some(),
             router: OnceLock::new(),
@@ -59,6 +67,11 @@ impl ProcessState {
 
     pub(crate) fn frontend(&self) -> Option<&Arc<Frontend>> {
         self.frontend.get()
+    }
+
+    /// The record of peers that were turned away.
+    pub(crate) fn refusals(&self) -> &Arc<RefusalRecord> {
+        &self.refusals
     }
 
     /// The region's name.

@@ -15,6 +15,7 @@ pub(crate) fn region(nodes: &[u16]) -> RegionDescriptor {
         format: DESCRIPTOR_FORMAT,
         deployment: DeploymentId([1; 16]),
         environment: "test".into(),
+        jurisdiction: "eu".into(),
         region: "twin-1".into(),
         groups: 8,
         standby_of: None,

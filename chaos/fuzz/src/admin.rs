@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wire::admin::*;
 use wire::descriptor::NodeDescriptor;
-use wire::{Incarnation, NodeId, RequestId, RowKey};
+use wire::{Incarnation, NodeId, RequestId, RowKey, UnixMillis};
 
 use crate::allocation::bounded;
 use crate::{Seed, Target, check};
@@ -58,16 +58,34 @@ fn seeds() -> Vec<Seed> {
             },
         ),
         ("request-scrub", AdminRequest::ScrubStart { node: Some(NodeId(1)) }),
+        ("request-refused-peers", AdminRequest::RefusedPeers),
     ];
     let key = NewAccessKey {
         user: "jo".into(),
         access_key: "TK0000".into(),
         secret_key: SecretText::new("not one".into()),
     };
+    let peer = RefusedPeerRecord {
+        at: UnixMillis(5),
+        opened_by: ConnectionOpener::Peer,
+        address: "192.0.2.1:7600".into(),
+        reason: "certificate".into(),
+        detail: "the certificate is of another authority".into(),
+        certificate_sha256: Some("ab".repeat(32)),
+        claimed: None,
+        times: 1,
+    };
+    let refused = RefusedPeersReport {
+        region: "twin-1".into(),
+        answered_by: "node/1".into(),
+        peers: vec![peer],
+        unwritten: 0,
+    };
     let responses = [
         ("response-done", AdminResponse::Done),
         ("response-key-added", AdminResponse::KeyAdded { key }),
         ("response-rewrap", AdminResponse::Rewrap(RewrapReport::default())),
+        ("response-refused-peers", AdminResponse::RefusedPeers(refused)),
         ("response-error", AdminResponse::Error(AdminError::not_available("this", "update"))),
     ];
     let json = |number, text: Result<Vec<u8>, serde_json::Error>| {

@@ -1,13 +1,16 @@
-//! What an operator pastes or copies: join tokens, region descriptors; and the names in certificates and versions.
+//! What an operator pastes or copies: join tokens, descriptors of regions and pairs; what regions of a pair say to each other of
+//! it; and the names in certificates and versions.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use bytes::Bytes;
 use wire::descriptor::{
-    DESCRIPTOR_FORMAT, GatewayDescriptor, GatewayFiles, JoinToken, NodeDescriptor, PeerIdentity, RaftTimings,
-    RegionDescriptor, TOKEN_PREFIX, TokenRole,
+    DESCRIPTOR_FORMAT, GatewayDescriptor, GatewayFiles, JoinToken, NodeDescriptor, PairDescriptor, PairHello,
+    PairedRegion, PeerIdentity, RaftTimings, RegionDescriptor, SignedPair, TOKEN_PREFIX, TokenRole,
 };
-use wire::{DeploymentId, Incarnation, NodeId, RequestId, Sequence, VersionId, VersionRef};
+use wire::{
+    DeploymentId, Digest, Incarnation, NodeId, RequestId, Sequence, UnixMillis, VersionId, VersionRef,
+};
 use zeroize::Zeroizing;
 
 use crate::allocation::bounded;
@@ -20,6 +23,8 @@ const TOKEN_BYTES: u8 = 1;
 const DESCRIPTOR: u8 = 2;
 const IDENTITY: u8 = 3;
 const VERSION: u8 = 4;
+const PAIR: u8 = 5;
+const PAIR_HELLO: u8 = 6;
 
 fn run(input: &[u8]) {
     let Some((number, rest)) = check::choice(input) else { return };
@@ -28,10 +33,19 @@ fn run(input: &[u8]) {
         let text = STANDARD_NO_PAD.encode(check::with_checksum(rest));
         return token(&format!("{TOKEN_PREFIX}{text}"));
     }
+    if number == PAIR_HELLO {
+        let head = Bytes::copy_from_slice(rest);
+        return check::canonical("pair greeting", &head, PairHello::decode, PairHello::encode);
+    }
     let Ok(text) = std::str::from_utf8(rest) else { return };
     match number {
         TOKEN_TEXT => token(text),
         DESCRIPTOR => descriptor(text),
+        PAIR => {
+            if let Ok(pair) = bounded("pair descriptor", text.len(), || SignedPair::parse(text)) {
+                assert_eq!(pair.to_text(), text, "a pair descriptor has one spelling");
+            }
+        }
         IDENTITY => {
             if let Ok(identity) = PeerIdentity::parse(text) {
                 assert_eq!(identity.to_string(), text, "an identity has one spelling");
@@ -75,6 +89,7 @@ fn region() -> RegionDescriptor {
         format: DESCRIPTOR_FORMAT,
         deployment: DeploymentId([7; 16]),
         environment: "test".into(),
+        jurisdiction: "eu".into(),
         region: "twin-1".into(),
         groups: 64,
         standby_of: None,
@@ -107,6 +122,17 @@ fn seeds() -> Vec<Seed> {
     };
     let node = join_token(TokenRole::Node { id: NodeId(2), incarnation: Incarnation(1) }, None);
     let gateway = join_token(TokenRole::Gateway { id: 1 }, Some(files));
+    let paired = |name: &str, byte| PairedRegion { name: name.into(), key: vec![byte; 91] };
+    let descriptor = PairDescriptor {
+        deployment: DeploymentId([7; 16]),
+        environment: "production".into(),
+        jurisdiction: "eu".into(),
+        serial: 3,
+        issued_at: UnixMillis(1_795_384_644_123),
+        regions: [paired("north-europe", 1), paired("west-europe", 2)],
+    };
+    let pair = SignedPair { descriptor, signatures: [vec![3; 70], vec![4; 71]] }.to_text();
+    let hello = PairHello { sha256: Digest([5; 32]), serial: 3, jurisdiction: "eu".into() };
     let bytes = |text: &str| STANDARD_NO_PAD.decode(&text[TOKEN_PREFIX.len()..]).expect("just encoded");
     let version = VersionRef { sequence: Sequence(77), version: VersionId([9; 16]) };
     let identity = "twinkeep://07070707070707070707070707070707/test/twin-1/node/2";
@@ -116,6 +142,8 @@ fn seeds() -> Vec<Seed> {
         ("token-node", check::chosen(TOKEN_BYTES, &bytes(&node))),
         ("token-gateway", check::chosen(TOKEN_BYTES, &bytes(&gateway))),
         ("descriptor", check::chosen(DESCRIPTOR, descriptor.as_bytes())),
+        ("pair", check::chosen(PAIR, pair.as_bytes())),
+        ("pair-hello", check::chosen(PAIR_HELLO, &hello.encode())),
         ("identity", check::chosen(IDENTITY, identity.as_bytes())),
         ("version", check::chosen(VERSION, version.to_string().as_bytes())),
     ]

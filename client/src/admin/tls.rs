@@ -7,7 +7,7 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use std::path::Path;
 use thiserror::Error;
-use trust::{Credentials, CredentialsError, IdentityError};
+use trust::{Credentials, CredentialsError, IdentityError, Presented};
 use wire::descriptor::{ForeignPeer, PeerIdentity, PeerRole, RegionDescriptor};
 
 /// Why the other end is not the region.
@@ -49,7 +49,7 @@ pub(super) fn client_config(
         region: descriptor.region.clone(),
         role: PeerRole::Operator(String::new()),
     };
-    let judge = move |found: Result<PeerIdentity, IdentityError>, _name: &ServerName<'_>| {
+    let judge = move |found: Result<PeerIdentity, IdentityError>, _name: &ServerName<'_>, _: Presented| {
         let found = found?;
         region.accepts(&found)?;
         match found.role {

@@ -54,6 +54,7 @@ pub const CODES: &[CodePage] = &[
     code("TK-C019", "Connections were refused", include_str!("../../../docs/codes/TK-C019.md")),
     code("TK-C020", "Corrupt records without a good copy", include_str!("../../../docs/codes/TK-C020.md")),
     code("TK-C021", "Too few open files", include_str!("../../../docs/codes/TK-C021.md")),
+    code("TK-C022", "The pair descriptor does not hold", include_str!("../../../docs/codes/TK-C022.md")),
 ];
 
 /// The page of a code, however it is capitalised.

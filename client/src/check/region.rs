@@ -92,7 +92,12 @@ pub(super) fn judge_status(status: &RegionStatus, findings: &mut Findings) {
         }
         if node.refused_handshakes > 0 {
             let message = format!("node {id} refused {} connections", node.refused_handshakes);
-            findings.warning(OURS, "TK-C019", message, "its log names who came and why they were refused");
+            findings.warning(
+                OURS,
+                "TK-C019",
+                message,
+                "`twinkeep pair refused` lists who came and why they were refused",
+            );
         }
     }
     judge_groups(status, findings);

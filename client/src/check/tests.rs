@@ -1,7 +1,7 @@
 //! Tests of `check` on folders that are empty, whole or broken, with nothing running.
 
 use super::*;
-use crate::dev::prepare;
+use crate::dev::{DevOptions, prepare};
 use crate::testing::dev_options;
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,6 +10,7 @@ use std::time::Duration;
 use wire::admin::{
     CheckFacts, DiskHealth, GroupReplica, GroupStatus, NodeState, NodeStatus, PeerFact, RegionStatus,
 };
+use wire::descriptor::PAIR_DESCRIPTOR_FILE;
 use wire::{DeploymentId, GroupId, Incarnation, NodeId, UnixMillis};
 
 fn dev_folder(data: &Path) -> Deployment {
@@ -49,6 +50,29 @@ fn a_damaged_descriptor_is_to_be_brought_back_and_no_reason_for_a_new_region() {
     let report = run(base.path(), Err(error.to_string()), &CheckScope::default(), SystemTime::now());
     assert_eq!(codes(&report)[0], "TK-C002", "{report:?}");
     assert!(report.findings[0].advice.contains("backup"));
+}
+
+#[test]
+fn a_pair_descriptor_that_does_not_hold_is_a_failure_here_and_in_every_nodes_copy() {
+    let base = tempfile::tempdir().unwrap();
+    let [one, two] = ["twin-1", "twin-2"].map(|name| base.path().join(name));
+    prepare(&DevOptions { region: Some("twin-1"), ..dev_options(&one) }).unwrap();
+    let standby_of = Some(one.clone());
+    prepare(&DevOptions { region: Some("twin-2"), standby_of, ..dev_options(&two) }).unwrap();
+    let deployment = Deployment::find(&two).unwrap();
+    let found = || codes(&run(&two, Ok(&deployment), &offline(), SystemTime::now()));
+    assert_eq!(found(), Vec::<&str>::new());
+    let region = deployment.region.as_ref().unwrap();
+    let copy = region.pair_node(NodeId(2)).join(PAIR_DESCRIPTOR_FILE);
+    for path in [region.pair_descriptor(), copy] {
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, text.replace("jurisdiction dev", "jurisdiction eu")).unwrap();
+        assert_eq!(found(), ["TK-C022"], "{}", path.display());
+        fs::remove_file(&path).unwrap();
+        assert_eq!(found(), ["TK-C022"], "{}", path.display());
+        fs::write(&path, text).unwrap();
+    }
+    assert_eq!(found(), Vec::<&str>::new());
 }
 
 #[test]
@@ -162,10 +186,11 @@ fn the_regions_troubles_become_findings() {
 #[test]
 fn every_code_in_the_source_has_a_page_and_every_page_a_code() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let source: String = ["check.rs", "check/machine.rs", "check/certificates.rs", "check/region.rs"]
-        .iter()
-        .map(|file| fs::read_to_string(root.join("src").join(file)).unwrap())
-        .collect();
+    let source: String =
+        ["check.rs", "check/machine.rs", "check/certificates.rs", "check/pair.rs", "check/region.rs"]
+            .iter()
+            .map(|file| fs::read_to_string(root.join("src").join(file)).unwrap())
+            .collect();
     let used: BTreeSet<&str> =
         source.match_indices("\"TK-C").map(|(at, _)| &source[at + 1..at + 8]).collect();
     let paged: BTreeSet<&str> = CODES.iter().map(|page| page.code).collect();

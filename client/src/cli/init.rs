@@ -1,7 +1,7 @@
 //! `twinkeep init`: makes a region's folder and says what goes where.
 
 use super::output::Output;
-use crate::region::{self, GatewayPlan, NodePlan, RegionFolder, RegionPlan, RootPlan};
+use crate::region::{self, GatewayPlan, NodePlan, PairPlan, RegionFolder, RegionPlan, RootPlan};
 use crate::{ClientError, files};
 use clap::Args;
 use serde::Serialize;
@@ -12,6 +12,9 @@ use std::time::SystemTime;
 use wire::descriptor::{REPLICATION_FACTOR, RaftTimings, RegionDescriptor, TokenRole};
 use zeroize::Zeroizing;
 
+/// The name of a region that is given none.
+const REGION_DEFAULT: &str = "twin-1";
+
 /// Where `init` looks for the passphrase of the root key.
 const PASSPHRASE_VARIABLE: &str = "TWINKEEP_ROOT_PASSPHRASE";
 
@@ -19,20 +22,20 @@ const PASSPHRASE_VARIABLE: &str = "TWINKEEP_ROOT_PASSPHRASE";
 pub(super) struct InitArguments {
     /// The folder to make
     folder: PathBuf,
-    /// The region's name, also the S3 region; an invented one
-    #[arg(long, value_name = "NAME", default_value = "twin-1")]
-    region: String,
-    /// The environment: production, test and the like
-    #[arg(
-        long,
-        value_name = "NAME",
-        required_unless_present = "standby_of",
-        default_value = "",
-        hide_default_value = true
-    )]
-    environment: String,
+    /// The region's name, also the S3 region; an invented one [default: twin-1, or as --pair-plan has it]
+    #[arg(long, value_name = "NAME")]
+    region: Option<String>,
+    /// The environment: production, test and the like; a pair is of one
+    #[arg(long, value_name = "NAME", required_unless_present_any = ["standby_of", "pair_plan"])]
+    environment: Option<String>,
+    /// The jurisdiction that the data stays in, such as eu, uk or us; a pair is inside one
+    #[arg(long, value_name = "NAME", required_unless_present_any = ["standby_of", "pair_plan"])]
+    jurisdiction: Option<String>,
+    /// The file that says which two regions are to be a pair, where and in which environment
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["environment", "jurisdiction"])]
+    pair_plan: Option<PathBuf>,
     /// The folder of the region that this one begins as the standby of; both folders get each other's identities
-    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["environment", "passphrase_file", "pkcs11"])]
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["passphrase_file", "pkcs11"])]
     standby_of: Option<PathBuf>,
     /// A storage node; repeat for each, at least three
     #[arg(long, value_name = "ID=HOST:PORT[,zone=Z]", required = true, value_parser = NodePlan::parse)]
@@ -68,6 +71,7 @@ struct InitReport {
     folder: PathBuf,
     deployment: String,
     environment: String,
+    jurisdiction: String,
     region: String,
     groups: u32,
     tokens: Vec<TokenReport>,
@@ -89,9 +93,11 @@ struct TokenReport {
 pub(super) fn run(arguments: &InitArguments, output: &Output) -> Result<(), ClientError> {
     let folder =
         std::path::absolute(&arguments.folder).map_err(ClientError::file("finding", &arguments.folder))?;
+    let place = place(arguments)?;
     let plan = RegionPlan {
-        region: arguments.region.clone(),
-        environment: arguments.environment.clone(),
+        region: place.region,
+        environment: place.environment,
+        jurisdiction: place.jurisdiction,
         groups: arguments.groups,
         nodes: arguments.node.clone(),
         gateways: arguments.gateway.clone(),
@@ -128,6 +134,7 @@ pub(super) fn run(arguments: &InitArguments, output: &Output) -> Result<(), Clie
     let report = InitReport {
         deployment: descriptor.deployment.to_string(),
         environment: descriptor.environment.clone(),
+        jurisdiction: descriptor.jurisdiction.clone(),
         region: descriptor.region.clone(),
         groups: descriptor.groups,
         tokens: tokens.collect(),
@@ -143,6 +150,29 @@ pub(super) fn run(arguments: &InitArguments, output: &Output) -> Result<(), Clie
         eprintln!("twinkeep: {warning}");
     }
     Ok(())
+}
+
+/// Which region it is, of what.
+struct Place {
+    region: String,
+    environment: String,
+    jurisdiction: String,
+}
+
+fn place(arguments: &InitArguments) -> Result<Place, ClientError> {
+    let primary = arguments.standby_of.as_deref().map(|folder| RegionFolder::new(folder).read_descriptor());
+    let primary = primary.transpose()?;
+    if let Some(path) = &arguments.pair_plan {
+        let plan = PairPlan::read(path)?;
+        let region =
+            plan.region(arguments.region.as_deref(), primary.as_ref().map(|primary| &*primary.region))?;
+        return Ok(Place { region, environment: plan.environment, jurisdiction: plan.jurisdiction });
+    }
+    let region = arguments.region.clone().unwrap_or_else(|| REGION_DEFAULT.to_owned());
+    let environment = arguments.environment.clone().unwrap_or_default();
+    // EU is what people write
+    let jurisdiction = arguments.jurisdiction.as_deref().unwrap_or_default().to_ascii_lowercase();
+    Ok(Place { region, environment, jurisdiction })
 }
 
 /// What is said of nodes that do not stand in three zones.
@@ -178,8 +208,8 @@ fn root_plan(arguments: &InitArguments) -> Result<RootPlan, ClientError> {
 fn page(report: &InitReport) -> String {
     let folder = report.folder.display();
     let mut text = format!(
-        "Region {} ({}) is made in {folder}: {} data groups, deployment {}.\n\nWhat goes where:\n",
-        report.region, report.environment, report.groups, report.deployment
+        "Region {} ({}, jurisdiction {}) is made in {folder}: {} data groups, deployment {}.\n\nWhat goes where:\n",
+        report.region, report.environment, report.jurisdiction, report.groups, report.deployment
     );
     for token in &report.tokens {
         let _ = writeln!(
@@ -231,6 +261,7 @@ mod tests {
         let plan = RegionPlan {
             region: "twin-1".into(),
             environment: "test".into(),
+            jurisdiction: "eu".into(),
             groups: None,
             nodes: (1..).zip(&zones).map(node).collect(),
             gateways: Vec::new(),
@@ -256,6 +287,7 @@ mod tests {
             folder: "/f".into(),
             deployment: String::new(),
             environment: "test".into(),
+            jurisdiction: "eu".into(),
             region: "twin-2".into(),
             groups: 8,
             tokens: Vec::new(),

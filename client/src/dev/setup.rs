@@ -13,6 +13,8 @@ use wire::{Incarnation, NodeId};
 /// An invented name: with `us-east-1` some clients presign with an outdated signature.
 const REGION_NAME: &str = "twin-1";
 const ENVIRONMENT: &str = "dev";
+/// Development data stays where it is.
+const JURISDICTION: &str = "dev";
 const PORT_BASE_DEFAULT: u16 = 9000;
 const NODES_DEFAULT: u16 = 3;
 const GROUPS_DEFAULT: u32 = 8;
@@ -172,7 +174,7 @@ fn make_region(folder: &DevFolder, plan: RegionPlan, standby_of: Option<&Path>) 
     };
     let primary = DevFolder::new(primary).region();
     region::init(own.root(), &region::standby_plan(&primary, plan)?, now)?;
-    region::introduce(&own, &primary, now)
+    region::introduce(&own, &primary, now).map(drop)
 }
 
 fn plan(settings: &DevSettings, ports: Ports, region: Option<&str>) -> RegionPlan {
@@ -184,6 +186,7 @@ fn plan(settings: &DevSettings, ports: Ports, region: Option<&str>) -> RegionPla
     RegionPlan {
         region: region.unwrap_or(REGION_NAME).to_owned(),
         environment: ENVIRONMENT.to_owned(),
+        jurisdiction: JURISDICTION.to_owned(),
         groups: Some(settings.groups),
         nodes: (1..=settings.nodes).map(node).collect(),
         gateways: vec![GatewayPlan { id: GATEWAY_ID, peer_address: ports.peer(Member::Gateway).to_string() }],

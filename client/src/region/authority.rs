@@ -5,7 +5,7 @@ use crate::{ClientError, files};
 use rcgen::string::Ia5String;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType, date_time_ymd,
+    KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType, SigningKey, date_time_ymd,
 };
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -75,6 +75,11 @@ impl Authority {
     /// Its private key, PEM.
     pub fn private_key(&self) -> Zeroizing<String> {
         Zeroizing::new(self.issuer.key().serialize_pem())
+    }
+
+    /// Its signature (ECDSA P-256 over SHA-256, ASN.1) of a statement that begins like none of its certificates.
+    pub fn sign(&self, statement: &[u8]) -> Result<Vec<u8>, ClientError> {
+        self.issuer.key().sign(statement).map_err(failed("signing as the authority"))
     }
 
     /// A certificate for a node, gateway or operator.

@@ -1,10 +1,16 @@
-//! Two regions as a pair: each gives the other's storage nodes and operator an identity of its own.
+//! Two regions as a pair: each gives the other's storage nodes and operator an identity of its own, and both sign what
+//! the pair is.
 
 use super::{Authority, FIRST_OPERATOR, RegionFolder, RegionPlan, RootPlan, descriptor_text, identity};
 use crate::{ClientError, files};
 use std::path::Path;
-use std::time::SystemTime;
-use wire::descriptor::{PeerRole, RegionDescriptor};
+use std::time::{SystemTime, UNIX_EPOCH};
+use trust::VerifiedPair;
+use wire::UnixMillis;
+use wire::descriptor::{
+    PAIR_DESCRIPTOR_BYTES_MAX, PAIR_DESCRIPTOR_FILE, PairDescriptor, PairedRegion, PeerRole,
+    RegionDescriptor, SignedPair,
+};
 
 /// Turns a plan into one for a standby of the region in `primary`: its deployment, its groups, its root key.
 pub fn standby_plan(primary: &RegionFolder, plan: RegionPlan) -> Result<RegionPlan, ClientError> {
@@ -13,6 +19,8 @@ pub fn standby_plan(primary: &RegionFolder, plan: RegionPlan) -> Result<RegionPl
         let problem = format!("the primary has {} data groups", descriptor.groups);
         return Err(ClientError::usage(problem, "leave --groups out: both regions of a pair have the same"));
     }
+    let jurisdiction = as_primary("jurisdiction", plan.jurisdiction, &descriptor.jurisdiction)?;
+    let environment = as_primary("environment", plan.environment, &descriptor.environment)?;
     let root = if primary.root_key().exists() {
         let passphrase = primary.root_passphrase();
         RootPlan::Copied {
@@ -22,9 +30,9 @@ pub fn standby_plan(primary: &RegionFolder, plan: RegionPlan) -> Result<RegionPl
     } else {
         RootPlan::Hardware
     };
-    let environment = descriptor.environment.clone();
     Ok(RegionPlan {
         environment,
+        jurisdiction,
         groups: Some(descriptor.groups),
         root,
         standby_of: Some(descriptor),
@@ -32,28 +40,181 @@ pub fn standby_plan(primary: &RegionFolder, plan: RegionPlan) -> Result<RegionPl
     })
 }
 
-/// Lets the members of two regions know each other; what was there before is replaced.
-pub fn introduce(one: &RegionFolder, other: &RegionFolder, now: SystemTime) -> Result<(), ClientError> {
-    let (first, second) = (one.read_descriptor()?, other.read_descriptor()?);
-    give(one, &first, other, &second, now)?;
-    give(other, &second, one, &first, now)
+/// What holds for both regions of a pair: said of the standby, if at all, as of its primary.
+fn as_primary(what: &str, planned: String, primary: &str) -> Result<String, ClientError> {
+    if planned.is_empty() || planned == primary {
+        return Ok(primary.to_owned());
+    }
+    let problem = format!("the primary is of {what} {primary}, this region is to be of {what} {planned}");
+    Err(ClientError::usage(
+        problem,
+        format!("a pair is of one {what}: make the standby elsewhere, or another pair"),
+    ))
 }
 
-/// The authority of `host` makes identities for the members of `guest`.
+/// Lets the members of two regions know each other, under a descriptor that both regions' authorities sign; what was
+/// there before is replaced.
+pub fn introduce(
+    one: &RegionFolder,
+    other: &RegionFolder,
+    now: SystemTime,
+) -> Result<PairDescriptor, ClientError> {
+    let (first, second) = (one.read_descriptor()?, other.read_descriptor()?);
+    check_pair(&first, &second)?;
+    let [first_authority, second_authority] =
+        [Authority::load(one, &first)?, Authority::load(other, &second)?];
+    let sides = [(one, &first, &first_authority), (other, &second, &second_authority)];
+    let signed = sign(sides, now)?;
+    let text = signed.to_text();
+    // before anything is written: a key that is not that of its certificate signs nothing that holds
+    verify(&text, &first_authority, &first, &second_authority, &second)?;
+    give(one, &first, &second_authority, &second, &text, now)?;
+    give(other, &second, &first_authority, &first, &text, now)?;
+    Ok(signed.descriptor)
+}
+
+/// Two regions that may be a pair: both inside one jurisdiction, of one environment, and made for each other.
+fn check_pair(one: &RegionDescriptor, other: &RegionDescriptor) -> Result<(), ClientError> {
+    let (first, second) = (&one.region, &other.region);
+    for (what, of_one, of_other) in [
+        ("jurisdiction", &one.jurisdiction, &other.jurisdiction),
+        ("environment", &one.environment, &other.environment),
+    ] {
+        if of_one != of_other {
+            let problem = format!("{first} is of {what} {of_one}, {second} of {what} {of_other}");
+            return Err(ClientError::usage(problem, format!("a pair is of one {what}")));
+        }
+    }
+    if first == second || one.deployment != other.deployment {
+        let problem = format!("{first} and {second} are not the two regions of a pair");
+        let advice = "make the second with `twinkeep init --standby-of`: both need one root key";
+        return Err(ClientError::usage(problem, advice));
+    }
+    Ok(())
+}
+
+fn sign(
+    sides: [(&RegionFolder, &RegionDescriptor, &Authority); 2],
+    now: SystemTime,
+) -> Result<SignedPair, ClientError> {
+    let mut sides = sides;
+    sides.sort_by_key(|(_, region, _)| region.region.clone());
+    let before = sides.iter().filter_map(|(folder, ..)| {
+        // one that cannot be read is replaced, too
+        Some(SignedPair::parse(&read_pair(&folder.pair_descriptor()).ok()?).ok()?.descriptor.serial)
+    });
+    let serial = before.max().unwrap_or(0).saturating_add(1);
+    let (_, region, _) = sides[0];
+    let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let key = |(_, region, authority): (&RegionFolder, &RegionDescriptor, &Authority)| {
+        let keys = trust::public_keys(authority.certificate().as_bytes());
+        let key = keys.and_then(|keys| keys.into_iter().next()).ok_or(ClientError::Crypto {
+            what: "reading the authority's certificate",
+            problem: "it holds no public key".to_owned(),
+        })?;
+        Ok::<_, ClientError>(PairedRegion { name: region.region.clone(), key })
+    };
+    let descriptor = PairDescriptor {
+        deployment: region.deployment,
+        environment: region.environment.clone(),
+        jurisdiction: region.jurisdiction.clone(),
+        serial,
+        issued_at: UnixMillis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX)),
+        regions: [key(sides[0])?, key(sides[1])?],
+    };
+    let statement = descriptor.statement();
+    let [(.., first), (.., second)] = sides;
+    let signatures = [first.sign(statement.as_bytes())?, second.sign(statement.as_bytes())?];
+    Ok(SignedPair { descriptor, signatures })
+}
+
+fn verify(
+    text: &str,
+    one: &Authority,
+    first: &RegionDescriptor,
+    other: &Authority,
+    second: &RegionDescriptor,
+) -> Result<(), ClientError> {
+    let sides = [(first, one.certificate().as_bytes()), (second, other.certificate().as_bytes())];
+    VerifiedPair::verify(text).and_then(|pair| pair.admits(sides[0], sides[1])).map_err(|error| {
+        ClientError::state(
+            error.to_string(),
+            "the folder `ca` of a region holds another key than its certificate's: bring both back from the backup",
+        )
+    })
+}
+
+/// The authority of the host makes identities for the members of `guest`.
 fn give(
     guest: &RegionFolder,
     members: &RegionDescriptor,
-    host: &RegionFolder,
-    descriptor: &RegionDescriptor,
+    authority: &Authority,
+    host: &RegionDescriptor,
+    pair: &str,
     now: SystemTime,
 ) -> Result<(), ClientError> {
-    let authority = Authority::load(host, descriptor)?;
     for node in &members.nodes {
-        let role = PeerRole::Pair(node.id.0);
-        write_identity(&guest.pair_node(node.id), descriptor, &authority, role, now)?;
+        let folder = guest.pair_node(node.id);
+        write_identity(&folder, host, authority, PeerRole::Pair(node.id.0), now)?;
+        files::write(&folder.join(PAIR_DESCRIPTOR_FILE), pair.as_bytes())?;
     }
     let role = PeerRole::Operator(FIRST_OPERATOR.to_owned());
-    write_identity(&guest.pair_operator(), descriptor, &authority, role, now)
+    write_identity(&guest.pair_operator(), host, authority, role, now)?;
+    files::write(&guest.pair_descriptor(), pair.as_bytes())
+}
+
+/// The text of a pair descriptor.
+pub fn read_pair(path: &Path) -> Result<String, ClientError> {
+    let bytes = files::read_bytes_to(path, PAIR_DESCRIPTOR_BYTES_MAX as u64)?;
+    let problem = "it is no text".to_owned();
+    String::from_utf8(bytes).map_err(|_| ClientError::Content { path: path.to_owned(), problem })
+}
+
+/// What a pair descriptor's signatures are held against.
+#[derive(Debug)]
+pub enum PairCheck<'a> {
+    /// Only the keys in it: says that nothing was changed, not by whom it was made.
+    Itself,
+    /// These authorities, each of which is one of its regions'.
+    Authorities(&'a [std::path::PathBuf]),
+    /// An operator's folder: its region, its authority, and those of the other region as the folder has them.
+    Region(&'a RegionFolder),
+}
+
+/// Reads a pair descriptor and checks it, offline.
+pub fn verify_pair(path: &Path, against: &PairCheck<'_>) -> Result<VerifiedPair, ClientError> {
+    let refuse = |problem: String| ClientError::Content { path: path.to_owned(), problem };
+    let pair = VerifiedPair::verify(&read_pair(path)?).map_err(|error| refuse(error.to_string()))?;
+    match against {
+        PairCheck::Itself => {}
+        PairCheck::Authorities(authorities) => {
+            let mut trusted = Vec::new();
+            for path in *authorities {
+                let keys = trust::public_keys(&files::read_bytes(path)?);
+                let problem = || "it holds no certificate that can be read".to_owned();
+                trusted.extend(
+                    keys.ok_or_else(|| ClientError::Content { path: path.clone(), problem: problem() })?,
+                );
+            }
+            let stranger = pair.descriptor().regions.iter().find(|region| !trusted.contains(&region.key));
+            if let Some(region) = stranger {
+                return Err(refuse(format!(
+                    "it is signed for {} by another authority than those given",
+                    region.name
+                )));
+            }
+        }
+        PairCheck::Region(folder) => {
+            let own = folder.read_descriptor()?;
+            let theirs = folder.pair_operator();
+            let other = super::read_descriptor(&theirs.join("region.toml"))?;
+            let own_authority = files::read_bytes(&folder.authority_certificate())?;
+            let other_authority = files::read_bytes(&theirs.join("ca.pem"))?;
+            pair.admits((&own, &own_authority), (&other, &other_authority))
+                .map_err(|error| refuse(error.to_string()))?;
+        }
+    }
+    Ok(pair)
 }
 
 /// The authority of `host` makes an identity for a witness, in `folder`.
@@ -83,3 +244,7 @@ pub(super) fn write_identity(
     files::write(&folder.join("member.pem"), issued.certificate.as_bytes())?;
     files::write(&folder.join("member.key"), issued.private_key.as_bytes())
 }
+
+#[cfg(test)]
+#[path = "pair/tests.rs"]
+mod tests;

@@ -8,8 +8,10 @@ use zeroize::Zeroizing;
 pub struct RegionPlan {
     /// Its name, also the S3 region that clients are told; an invented one.
     pub region: String,
-    /// Its environment.
+    /// Its environment; of a standby that of its primary, when empty.
     pub environment: String,
+    /// The jurisdiction that its data stays in; of a standby that of its primary, when empty.
+    pub jurisdiction: String,
     /// Data groups; by the number of nodes when absent.
     pub groups: Option<u32>,
     /// Its nodes.

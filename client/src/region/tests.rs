@@ -18,6 +18,7 @@ fn plan(gateways: Vec<GatewayPlan>) -> RegionPlan {
     RegionPlan {
         region: "twin-1".into(),
         environment: "test".into(),
+        jurisdiction: "eu".into(),
         groups: None,
         nodes: (1..=3).map(node).collect(),
         gateways,

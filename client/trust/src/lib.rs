@@ -1,4 +1,5 @@
-//! Whom a certificate speaks for, and TLS by that instead of by host names: for nodes, gateways and the command line.
+//! Whom a certificate speaks for, and TLS by that instead of by host names: for nodes, gateways and the command line; and
+//! whether two regions are a pair.
 //!
 //! TLS 1.3 only, both ends show certificates of the region's own authority. The chain is verified as usual; then the
 //! one identity in the certificate is given to the caller's judge. Sessions are never resumed, so every connection is judged
@@ -9,8 +10,12 @@
 
 mod credentials;
 mod identity;
+mod pair;
+mod presented;
 mod verifier;
 
 pub use credentials::{Credentials, CredentialsError};
 pub use identity::{IdentityError, certificate_expiry, identity_of};
-pub use verifier::{Judge, client_config, provider};
+pub use pair::{PairError, VerifiedPair, key_fingerprint, public_keys};
+pub use presented::Presented;
+pub use verifier::{Judge, Untrusted, client_config, client_verifier, provider};

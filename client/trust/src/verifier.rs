@@ -1,26 +1,62 @@
-//! The connecting end's TLS: the chain is verified as usual, and an identity is judged instead of a DNS name.
+//! Both ends' view of the other's certificate: the chain is verified as usual, the connecting end judges an identity
+//! instead of a DNS name, and who is refused is told with the certificate that was shown.
 
-use crate::{Credentials, identity_of};
+use crate::{Credentials, Presented, identity_of};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, verify_server_cert_signed_by_trust_anchor};
 use rustls::crypto::ring::{self, cipher_suite};
 use rustls::crypto::{CryptoProvider, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::server::ParsedCertificate;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{ParsedCertificate, VerifierBuilderError, WebPkiClientVerifier};
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme,
-    version::TLS13,
+    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, OtherError, RootCertStore,
+    SignatureScheme, version::TLS13,
 };
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
+use thiserror::Error;
 use wire::FRAME_PROTOCOL;
 use wire::descriptor::PeerIdentity;
 
-/// Decides about the other end: its identity, or why its certificate names none, and the name it was asked for under.
-/// The error comes back inside the failed handshake, as [`CertificateError::Other`].
-pub type Judge<R> =
-    dyn Fn(Result<PeerIdentity, crate::IdentityError>, &ServerName<'_>) -> Result<(), R> + Send + Sync;
+/// Decides about the other end, whose certificate is of the right authority: its identity, or why the certificate names
+/// none, the name it was asked for under, and what a record says of the certificate. The error comes back inside the
+/// failed handshake, as [`CertificateError::Other`].
+pub type Judge<R> = dyn Fn(Result<PeerIdentity, crate::IdentityError>, &ServerName<'_>, Presented) -> Result<(), R>
+    + Send
+    + Sync;
+
+/// A certificate that cannot be believed. It comes back inside the failed handshake, as [`CertificateError::Other`].
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{problem}")]
+pub struct Untrusted {
+    /// The certificate.
+    pub presented: Presented,
+    /// Why not.
+    pub problem: String,
+}
+
+impl Untrusted {
+    fn wrap(end_entity: &CertificateDer<'_>, error: &rustls::Error) -> rustls::Error {
+        let problem = match error {
+            // both regions' authorities have the same name: then it is the signature that gives the other one away
+            rustls::Error::InvalidCertificate(
+                CertificateError::UnknownIssuer | CertificateError::BadSignature,
+            ) => "the certificate is of another authority".to_owned(),
+            // its own words name the second: one who comes again would be another one each time
+            rustls::Error::InvalidCertificate(
+                CertificateError::Expired | CertificateError::ExpiredContext { .. },
+            ) => "the certificate has expired".to_owned(),
+            rustls::Error::InvalidCertificate(
+                CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. },
+            ) => "the certificate is not valid yet".to_owned(),
+            error => error.to_string(),
+        };
+        let untrusted = Self { presented: Presented::of(end_entity), problem };
+        CertificateError::Other(OtherError(Arc::new(untrusted))).into()
+    }
+}
 
 /// TLS for connecting under these credentials to whom `judge` accepts.
 pub fn client_config<R: Error + Send + Sync + 'static>(
@@ -51,6 +87,15 @@ pub fn provider() -> CryptoProvider {
     CryptoProvider { cipher_suites, ..ring::default_provider() }
 }
 
+/// What a listening end asks of those who connect: a certificate of the authority in these credentials.
+pub fn client_verifier(
+    credentials: &Credentials,
+) -> Result<Arc<dyn ClientCertVerifier>, VerifierBuilderError> {
+    let inner = WebPkiClientVerifier::builder_with_provider(credentials.roots.clone(), Arc::new(provider()))
+        .build()?;
+    Ok(Arc::new(TellingVerifier { inner }))
+}
+
 struct IdentityVerifier<R> {
     judge: Box<Judge<R>>,
     roots: Arc<RootCertStore>,
@@ -78,8 +123,9 @@ impl<R: Error + Send + Sync + 'static> ServerCertVerifier for IdentityVerifier<R
             intermediates,
             now,
             self.provider.signature_verification_algorithms.all,
-        )?;
-        (self.judge)(identity_of(end_entity), server_name)
+        )
+        .map_err(|error| Untrusted::wrap(end_entity, &error))?;
+        (self.judge)(identity_of(end_entity), server_name, Presented::of(end_entity))
             .map_err(|reason| CertificateError::Other(OtherError(Arc::new(reason))))?;
         Ok(ServerCertVerified::assertion())
     }
@@ -105,5 +151,61 @@ impl<R: Error + Send + Sync + 'static> ServerCertVerifier for IdentityVerifier<R
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// Decides nothing by itself: says of whom it refuses which certificate was shown.
+#[derive(Debug)]
+struct TellingVerifier {
+    inner: Arc<dyn ClientCertVerifier>,
+}
+
+impl ClientCertVerifier for TellingVerifier {
+    fn offer_client_auth(&self) -> bool {
+        self.inner.offer_client_auth()
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        self.inner.client_auth_mandatory()
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.inner.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        let verified = self.inner.verify_client_cert(end_entity, intermediates, now);
+        verified.map_err(|error| Untrusted::wrap(end_entity, &error))
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.inner.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.inner.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.inner.supported_verify_schemes()
+    }
+
+    fn requires_raw_public_keys(&self) -> bool {
+        self.inner.requires_raw_public_keys()
     }
 }

@@ -5,10 +5,12 @@
 //! [`AdminErrorCode::NotAvailable`]. Who may ask what is the server's decision, by the caller's certificate.
 
 mod compare;
+mod refused;
 mod report;
 mod secret;
 
 pub use compare::*;
+pub use refused::*;
 pub use report::*;
 pub use secret::SecretText;
 
@@ -197,6 +199,8 @@ pub enum AdminRequest {
         /// Under which epoch it is a standby.
         epoch: u64,
     },
+    /// Peers that the answering process turned away, from its record: [`AdminResponse::RefusedPeers`].
+    RefusedPeers,
     /// Frees mostly-dead segments now: [`AdminResponse::Gc`].
     Gc {
         /// Only this node.
@@ -259,6 +263,8 @@ pub enum AdminResponse {
     Lease(LeaseReport),
     /// To [`AdminRequest::PairLoss`].
     LossPage(LossPage),
+    /// To [`AdminRequest::RefusedPeers`].
+    RefusedPeers(RefusedPeersReport),
     /// To [`AdminRequest::CompareSums`].
     CompareSums(CompareSumsPage),
     /// To [`AdminRequest::CompareEntries`].

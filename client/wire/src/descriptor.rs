@@ -5,9 +5,14 @@
 //! lives in the system group; this is how the first members find each other.
 
 mod identity;
+mod pair;
 mod token;
 
 pub use identity::{ForeignPeer, IdentityUriError, PEER_URI_SCHEME, PeerIdentity, PeerRole};
+pub use pair::{
+    PAIR_DESCRIPTOR_BYTES_MAX, PAIR_DESCRIPTOR_FILE, PAIR_HELLO_BYTES_MAX, PairDescriptor, PairHello,
+    PairMismatch, PairTextError, PairedRegion, SignedPair,
+};
 pub use token::{GatewayFiles, JoinToken, TOKEN_PREFIX, TOKEN_TEXT_BYTES_MAX, TokenError, TokenRole};
 
 use crate::{DeploymentId, Incarnation, NodeId};
@@ -30,7 +35,7 @@ pub const GATEWAYS_MAX: usize = 100;
 /// Data groups of one region. 4,096: idle cost of a node stays bounded above 100 nodes.
 pub const GROUPS_MAX: u32 = 4096;
 
-/// A region, environment or zone name, bytes: fits a DNS label.
+/// A region, environment, jurisdiction or zone name, bytes: fits a DNS label.
 pub const NAME_BYTES_MAX: usize = 63;
 
 /// A region as `region.toml` holds it.
@@ -43,6 +48,8 @@ pub struct RegionDescriptor {
     pub deployment: DeploymentId,
     /// The environment (production, test, dev); peers of another one are refused.
     pub environment: String,
+    /// The jurisdiction that its data stays in; peers of a pair are in the same one.
+    pub jurisdiction: String,
     /// The region's name, also the S3 region that clients are told.
     pub region: String,
     /// Data groups, a power of two; fixed at creation.
@@ -176,6 +183,7 @@ impl RegionDescriptor {
             return Err(DescriptorError::Format { found: self.format });
         }
         check_name("environment", &self.environment)?;
+        check_name("jurisdiction", &self.jurisdiction)?;
         check_name("region", &self.region)?;
         if let Some(primary) = &self.standby_of {
             check_name("standby_of", primary)?;
@@ -245,7 +253,7 @@ pub fn default_groups(nodes: usize) -> u32 {
     }
 }
 
-/// Checks a region, environment, zone, operator or user name.
+/// Checks a region, environment, jurisdiction, zone, operator or user name.
 pub fn check_name(what: &'static str, value: &str) -> Result<(), DescriptorError> {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let sane = (1..=NAME_BYTES_MAX).contains(&value.len())

@@ -207,6 +207,8 @@ impl CallRefusal {
     pub const FAULT: u16 = 4;
     /// The frame is not one that this end expects here.
     pub const PROTOCOL: u16 = 5;
+    /// The peer is of the paired region and has no pair descriptor, or another one.
+    pub const PAIR: u16 = 6;
     /// The first code that handlers may use for their own refusals.
     pub const HANDLER_CODES: u16 = 100;
 

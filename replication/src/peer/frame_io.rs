@@ -12,6 +12,7 @@ use bytes::{Bytes, BytesMut};
 use thiserror::Error;
 use tokio::io::{AsyncBufRead, AsyncWrite};
 use tokio::time::Instant;
+use wire::descriptor::PAIR_HELLO_BYTES_MAX;
 use wire::{DecodeError, FRAME_HEADER_BYTES, FrameHeader, FrameType, PeerClass};
 
 use super::metrics::ClassCounters;
@@ -54,6 +55,12 @@ impl Outgoing {
     pub(super) fn bare(frame_type: FrameType, class: PeerClass, kind: u16, call: u64) -> Self {
         let frame = Self::new(frame_type, class, kind, call, Bytes::new(), Vec::new());
         Self { units: 0, ..frame.expect("an empty frame is within every limit") }
+    }
+
+    /// A greeting or the answer to one; the head is empty but between two regions.
+    pub(super) fn greeting(frame_type: FrameType, class: PeerClass, head: Bytes) -> Self {
+        let frame = Self::new(frame_type, class, 0, 0, head, Vec::new());
+        Self { units: 0, ..frame.expect("a greeting is far below every limit") }
     }
 
     fn parts(&self) -> impl Iterator<Item = &[u8]> {
@@ -197,14 +204,14 @@ pub(super) struct FrameReader {
     head: BytesMut,
     body: BytesMut,
     body_crc32c: u32,
-    /// Before the peer is known, frames must be bare, so that a stranger costs 36 bytes.
-    bare_only: bool,
+    /// Before the peer is known, a frame has room for the greeting of a pair and no more, so that a stranger costs little.
+    greeting_only: bool,
     /// Since when a frame has been incomplete and the other end is the one to move.
     pub(super) stuck_since: Option<Instant>,
 }
 
 impl FrameReader {
-    /// A reader that takes only bare frames until [`FrameReader::trust`].
+    /// A reader that takes only greetings until [`FrameReader::trust`].
     pub(super) fn new() -> Self {
         Self {
             stage: Stage::Header,
@@ -215,13 +222,13 @@ impl FrameReader {
             head: BytesMut::new(),
             body: BytesMut::new(),
             body_crc32c: 0,
-            bare_only: true,
+            greeting_only: true,
             stuck_since: None,
         }
     }
 
     pub(super) fn trust(&mut self) {
-        self.bare_only = false;
+        self.greeting_only = false;
     }
 
     /// Whether it is this end that lets a body wait.
@@ -310,8 +317,10 @@ impl FrameReader {
     fn begin(&mut self) -> Result<FrameHeader, DecodeError> {
         let header = FrameHeader::decode(&self.fixed)?;
         let length = header.head_bytes as usize;
-        if self.bare_only && length + header.body_bytes as usize > 0 {
-            return Err(DecodeError::OverLimit { what: "first frame", found: length as u64, limit: 0 });
+        let whole = length + header.body_bytes as usize;
+        if self.greeting_only && (length > PAIR_HELLO_BYTES_MAX || header.body_bytes > 0) {
+            let limit = PAIR_HELLO_BYTES_MAX as u64;
+            return Err(DecodeError::OverLimit { what: "first frame", found: whole as u64, limit });
         }
         if length > 0 {
             self.head = BytesMut::with_capacity(length.min(HEAD_ROOM_BYTES));

@@ -132,7 +132,7 @@ impl Peers {
     }
 
     /// Servers that were not who they should be, or turned this process away.
-    pub fn refused(&self) -> &RefusedPeers {
+    pub fn refused(&self) -> &Arc<RefusedPeers> {
         &self.inner.common.refused
     }
 

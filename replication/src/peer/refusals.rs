@@ -1,12 +1,15 @@
-//! Peers that were turned away: counted, logged, and the most recent ones kept for `status` and `check`.
+//! Peers that were turned away: counted by reason, logged, the most recent ones kept, and each passed on to whoever keeps
+//! a record that outlives the process.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 use std::time::SystemTime;
 
 use thiserror::Error;
-use wire::descriptor::ForeignPeer;
+use trust::Presented;
+use wire::descriptor::{ForeignPeer, PairMismatch};
 
 /// How many refusals are remembered. 64: enough to show a pattern, too few to matter as memory.
 const RECENT_MAX: usize = 64;
@@ -14,10 +17,16 @@ const RECENT_MAX: usize = 64;
 /// Why a peer was turned away.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum RefusedReason {
-    /// TLS did not come about: no certificate, another authority's, expired, or not TLS 1.3 at all.
+    /// TLS did not come about: no certificate, or not TLS 1.3 at all.
     #[error("TLS handshake failed: {detail}")]
     Handshake {
         /// What TLS says.
+        detail: String,
+    },
+    /// The certificate is not to be believed: another authority's, or expired.
+    #[error("{detail}")]
+    Certificate {
+        /// Why not.
         detail: String,
     },
     /// The handshake took too long.
@@ -32,6 +41,9 @@ pub enum RefusedReason {
     /// The peer belongs to another deployment, environment or region.
     #[error(transparent)]
     Foreign(#[from] ForeignPeer),
+    /// The peer is of the paired region, and not under the same pair descriptor.
+    #[error(transparent)]
+    Pair(#[from] PairMismatch),
     /// The address led to somebody other than the node asked for.
     #[error("another peer at this address: {found}")]
     OtherPeer {
@@ -63,6 +75,54 @@ pub enum RefusedReason {
     },
 }
 
+impl RefusedReason {
+    /// What each kind is called in metrics and records.
+    pub const KINDS: [&'static str; 11] = [
+        "handshake",
+        "certificate",
+        "timeout",
+        "identity",
+        "foreign",
+        "pair",
+        "other_peer",
+        "class",
+        "too_many",
+        "by_peer",
+        "protocol",
+    ];
+
+    /// Its kind, one of [`RefusedReason::KINDS`].
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Handshake { .. } => "handshake",
+            Self::Certificate { .. } => "certificate",
+            Self::HandshakeTimeout => "timeout",
+            Self::Identity { .. } => "identity",
+            Self::Foreign(_) => "foreign",
+            Self::Pair(_) => "pair",
+            Self::OtherPeer { .. } => "other_peer",
+            Self::Class { .. } => "class",
+            Self::TooMany => "too_many",
+            Self::ByPeer { .. } => "by_peer",
+            Self::Protocol { .. } => "protocol",
+        }
+    }
+}
+
+/// Why a peer is turned away, and what it showed.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{reason}")]
+pub(super) struct Refusal {
+    pub(super) reason: RefusedReason,
+    pub(super) certificate: Option<Presented>,
+}
+
+impl From<RefusedReason> for Refusal {
+    fn from(reason: RefusedReason) -> Self {
+        Self { reason, certificate: None }
+    }
+}
+
 /// One peer that was turned away; the same host for the same reason is noted once and counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefusedPeer {
@@ -72,7 +132,9 @@ pub struct RefusedPeer {
     pub address: SocketAddr,
     /// Why.
     pub reason: RefusedReason,
-    /// How often, from this host and for this reason, since it was first noted.
+    /// The certificate that it showed.
+    pub certificate: Option<Presented>,
+    /// How often, from this host, for this reason and with this certificate, since it was first noted.
     pub times: u64,
 }
 
@@ -80,12 +142,23 @@ pub struct RefusedPeer {
 #[derive(Debug, Default)]
 pub struct RefusedPeers {
     state: Mutex<State>,
+    listener: OnceLock<Listener>,
+}
+
+/// Who is told of each peer that is turned away.
+struct Listener(Box<dyn Fn(&RefusedPeer) + Send + Sync>);
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Listener")
+    }
 }
 
 #[derive(Debug, Default)]
 struct State {
     recent: VecDeque<RefusedPeer>,
     total: u64,
+    by_kind: BTreeMap<&'static str, u64>,
 }
 
 impl RefusedPeers {
@@ -99,10 +172,25 @@ impl RefusedPeers {
         self.lock().total
     }
 
-    pub(super) fn record(&self, address: SocketAddr, reason: RefusedReason) {
+    /// How many there were of a kind since the start.
+    pub fn of_kind(&self, kind: &str) -> u64 {
+        self.lock().by_kind.get(kind).copied().unwrap_or(0)
+    }
+
+    /// Tells `listener`, which must not wait, who is turned away from now on: the first of a host for a reason, then every
+    /// time that their number has doubled. A second call changes nothing.
+    pub fn tell(&self, listener: impl Fn(&RefusedPeer) + Send + Sync + 'static) {
+        let _second = self.listener.set(Listener(Box::new(listener))).is_err();
+    }
+
+    pub(super) fn record(&self, address: SocketAddr, refusal: impl Into<Refusal>) {
+        let Refusal { reason, certificate } = refusal.into();
         let mut state = self.lock();
         state.total += 1;
-        let known = |old: &RefusedPeer| old.address.ip() == address.ip() && old.reason == reason;
+        *state.by_kind.entry(reason.kind()).or_default() += 1;
+        let known = |old: &RefusedPeer| {
+            old.address.ip() == address.ip() && old.reason == reason && old.certificate == certificate
+        };
         let times = match state.recent.iter().position(known) {
             Some(place) => state.recent.remove(place).map_or(0, |old| old.times),
             None if state.recent.len() == RECENT_MAX => {
@@ -111,10 +199,14 @@ impl RefusedPeers {
             }
             None => 0,
         };
-        let refused = RefusedPeer { at: SystemTime::now(), address, reason, times: times + 1 };
+        let refused = RefusedPeer { at: SystemTime::now(), address, reason, certificate, times: times + 1 };
         // a peer that tries again and again is logged at 1, 2, 4, 8 and so on
         if refused.times.is_power_of_two() {
-            tracing::warn!(%address, reason = %refused.reason, times = refused.times, "peer refused");
+            let certificate = refused.certificate.as_ref().map(|shown| tracing::field::display(shown.sha256));
+            tracing::warn!(%address, reason = %refused.reason, certificate, times = refused.times, "peer refused");
+            if let Some(Listener(listener)) = self.listener.get() {
+                listener(&refused);
+            }
         }
         state.recent.push_back(refused);
     }
@@ -138,6 +230,38 @@ mod tests {
         assert_eq!((refused.total(), recent.len()), (100, RECENT_MAX));
         assert_eq!(recent[0].address.ip().to_string(), "127.0.0.36");
         assert_eq!(recent[63].address.ip().to_string(), "127.0.0.99");
+    }
+
+    #[test]
+    fn every_kind_is_counted_apart_and_the_first_of_each_and_every_doubling_is_passed_on() {
+        let refused = RefusedPeers::default();
+        let (to, told) = std::sync::mpsc::channel();
+        refused.tell(move |peer| to.send(peer.clone()).unwrap());
+        let address = SocketAddr::from(([127, 0, 0, 1], 1));
+        let shown = |byte| Presented { sha256: wire::Digest([byte; 32]), claimed: None };
+        let foreign = |byte| Refusal {
+            reason: RefusedReason::Certificate { detail: "of another authority".into() },
+            certificate: Some(shown(byte)),
+        };
+        for _ in 0..5 {
+            refused.record(address, foreign(1));
+        }
+        // another certificate from the same host is another peer
+        refused.record(address, foreign(2));
+        refused.record(address, RefusedReason::Pair(PairMismatch::NotShown));
+        assert_eq!(
+            (refused.of_kind("certificate"), refused.of_kind("pair"), refused.of_kind("class")),
+            (6, 1, 0)
+        );
+        let mut passed_on = Vec::new();
+        for peer in told.try_iter() {
+            assert!(RefusedReason::KINDS.contains(&peer.reason.kind()));
+            passed_on.push((peer.reason.kind(), peer.certificate.map(|shown| shown.sha256.0[0]), peer.times));
+        }
+        let certificate = |byte, times| ("certificate", Some(byte), times);
+        let expected =
+            [certificate(1, 1), certificate(1, 2), certificate(1, 4), certificate(2, 1), ("pair", None, 1)];
+        assert_eq!(passed_on, expected);
     }
 
     #[test]

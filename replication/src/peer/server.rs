@@ -1,13 +1,14 @@
 //! The listening side: accepts, judges who is there, and gives each connection to a session.
 //!
 //! Before TLS has shown a certificate of our authority nothing is read but the handshake, and before the identity in
-//! it has been accepted nothing but one bare frame.
+//! it has been accepted nothing but one frame that holds a greeting at most.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -15,15 +16,17 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use trust::identity_of;
+use trust::{Presented, identity_of};
+use wire::descriptor::{PairHello, PairMismatch, PeerRole};
 use wire::{FrameType, PeerClass};
 
 use super::frame_io::{FrameReader, FrameWriter};
 use super::metrics::Counters;
 use super::options::UNIT_BYTES;
+use super::refusals::Refusal;
 use super::session::{ServerStream, Session, refused};
 use super::slot::READ_BUFFER_BYTES;
-use super::tls::handshake_reason;
+use super::tls::handshake_refusal;
 use super::{CallRefusal, Handler, Identity, PeerMetrics, PeerOptions, PeerTls, RefusedPeers, RefusedReason};
 
 /// How long a refused peer gets to read why. 1 s: it is told, not hosted.
@@ -147,16 +150,20 @@ impl Shared {
             greeted = timeout(self.options.handshake, self.greet(socket)) => greeted,
             () = self.stop.cancelled() => return,
         };
-        let (stream, reader, from, class) = match greeted {
+        let Greeted { stream, reader, from, class, head, shown } = match greeted {
             Ok(Ok(greeted)) => greeted,
-            Ok(Err(reason)) => return self.refused.record(address, reason),
+            Ok(Err(refusal)) => return self.refused.record(address, refusal),
             Err(_) => return self.refused.record(address, RefusedReason::HandshakeTimeout),
         };
-        let (from, place) = match self.judge(from, class) {
+        let (from, place, greeting) = match self.judge(from, class, head) {
             Ok(judged) => judged,
+            // what it says is not of the form: it is told nothing
+            Err((CallRefusal::PROTOCOL, reason)) => {
+                return self.refused.record(address, Refusal { reason, certificate: Some(shown) });
+            }
             Err((code, reason)) => {
                 let refusal = CallRefusal::new(code, reason.to_string());
-                self.refused.record(address, reason);
+                self.refused.record(address, Refusal { reason, certificate: Some(shown) });
                 // it may not stay to listen
                 _ = timeout(FAREWELL, self.farewell(stream, class, &refusal)).await;
                 return;
@@ -165,51 +172,59 @@ impl Shared {
         tracing::debug!(%address, peer = %from.role, class = class.name(), "peer connected");
         let counters = self.counters.class(class);
         counters.connects.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let reason = Session::new(self.clone(), from.clone(), class, stream, reader).run().await;
+        let reason = Session::new(self.clone(), from.clone(), class, stream, reader, greeting).run().await;
         counters.disconnects.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         tracing::debug!(%address, peer = %from.role, class = class.name(), %reason, "peer disconnected");
         drop(place);
     }
 
     /// TLS, then the first frame, which tells the class.
-    async fn greet(
-        &self,
-        socket: TcpStream,
-    ) -> Result<(ServerStream, FrameReader, Identity, PeerClass), RefusedReason> {
-        let failed = |error: std::io::Error| handshake_reason(&error);
+    async fn greet(&self, socket: TcpStream) -> Result<Greeted, Refusal> {
+        let failed = |error: std::io::Error| handshake_refusal(&error);
         socket.set_nodelay(true).map_err(failed)?;
         let config = self.tls.lock().unwrap_or_else(PoisonError::into_inner).server.clone();
         let socket = BufReader::with_capacity(READ_BUFFER_BYTES, socket);
         let mut stream = TlsAcceptor::from(config).accept(socket).await.map_err(failed)?;
         let certificates = stream.get_ref().1.peer_certificates();
-        let certificate = certificates.and_then(|chain| chain.first());
-        let from = identity_of(certificate.map_or(&[], |certificate| certificate))
-            .map_err(|error| RefusedReason::Identity { detail: error.to_string() })?;
+        let certificate: &[u8] =
+            certificates.and_then(|chain| chain.first()).map_or(&[], |certificate| certificate);
+        let shown = Presented::of(certificate);
+        let refuse = |reason| Refusal { reason, certificate: Some(shown.clone()) };
+        let from = identity_of(certificate)
+            .map_err(|error| refuse(RefusedReason::Identity { detail: error.to_string() }))?;
         let mut reader = FrameReader::new();
         let counters = self.counters.class(PeerClass::Admin);
         let first = std::future::poll_fn(|context| {
             reader.poll(context, &mut stream, counters, |_, _| std::task::Poll::Ready(()))
         });
-        let first = first.await.map_err(|error| RefusedReason::Protocol { detail: error.to_string() })?;
+        let protocol = |detail: String| refuse(RefusedReason::Protocol { detail });
+        let first = first.await.map_err(|error| protocol(error.to_string()))?;
         if first.header.frame_type != FrameType::Ping {
-            return Err(RefusedReason::Protocol { detail: "the first frame is not a ping".into() });
+            return Err(protocol("the first frame is not a ping".into()));
         }
-        Ok((stream, reader, from, first.header.class))
+        let class = first.header.class;
+        Ok(Greeted { stream, reader, from, class, head: first.head, shown })
     }
 
     fn judge(
         self: &Arc<Self>,
         from: Identity,
         class: PeerClass,
-    ) -> Result<(Arc<Identity>, Place), (u16, RefusedReason)> {
-        let own = self.tls.lock().unwrap_or_else(PoisonError::into_inner).identity().clone();
-        own.accepts(&from).map_err(|foreign| (CallRefusal::IDENTITY, foreign.into()))?;
+        head: Bytes,
+    ) -> Result<(Arc<Identity>, Place, Bytes), (u16, RefusedReason)> {
+        let tls = self.tls.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        tls.identity().accepts(&from).map_err(|foreign| (CallRefusal::IDENTITY, foreign.into()))?;
         if !from.may_use(class) {
             let reason = RefusedReason::Class { role: from.role.to_string(), class: class.name() };
             return Err((CallRefusal::CLASS, reason));
         }
+        let greeting = match from.role {
+            PeerRole::Pair(_) => same_pair(tls.pair.as_deref(), head)?,
+            _ if head.is_empty() => Bytes::new(),
+            _ => return Err((CallRefusal::PROTOCOL, not_bare())),
+        };
         let place = Place::take(self, &from).ok_or((CallRefusal::TOO_MANY, RefusedReason::TooMany))?;
-        Ok((Arc::new(from), place))
+        Ok((Arc::new(from), place, greeting))
     }
 
     async fn farewell(&self, mut stream: ServerStream, class: PeerClass, refusal: &CallRefusal) {
@@ -224,6 +239,34 @@ impl Shared {
             while stream.read(&mut rest).await.is_ok_and(|length| length > 0) {}
         }
     }
+}
+
+/// Who is there, before it is judged.
+struct Greeted {
+    stream: ServerStream,
+    reader: FrameReader,
+    from: Identity,
+    class: PeerClass,
+    /// What the first frame said.
+    head: Bytes,
+    shown: Presented,
+}
+
+/// Whether a member of the other region is under the same pair descriptor; what it is answered.
+fn same_pair(own: Option<&PairHello>, head: Bytes) -> Result<Bytes, (u16, RefusedReason)> {
+    let refuse = |mismatch: PairMismatch| (CallRefusal::PAIR, mismatch.into());
+    let own = own.ok_or_else(|| refuse(PairMismatch::NotHere))?;
+    if head.is_empty() {
+        return Err(refuse(PairMismatch::NotShown));
+    }
+    let found = PairHello::decode(head)
+        .map_err(|error| (CallRefusal::PROTOCOL, RefusedReason::Protocol { detail: error.to_string() }))?;
+    own.agrees(&found).map_err(refuse)?;
+    Ok(own.encode())
+}
+
+fn not_bare() -> RefusedReason {
+    RefusedReason::Protocol { detail: "the first frame is not a bare ping".into() }
 }
 
 /// One of the connections that a peer may have.

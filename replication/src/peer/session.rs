@@ -90,10 +90,11 @@ impl Session {
         class: PeerClass,
         stream: ServerStream,
         mut reader: FrameReader,
+        greeting: Bytes,
     ) -> Self {
         reader.trust();
         let mut writer = FrameWriter::default();
-        writer.push(Outgoing::bare(FrameType::Pong, class, 0, 0));
+        writer.push(Outgoing::greeting(FrameType::Pong, class, greeting));
         let options = shared.options;
         let bodies = PollSemaphore::new(shared.bodies[class.index()].clone());
         Self {

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::io::BufReader;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -13,13 +14,15 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use trust::Presented;
+use wire::descriptor::{PairHello, PairMismatch, PeerRole};
 use wire::{FrameType, NodeId, PeerClass};
 
 use super::frame_io::{FrameReader, FrameWriter, Outgoing, ReadError};
 use super::link::{ClientStream, Driver, Link};
 use super::metrics::Counters;
-use super::refusals::RefusedPeers;
-use super::tls::{handshake_reason, server_name};
+use super::refusals::{Refusal, RefusedPeers};
+use super::tls::{handshake_refusal, server_name};
 use super::{CallError, CallRefusal, PeerOptions, PeerTls, RefusedReason};
 
 /// Read ahead of TLS, bytes: TLS itself reads 4 KiB at a time, which would cost a system call each.
@@ -170,35 +173,52 @@ impl Slot {
     ) -> Result<(ClientStream, FrameReader), String> {
         let socket = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
         socket.set_nodelay(true).map_err(|error| error.to_string())?;
-        let config = common.tls.lock().unwrap_or_else(PoisonError::into_inner).client.clone();
+        let tls = common.tls.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let socket = BufReader::with_capacity(READ_BUFFER_BYTES, socket);
-        let connecting = TlsConnector::from(config).connect(server_name(self.node), socket);
+        let connecting = TlsConnector::from(tls.client).connect(server_name(self.node), socket);
         let mut stream = connecting.await.map_err(|error| {
-            let reason = handshake_reason(&error);
-            let text = reason.to_string();
+            let refusal = handshake_refusal(&error);
+            let text = refusal.to_string();
             if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
-                common.refused.record(address, reason);
+                common.refused.record(address, refusal);
             }
             text
         })?;
-        let reader = self.greet(common, &mut stream).await.map_err(|(text, refused)| {
-            if refused {
-                common.refused.record(address, RefusedReason::ByPeer { detail: text.clone() });
+        // within a region nothing is said of pairs
+        let pair = tls.pair.as_deref().filter(|_| matches!(tls.identity.role, PeerRole::Pair(_)));
+        let reader = match self.greet(common, &mut stream, pair).await {
+            Ok(reader) => reader,
+            Err(Ungreeted::Broken(text)) => return Err(text),
+            Err(Ungreeted::Refused(reason)) => {
+                let text = match &reason {
+                    RefusedReason::ByPeer { detail } => detail.clone(),
+                    reason => reason.to_string(),
+                };
+                let certificates = stream.get_ref().1.peer_certificates();
+                let certificate =
+                    certificates.and_then(|chain| chain.first()).map(|shown| Presented::of(shown));
+                common.refused.record(address, Refusal { reason, certificate });
+                return Err(text);
             }
-            text
-        })?;
+        };
         Ok((stream, reader))
     }
 
-    /// TLS 1.3 lets the opener finish before it is accepted: a ping and its answer tell that it was. An error says
-    /// whether the peer refused.
-    async fn greet(&self, common: &Common, stream: &mut ClientStream) -> Result<FrameReader, (String, bool)> {
+    /// TLS 1.3 lets the opener finish before it is accepted: a ping and its answer tell that it was. Towards the other
+    /// region of a pair both say which pair.
+    async fn greet(
+        &self,
+        common: &Common,
+        stream: &mut ClientStream,
+        pair: Option<&PairHello>,
+    ) -> Result<FrameReader, Ungreeted> {
         let counters = common.counters.class(self.class);
         let mut writer = FrameWriter::default();
-        writer.push(Outgoing::bare(FrameType::Ping, self.class, 0, 0));
+        let greeting = pair.map_or_else(Bytes::new, PairHello::encode);
+        writer.push(Outgoing::greeting(FrameType::Ping, self.class, greeting));
         std::future::poll_fn(|context| writer.poll(context, stream, counters, |_| ()))
             .await
-            .map_err(|error| (error.to_string(), false))?;
+            .map_err(|error| Ungreeted::Broken(error.to_string()))?;
         let mut reader = FrameReader::new();
         reader.trust();
         let answer = std::future::poll_fn(|context| {
@@ -206,15 +226,20 @@ impl Slot {
         });
         let frame = answer.await.map_err(|error| {
             let alert = matches!(&error, ReadError::Failed(io) if io.get_ref().is_some_and(|e| e.is::<rustls::Error>()));
-            (error.to_string(), alert)
+            let detail = error.to_string();
+            if alert { Ungreeted::Refused(RefusedReason::ByPeer { detail }) } else { Ungreeted::Broken(detail) }
         })?;
         match frame.header.frame_type {
-            FrameType::Pong => Ok(reader),
-            FrameType::ReplyError => {
-                let refusal = CallRefusal::decode(frame.head).map_err(|error| (error.to_string(), false))?;
-                Err((refusal.message, true))
+            FrameType::Pong => {
+                pair.map_or(Ok(()), |own| answers_as_pair(own, frame.head)).map_err(Ungreeted::Refused)?;
+                Ok(reader)
             }
-            other => Err((format!("unexpected frame {other:?}"), false)),
+            FrameType::ReplyError => {
+                let refusal = CallRefusal::decode(frame.head);
+                let detail = refusal.map_err(|error| Ungreeted::Broken(error.to_string()))?.message;
+                Err(Ungreeted::Refused(RefusedReason::ByPeer { detail }))
+            }
+            other => Err(Ungreeted::Broken(format!("unexpected frame {other:?}"))),
         }
     }
 
@@ -240,6 +265,24 @@ impl Slot {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Why a connection did not come about although TLS did.
+enum Ungreeted {
+    /// It broke, or nothing sensible was answered.
+    Broken(String),
+    /// One end does not want the other.
+    Refused(RefusedReason),
+}
+
+/// Whether the other region answers with the very same pair descriptor: it may not be asked otherwise.
+fn answers_as_pair(own: &PairHello, head: Bytes) -> Result<(), RefusedReason> {
+    if head.is_empty() {
+        return Err(PairMismatch::NotShown.into());
+    }
+    let found =
+        PairHello::decode(head).map_err(|error| RefusedReason::Protocol { detail: error.to_string() })?;
+    Ok(own.agrees(&found)?)
 }
 
 fn backoff(options: &PeerOptions, failures: u32) -> Duration {

@@ -7,14 +7,18 @@
 use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
-use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::server::NoServerSessionStorage;
 use rustls::{CertificateError, ClientConfig, OtherError, ServerConfig, version::TLS13};
 use thiserror::Error;
-use trust::{Credentials, CredentialsError, IdentityError, client_config, identity_of, provider};
-use wire::descriptor::{PeerIdentity, PeerRole};
+use trust::{
+    Credentials, CredentialsError, IdentityError, Presented, Untrusted, client_config, client_verifier,
+    identity_of, provider,
+};
+use wire::descriptor::{PairHello, PeerIdentity, PeerRole};
 use wire::{FRAME_PROTOCOL, NodeId};
 
 use super::RefusedReason;
+use super::refusals::Refusal;
 
 /// Why certificates and key do not make a TLS configuration.
 #[derive(Debug, Error)]
@@ -48,7 +52,9 @@ pub enum TlsError {
 /// One process's certificate, key and authority, ready for both ends of a connection.
 #[derive(Clone)]
 pub struct PeerTls {
-    identity: Arc<PeerIdentity>,
+    pub(super) identity: Arc<PeerIdentity>,
+    /// What it says to the other region of its pair, and wants to hear from it.
+    pub(super) pair: Option<Arc<PairHello>>,
     pub(super) client: Arc<ClientConfig>,
     pub(super) server: Arc<ServerConfig>,
 }
@@ -64,20 +70,25 @@ impl PeerTls {
     pub fn from_pem(certificate_chain: &[u8], key: &[u8], authority: &[u8]) -> Result<Self, TlsError> {
         let credentials = Credentials::from_pem(certificate_chain, key, authority)?;
         let identity = Arc::new(identity_of(credentials.certificate())?);
-        let provider = Arc::new(provider());
-        let clients =
-            WebPkiClientVerifier::builder_with_provider(credentials.roots.clone(), provider.clone())
-                .build()?;
-        let mut server = ServerConfig::builder_with_provider(provider)
+        let mut server = ServerConfig::builder_with_provider(Arc::new(provider()))
             .with_protocol_versions(&[&TLS13])?
-            .with_client_cert_verifier(clients)
+            .with_client_cert_verifier(client_verifier(&credentials)?)
             .with_single_cert(credentials.chain.clone(), credentials.key.clone_key())?;
         server.alpn_protocols = vec![FRAME_PROTOCOL.to_vec()];
         server.session_storage = Arc::new(NoServerSessionStorage {});
         server.send_tls13_tickets = 0;
         let own = identity.clone();
-        let client = client_config(&credentials, Box::new(move |found, name| judge(&own, found, name)))?;
-        Ok(Self { identity, client: Arc::new(client), server: Arc::new(server) })
+        let judge =
+            move |found: Result<PeerIdentity, IdentityError>, name: &ServerName<'_>, shown: Presented| {
+                judge(&own, found, name).map_err(|reason| Refusal { reason, certificate: Some(shown) })
+            };
+        let client = client_config(&credentials, Box::new(judge))?;
+        Ok(Self { identity, pair: None, client: Arc::new(client), server: Arc::new(server) })
+    }
+
+    /// The same for a process of a pair: it says so to the other region, and hears no member of it that says otherwise.
+    pub fn with_pair(self, hello: PairHello) -> Self {
+        Self { pair: Some(Arc::new(hello)), ..self }
     }
 
     /// Who this process is, by its own certificate.
@@ -92,15 +103,19 @@ pub(super) fn server_name(node: NodeId) -> ServerName<'static> {
         .expect("letters, a hyphen and digits are a DNS label")
 }
 
-/// The typed reason inside a failed handshake, where our own verifier gave one.
-pub(super) fn handshake_reason(error: &std::io::Error) -> RefusedReason {
+/// The typed reason inside a failed handshake, where our own verifiers gave one.
+pub(super) fn handshake_refusal(error: &std::io::Error) -> Refusal {
     let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    if let Some(rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(inner)))) = tls
-        && let Some(reason) = inner.downcast_ref::<RefusedReason>()
-    {
-        return reason.clone();
+    if let Some(rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(inner)))) = tls {
+        if let Some(refusal) = inner.downcast_ref::<Refusal>() {
+            return refusal.clone();
+        }
+        if let Some(Untrusted { presented, problem }) = inner.downcast_ref::<Untrusted>() {
+            let reason = RefusedReason::Certificate { detail: problem.clone() };
+            return Refusal { reason, certificate: Some(presented.clone()) };
+        }
     }
-    RefusedReason::Handshake { detail: error.to_string() }
+    RefusedReason::Handshake { detail: error.to_string() }.into()
 }
 
 const NAME_PREFIX: &str = "node-";

@@ -24,7 +24,7 @@ use replication::{
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use wire::*;
+use wire::{descriptor::PairHello, *};
 
 /// Data groups of the test region.
 pub(crate) const GROUPS: u32 = 4;
@@ -167,7 +167,8 @@ impl TestRegion {
 
     /// A member of another region, as this region's authority admits it.
     pub(crate) fn guest(&self) -> Peers {
-        let peers = Peers::new(tls(&self.issuer, PeerRole::Pair(1)), PeerOptions::default());
+        let tls = tls(&self.issuer, PeerRole::Pair(1)).with_pair(pair_hello());
+        let peers = Peers::new(tls, PeerOptions::default());
         for (node, address) in &self.addresses {
             peers.set_address(*node, *address);
         }
@@ -254,7 +255,7 @@ impl TestRegion {
     }
 
     async fn open(&self, id: NodeId, incarnation: Incarnation) -> Opened {
-        let tls = tls(&self.issuer, PeerRole::Node(id));
+        let tls = tls(&self.issuer, PeerRole::Node(id)).with_pair(pair_hello());
         let peers = Peers::new(tls.clone(), PeerOptions::default());
         for (node, address) in &self.addresses {
             peers.set_address(*node, *address);
@@ -474,6 +475,11 @@ impl TestRegion {
 
 fn deployment() -> DeploymentId {
     DeploymentId([5; 16])
+}
+
+/// What the regions of a test say of their pair.
+fn pair_hello() -> PairHello {
+    PairHello { sha256: Digest([1; 32]), serial: 1, jurisdiction: "eu".into() }
 }
 
 fn tls(issuer: &CertifiedIssuer<'static, KeyPair>, role: PeerRole) -> PeerTls {

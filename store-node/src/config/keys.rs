@@ -209,7 +209,7 @@ pub const KEYS: &[KeyDoc] = &[
         "a path",
         "none",
         "\"/etc/twinkeep/pair\"",
-        "The folder with this node's identity in the paired region, made by `twinkeep init --standby-of`: region.toml, ca.pem, member.pem and member.key. With it, groups led here follow the other region's while they are its standbys, and keep log entries for it while they are primaries.",
+        "The folder with this node's identity in the paired region, made by `twinkeep init --standby-of`: region.toml, ca.pem, member.pem, member.key and pair.descriptor, which both regions signed. A descriptor that is missing, not signed by both, or of other regions, another jurisdiction or environment keeps the node from starting. With it, groups led here follow the other region's while they are its standbys, and keep log entries for it while they are primaries.",
     ),
     key(
         "pair.bytes_per_second_max",

@@ -48,6 +48,7 @@ fn requests_keep_their_json() {
             },
             r#"{"type":"compare_entries","group":0,"wanted":{"by":"rows","rows":["ff"]}}"#,
         ),
+        (AdminRequest::RefusedPeers, r#"{"type":"refused_peers"}"#),
         (AdminRequest::PairResync { group: 3, epoch: 2 }, r#"{"type":"pair_resync","group":3,"epoch":2}"#),
     ];
     for (request, json) in cases {
@@ -82,6 +83,27 @@ fn a_response_survives_its_json_and_its_debug_form_hides_the_secret() {
     assert!(json.contains(r#""secret_key":"hush""#), "{json}");
     assert_eq!(serde_json::from_str::<AdminResponse>(&json).unwrap(), response);
     assert!(!format!("{response:?}").contains("hush"));
+}
+
+#[test]
+fn the_record_of_refused_peers_keeps_its_json() {
+    let peer = RefusedPeerRecord {
+        at: UnixMillis(5),
+        opened_by: ConnectionOpener::Peer,
+        address: "192.0.2.1:7600".into(),
+        reason: "certificate".into(),
+        detail: "the certificate is of another authority".into(),
+        certificate_sha256: Some("ab".into()),
+        claimed: None,
+        times: 2,
+    };
+    let json = r#"{"at":5,"opened_by":"peer","address":"192.0.2.1:7600","reason":"certificate","detail":"the certificate is of another authority","certificate_sha256":"ab","claimed":null,"times":2}"#;
+    assert_eq!(serde_json::to_string(&peer).unwrap(), json);
+    assert_eq!(serde_json::from_str::<RefusedPeerRecord>(json).unwrap(), peer);
+    // a line of an older or newer release
+    let short = r#"{"at":5,"opened_by":"relay","address":"192.0.2.1:7600","reason":"weather"}"#;
+    let read = serde_json::from_str::<RefusedPeerRecord>(short).unwrap();
+    assert_eq!((read.opened_by, read.times), (ConnectionOpener::Unknown, 0));
 }
 
 #[test]

@@ -16,6 +16,7 @@ fn region() -> RegionDescriptor {
         format: DESCRIPTOR_FORMAT,
         deployment: DeploymentId([7; 16]),
         environment: "test".into(),
+        jurisdiction: "eu".into(),
         region: "twin-1".into(),
         groups: 64,
         standby_of: None,
@@ -55,9 +56,10 @@ fn a_descriptor_survives_its_toml_form() {
 #[test]
 fn every_contradiction_in_a_descriptor_is_named() {
     type Spoil = fn(&mut RegionDescriptor);
-    let cases: [(Spoil, &str); 12] = [
+    let cases: [(Spoil, &str); 13] = [
         (|r| r.format = 2, "format 2"),
         (|r| r.environment = "Test".into(), "environment"),
+        (|r| r.jurisdiction = String::new(), "jurisdiction"),
         (|r| r.region = "-x".into(), "region"),
         (|r| r.groups = 48, "power of two"),
         (|r| r.replication = 2, "replication"),

@@ -127,12 +127,20 @@ async fn a_certificate_of_another_authority_is_refused() {
     let peers = rig.peers_as(tls, PeerOptions::default());
     let answer = ask(&peers, PeerClass::Bulk, ECHO, "").await;
     assert!(matches!(answer, Err(CallError::Unreachable { .. })), "{answer:?}");
-    assert!(matches!(only_reason(rig.server.refused()), RefusedReason::Handshake { .. }));
+    let refused = &rig.server.refused().recent()[0];
+    let reason = RefusedReason::Certificate { detail: "the certificate is of another authority".into() };
+    assert_eq!(refused.reason, reason);
+    // which certificate it was, and whose name is in it
+    let shown = Presented::of(&CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap());
+    assert_eq!(shown.claimed, Some(identity(PeerRole::Node(CLIENT)).to_string()));
+    assert_eq!(refused.certificate, Some(shown));
     assert!(matches!(only_reason(peers.refused()), RefusedReason::ByPeer { .. }));
     // and a server of another authority is refused by our client
     let peers = rig.peers_as(other.tls(&identity(PeerRole::Node(CLIENT))), PeerOptions::default());
     assert!(ask(&peers, PeerClass::Bulk, ECHO, "").await.is_err());
-    assert!(matches!(only_reason(peers.refused()), RefusedReason::Handshake { .. }));
+    assert_eq!(only_reason(peers.refused()), reason);
+    let claimed = peers.refused().recent()[0].certificate.clone().and_then(|shown| shown.claimed);
+    assert_eq!(claimed, Some(identity(PeerRole::Node(SERVER)).to_string()));
     still_serves(&rig).await;
 }
 

@@ -1,0 +1,244 @@
+//! `twinkeep pair`: what two regions signed to be a pair, making it anew, verifying it, and who was turned away.
+
+use super::Common;
+use super::output::{Output, table};
+use super::pair::printable;
+use crate::ClientError;
+use crate::admin::{Patience, Session};
+use crate::clock::utc;
+use crate::deployment::Deployment;
+use crate::region::{self, PairCheck, RegionFolder};
+use clap::{Args, Subcommand};
+use serde::Serialize;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+use trust::VerifiedPair;
+use wire::admin::{AdminRequest, AdminResponse, RefusedPeerRecord, RefusedPeersReport};
+use wire::descriptor::PairDescriptor;
+
+/// Refused peers on the page; `--json` has all.
+const SHOWN_MAX: usize = 50;
+
+/// How long a process may take.
+const PATIENCE: Patience = Patience { connect: Duration::from_secs(1), answer: Duration::from_secs(5) };
+
+#[derive(Debug, Subcommand)]
+pub(super) enum PairCommand {
+    /// Make the pair descriptor and the identities in each other's region anew: needs the folders of both, with their
+    /// authorities
+    Make(MakeArguments),
+    /// Show a pair descriptor and say whether both regions signed it; asks nobody
+    Verify(VerifyArguments),
+    /// List the peers that were turned away, from the records of both regions' processes
+    Refused,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct MakeArguments {
+    /// The other region's folder, beside the one of --data
+    #[arg(long, value_name = "DIR")]
+    other: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct VerifyArguments {
+    /// The descriptor [default: that of the region's folder]
+    file: Option<PathBuf>,
+    /// The authority of one of its regions; give both [default: those of the region's folder, else none]
+    #[arg(long, value_name = "FILE")]
+    ca_file: Vec<PathBuf>,
+}
+
+#[derive(Serialize)]
+struct Shown {
+    file: PathBuf,
+    deployment: String,
+    environment: String,
+    jurisdiction: String,
+    serial: u64,
+    issued_at: wire::UnixMillis,
+    sha256: String,
+    regions: Vec<ShownRegion>,
+    /// Whether the authorities are those that were given, or only those that the descriptor names itself.
+    authorities_known: bool,
+}
+
+#[derive(Serialize)]
+struct ShownRegion {
+    name: String,
+    authority_sha256: String,
+}
+
+#[derive(Serialize)]
+struct Refused {
+    processes: Vec<RefusedPeersReport>,
+    unreachable: Vec<String>,
+}
+
+pub(super) fn run(common: &Common, command: &PairCommand, output: &Output) -> Result<(), ClientError> {
+    match command {
+        PairCommand::Make(arguments) => make(common, arguments, output),
+        PairCommand::Verify(arguments) => verify(common, arguments, output),
+        PairCommand::Refused => refused(common, output),
+    }
+}
+
+fn make(common: &Common, arguments: &MakeArguments, output: &Output) -> Result<(), ClientError> {
+    let Some(data) = &common.data else {
+        return Err(ClientError::usage(
+            "which two regions?",
+            "name the operator's folder of one with --data DIR and of the other with --other DIR",
+        ));
+    };
+    let (one, other) = (folder(data)?, folder(&arguments.other)?);
+    region::introduce(&one, &other, SystemTime::now())?;
+    let path = one.pair_descriptor();
+    let pair = region::verify_pair(&path, &PairCheck::Region(&one))?;
+    let shown = shown(path, &pair, true);
+    output.either(&shown, || {
+        let mut text = page(&shown);
+        text.push_str("\nBring every storage node of both regions its folder pair/node-N again, and restart them, one at a time.\nUntil all have it, the standby falls behind; nothing is lost.\n");
+        text
+    })
+}
+
+fn verify(common: &Common, arguments: &VerifyArguments, output: &Output) -> Result<(), ClientError> {
+    let own = match (&arguments.file, &common.data) {
+        (Some(_), None) => None,
+        _ => common.deployment()?.region,
+    };
+    let path = match (&arguments.file, &own) {
+        (Some(path), _) => path.clone(),
+        (None, Some(own)) => own.pair_descriptor(),
+        (None, None) => {
+            return Err(ClientError::usage(
+                "which pair descriptor?",
+                "name the file, or a folder with --data DIR",
+            ));
+        }
+    };
+    if arguments.file.is_none() && !path.exists() {
+        let advice = "make a pair with `twinkeep init --standby-of`, or try `twinkeep dev --pair`";
+        return Err(ClientError::state(
+            format!("{} is not there: the region has no pair", path.display()),
+            advice,
+        ));
+    }
+    let check = match &own {
+        _ if !arguments.ca_file.is_empty() => PairCheck::Authorities(&arguments.ca_file),
+        Some(own) => PairCheck::Region(own),
+        None => PairCheck::Itself,
+    };
+    let known = !matches!(check, PairCheck::Itself);
+    let shown = shown(path.clone(), &region::verify_pair(&path, &check)?, known);
+    output.either(&shown, || page(&shown))
+}
+
+fn folder(data: &Path) -> Result<RegionFolder, ClientError> {
+    let found = Deployment::find(data)?;
+    found.region.ok_or_else(|| {
+        ClientError::state(format!("{} holds no region", data.display()), "name an operator's folder")
+    })
+}
+
+fn shown(file: PathBuf, pair: &VerifiedPair, authorities_known: bool) -> Shown {
+    let PairDescriptor { deployment, environment, jurisdiction, serial, issued_at, regions } =
+        pair.descriptor();
+    Shown {
+        file,
+        deployment: deployment.to_string(),
+        environment: environment.clone(),
+        jurisdiction: jurisdiction.clone(),
+        serial: *serial,
+        issued_at: *issued_at,
+        sha256: pair.hello().sha256.to_string(),
+        regions: regions
+            .iter()
+            .map(|region| ShownRegion {
+                name: region.name.clone(),
+                authority_sha256: trust::key_fingerprint(&region.key).to_string(),
+            })
+            .collect(),
+        authorities_known,
+    }
+}
+
+fn page(shown: &Shown) -> String {
+    let mut text = format!(
+        "jurisdiction  {}\nenvironment   {}\ndeployment    {}\nserial        {} of {}\n",
+        shown.jurisdiction,
+        shown.environment,
+        shown.deployment,
+        shown.serial,
+        utc(shown.issued_at)
+    );
+    for ShownRegion { name, authority_sha256 } in &shown.regions {
+        let _ = writeln!(text, "region        {name}, authority's key {authority_sha256}");
+    }
+    text.push_str(if shown.authorities_known {
+        "\nBoth regions' authorities signed it.\n"
+    } else {
+        "\nIt is signed under both keys in it. Whose they are is not known here: give both authorities with --ca-file.\n"
+    });
+    text
+}
+
+fn refused(common: &Common, output: &Output) -> Result<(), ClientError> {
+    let own = common.deployment()?;
+    let pair = own.pair().ok();
+    let (mut processes, mut unreachable) = (Vec::new(), Vec::new());
+    for region in std::iter::once(&own).chain(&pair) {
+        for address in &region.addresses {
+            let one = Deployment { addresses: vec![address.clone()], ..region.clone() };
+            match Session::new(&one, PATIENCE)?.ask(&AdminRequest::RefusedPeers) {
+                Ok(AdminResponse::RefusedPeers(report)) => processes.push(report),
+                Ok(_) => unreachable.push(format!("{address}: not understood")),
+                Err(error) => unreachable.push(format!("{address}: {error}")),
+            }
+        }
+    }
+    if processes.is_empty() {
+        return Err(ClientError::Unreachable { tried: unreachable.join("; ") });
+    }
+    let refused = Refused { processes, unreachable };
+    output.either(&refused, || refused_page(&refused))
+}
+
+fn refused_page(refused: &Refused) -> String {
+    let peers =
+        refused.processes.iter().flat_map(|process| process.peers.iter().map(move |peer| (process, peer)));
+    let mut peers: Vec<(&RefusedPeersReport, &RefusedPeerRecord)> = peers.collect();
+    peers.sort_by_key(|(_, peer)| std::cmp::Reverse(peer.at));
+    let rows: Vec<Vec<String>> =
+        peers.iter().take(SHOWN_MAX).map(|(process, peer)| row(process, peer)).collect();
+    let mut text = if rows.is_empty() {
+        "No peer was turned away.\n".to_owned()
+    } else {
+        table(&["at", "by", "address", ">times", "reason", "certificate", "claims to be"], &rows)
+    };
+    if let Some(more) = peers.len().checked_sub(SHOWN_MAX).filter(|more| *more > 0) {
+        let _ = writeln!(text, "and {more} more; --json shows all");
+    }
+    let unwritten: u64 = refused.processes.iter().map(|process| process.unwritten).sum();
+    if unwritten > 0 {
+        let _ = writeln!(text, "{unwritten} found no room in the records; the processes' logs have them");
+    }
+    for process in &refused.unreachable {
+        let _ = writeln!(text, "not asked: {process}");
+    }
+    text
+}
+
+fn row(process: &RefusedPeersReport, peer: &RefusedPeerRecord) -> Vec<String> {
+    let certificate = peer.certificate_sha256.as_deref().unwrap_or_default();
+    vec![
+        utc(peer.at),
+        format!("{} {}", process.region, process.answered_by),
+        peer.address.clone(),
+        peer.times.to_string(),
+        printable(&peer.detail),
+        certificate.chars().take(16).collect(),
+        peer.claimed.as_deref().map(printable).unwrap_or_default(),
+    ]
+}
