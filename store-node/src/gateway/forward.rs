@@ -191,7 +191,8 @@ impl Gateway {
     async fn way(&self, head: &Parts) -> Way {
         let role = &self.core.role;
         let is_marked = head.headers.contains_key(head::MARKER);
-        if !is_marked && self.core.forward.is_none() {
+        let stays = head.headers.contains_key(head::HERE) || self.core.forward.is_none();
+        if stays && !is_marked {
             return Way::Here;
         }
         if !role.is_known() {

@@ -8,6 +8,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, Version};
 /// Names the region that passed a request on. Who gets it does not pass it on again. Answers carry it back.
 pub(crate) const MARKER: HeaderName = HeaderName::from_static("x-twinkeep-forwarded");
 
+/// Asks the region that it is sent to, whichever part that one plays: for who compares the two, or reads what only one has.
+pub(super) const HERE: HeaderName = HeaderName::from_static("x-twinkeep-here");
+
 /// In a refusal: the region did nothing, since it is not the primary.
 pub(crate) const REFUSED: HeaderName = HeaderName::from_static("x-twinkeep-not-primary");
 
