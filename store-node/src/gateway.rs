@@ -49,7 +49,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wire::{
-    Answer, BucketId, Command, CommandMeta, GroupId, ObjectKey, Operation, Outcome, PairRole, Query,
+    Answer, BucketId, Command, CommandMeta, GroupId, ObjectKey, Operation, Outcome, PairRole, Query, Refusal,
     UnixMillis, group_of,
 };
 
@@ -291,8 +291,16 @@ impl Core {
     ) -> S3Result<Outcome> {
         let command = Command { meta: self.meta(context), operation, body };
         let proposed = self.region.propose(group, command, deadline).await;
-        if let Err(RegionError::NotPrimary { .. }) = &proposed {
+        let elsewhere = matches!(
+            &proposed,
+            Err(RegionError::NotPrimary { .. }) | Ok(Outcome::Refused(Refusal::PairRole { .. }))
+        );
+        if elsewhere {
             self.role.refused();
+            if self.forward.is_some() {
+                // the next attempt is passed on
+                return Err(errors::switching());
+            }
         }
         proposed.map_err(errors::region)
     }

@@ -90,6 +90,11 @@ pub(crate) fn forwarded_twice() -> S3Error {
     error
 }
 
+/// The region stopped being the primary while the request was under way.
+pub(crate) fn switching() -> S3Error {
+    slow_down("The pair's other region is taking the writes over at this moment. Please try again.")
+}
+
 /// A switch is under way, or nobody took over yet.
 pub(crate) fn neither_primary() -> S3Error {
     slow_down(
