@@ -225,11 +225,12 @@ async fn a_request_whose_answer_never_came_is_not_sent_again() {
         drop(stream);
         (String::from_utf8_lossy(&seen).into_owned(), listener)
     });
-    let answer = standby.call(Request::new("PUT", "/bucket/a%2Fkey?x-id=PutObject").body("a body")).await;
+    let answer =
+        standby.call(Request::new("PUT", "/bucket/a%20key%2B+b?x-id=PutObject").body("a body")).await;
     assert_eq!((answer.status, answer.code().as_str()), (503, "SlowDown"));
     assert!(answer.text().contains("whether the request was carried out is not known"), "{}", answer.text());
     let (seen, listener) = asked.await.unwrap();
-    assert!(seen.starts_with("PUT /bucket/a%2Fkey?x-id=PutObject HTTP/1.1\r\n"), "{seen}");
+    assert!(seen.starts_with("PUT /bucket/a%20key%2B+b?x-id=PutObject HTTP/1.1\r\n"), "{seen}");
     assert!(seen.contains(&format!("host: {}\r\n", standby.host())), "{seen}");
     assert!(seen.contains("x-twinkeep-forwarded: twin-2\r\n") && !seen.contains("connection:"), "{seen}");
     let again = tokio::time::timeout(std::time::Duration::from_millis(200), listener.accept()).await;
