@@ -95,6 +95,6 @@ impl http_body::Body for Untouched {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0.clone()
+        self.0
     }
 }
