@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, Version};
 /// Names the region that passed a request on. Who gets it does not pass it on again. Answers carry it back.
 pub(crate) const MARKER: HeaderName = HeaderName::from_static("x-twinkeep-forwarded");
 
-/// Asks the region that it is sent to, whichever part that one plays: for who compares the two, or reads what only one has.
+/// Asks the region that it is sent to, whichever part that one plays: for who reads what only one of the two has.
 pub(super) const HERE: HeaderName = HeaderName::from_static("x-twinkeep-here");
 
 /// In a refusal: the region did nothing, since it is not the primary.
