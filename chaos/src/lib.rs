@@ -10,6 +10,7 @@
 //! | [`run`], [`ports`], [`random`] | one run's folder, ports and seed |
 //! | [`dev`], [`hosts`] | a region of real processes: on loopback, or as on real hosts in network namespaces |
 //! | [`pair`] | how far two regions are apart, and waiting for it |
+//! | [`clients`] | running the scripts of real clients |
 //! | [`fault`] | flipped bits, full disks, lost folders |
 //! | [`s3`], [`http`], [`sign`] | a blocking S3 client small enough to know what each failure means |
 //! | [`ledger`] | what was acknowledged, and what must therefore be there after a crash |
@@ -18,6 +19,7 @@
 //! | [`house`] | rules of the source tree that no other tool checks |
 //! | [`secrets`] | a search for planted plaintext and keys through files, logs and captured traffic |
 
+pub mod clients;
 pub mod dev;
 pub mod fault;
 pub mod history;

@@ -5,13 +5,12 @@
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
 
+use chaos::clients;
 use chaos::dev::Dev;
 use chaos::run::Run;
 use chaos::tools;
-use serde_json::Value;
 
 /// Objects in the listing test: many pages for every client.
 const LISTED_OBJECTS: usize = 100_000;
@@ -25,44 +24,11 @@ fn endpoints(dev: &Dev) -> [(String, Option<String>); 2] {
     [(dev.ready.endpoint.clone(), None), (tls, Some(authority))]
 }
 
-/// Runs one script against one endpoint and fails with what its verdict says.
-fn run_script(dev: &Dev, script: &str, endpoint: &str, authority: Option<&str>, further: &[(&str, &str)]) {
-    let programs = tools::python_clients().unwrap();
-    let path = tools::source_root().join("chaos/clients").join(script);
-    let mut command = Command::new(programs.join("python"));
-    command.arg(path).env("PYTHONDONTWRITEBYTECODE", "1").env("NO_PROXY", "127.0.0.1,localhost");
-    for (name, _) in
-        std::env::vars().filter(|(name, _)| name.starts_with("AWS_") || name.starts_with("RESTIC_"))
-    {
-        command.env_remove(name);
-    }
-    command.env("AWS_ENDPOINT_URL", endpoint).env("AWS_REGION", &dev.ready.region);
-    command.env("AWS_DEFAULT_REGION", &dev.ready.region).env("AWS_EC2_METADATA_DISABLED", "true");
-    command
-        .env("AWS_ACCESS_KEY_ID", &dev.ready.access_key)
-        .env("AWS_SECRET_ACCESS_KEY", &dev.ready.secret_key);
-    command.env("AWS_CONFIG_FILE", "/dev/null").env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null");
-    if let Some(authority) = authority {
-        command.env("AWS_CA_BUNDLE", authority);
-    }
-    command.envs(further.iter().copied());
-    let output = command.output().expect("the script can be started");
-    let said = String::from_utf8_lossy(&output.stdout);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    let verdict: Value = serde_json::from_str(said.lines().last().unwrap_or_default())
-        .unwrap_or_else(|error| panic!("{script} gave no verdict ({error}): {said}{errors}"));
-    let failed = verdict["failed"].as_object().expect("a verdict names what failed");
-    let list: String =
-        failed.iter().map(|(name, why)| format!("\n{name}: {}", why.as_str().unwrap_or_default())).collect();
-    assert!(failed.is_empty() && output.status.success(), "{script} over {endpoint}:{list}");
-    eprintln!("{script} over {endpoint}: {}", verdict["seconds"]);
-}
-
 fn both_transports(test: &str, script: &str) {
     let run = Run::new(test).unwrap();
     let mut dev = Dev::start(&run).unwrap();
     for (endpoint, authority) in endpoints(&dev) {
-        run_script(&dev, script, &endpoint, authority.as_deref(), &[]);
+        clients::run_script(&dev.ready, script, &endpoint, authority.as_deref(), &[]);
     }
     dev.end().unwrap();
 }
@@ -113,7 +79,7 @@ fn a_hundred_thousand_objects_are_listed() {
     let count = LISTED_OBJECTS.to_string();
     let further = [("LISTING_BUCKET", bucket), ("LISTING_COUNT", count.as_str())];
     for (endpoint, authority) in endpoints(&dev) {
-        run_script(&dev, "listing.py", &endpoint, authority.as_deref(), &further);
+        clients::run_script(&dev.ready, "listing.py", &endpoint, authority.as_deref(), &further);
     }
     dev.end().unwrap();
 }

@@ -37,6 +37,7 @@ pub use supervisor::run;
 
 use crate::ClientError;
 use crate::region::RegionFolder;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 /// Nodes that one machine is asked to run, at most: each is a process with its own disk thread and connections.
@@ -59,6 +60,40 @@ pub struct DevOptions {
     pub region: Option<&'static str>,
     /// The development folder of the region as whose standby this one begins.
     pub standby_of: Option<PathBuf>,
+    /// Where the gateway passes requests on to.
+    pub forward: Option<DevForward>,
+}
+
+/// What a gateway passes on while the other region is the primary, and where to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DevForward {
+    /// What is passed on.
+    pub mode: ForwardMode,
+    /// The other region's gateway, over plain HTTP.
+    pub endpoint: SocketAddr,
+}
+
+/// What a gateway passes on while the other region is the primary.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum ForwardMode {
+    /// Nothing: clients are to go there.
+    #[default]
+    None,
+    /// All but reads.
+    Writes,
+    /// Everything.
+    All,
+}
+
+impl ForwardMode {
+    /// As the configuration has it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Writes => "writes",
+            Self::All => "all",
+        }
+    }
 }
 
 /// The paths inside a development folder.

@@ -23,6 +23,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use wire::admin::SecretText;
 
+/// Keeps a gateway from passing a request on to the other region: what is asked here is asked of one region.
+const HERE: &str = "x-twinkeep-here";
+
 /// A probe's longest wait for the next bytes. 5 s: an answer that comes later counts as none, and it is written again.
 const PROBE_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -225,7 +228,8 @@ impl S3 {
             None => Connection::open(host, *port, tls.as_ref(), self.patience)?,
         };
         let target = if query.is_empty() { path } else { format!("{path}?{query}") };
-        let mut head = format!("{method} {target} HTTP/1.1\r\nauthorization: {authorization}\r\n");
+        let mut head =
+            format!("{method} {target} HTTP/1.1\r\nauthorization: {authorization}\r\n{HERE}: true\r\n");
         for (name, value) in headers {
             if value.contains(['\r', '\n']) {
                 return Err(std::io::Error::other("a header cannot be sent"));

@@ -16,5 +16,6 @@ pub(crate) fn dev_options(data: &Path) -> DevOptions {
         nodes: None,
         groups: None,
         store_node: None,
+        forward: None,
     }
 }

@@ -5,12 +5,14 @@
 //! [`keys::KEYS`]; `config explain`, `config list` and `docs/configuration.md` come from there.
 //! It leaves reading secrets to the moment they are needed ([`SecretSource::read`]).
 
+mod endpoint;
 mod error;
 mod file;
 pub mod join;
 pub mod keys;
 mod secret;
 
+pub use endpoint::Endpoint;
 pub use error::ConfigError;
 pub use secret::{SecretError, SecretSource};
 
@@ -111,10 +113,25 @@ pub struct GatewayConfig {
     pub tls_private_key: PathBuf,
     /// Buckets are also names below this domain.
     pub domain: Option<String>,
+    /// And below this one, which is the other region's.
+    pub pair_domain: Option<String>,
+    /// Where requests go that this region does not serve.
+    pub forward: Option<ForwardConfig>,
     /// Data folders of storage nodes on this host, read for large objects.
     pub local_nodes: BTreeMap<NodeId, PathBuf>,
     /// Where the root key comes from.
     pub root_key: RootKeyConfig,
+}
+
+/// Where requests go that this region does not serve.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForwardConfig {
+    /// Reads go there too.
+    pub reads: bool,
+    /// The other region's S3 endpoints, at least one.
+    pub endpoints: Vec<Endpoint>,
+    /// Who signed their certificates, PEM; there when one of them speaks TLS.
+    pub authority: Option<PathBuf>,
 }
 
 /// Where the root key comes from.

@@ -1,10 +1,11 @@
 //! The gateway's part of a process: opens the root key, the region's keys and the directory, then serves S3.
 
 use crate::{
-    config::{GatewayConfig, Limits, join},
+    config::{ForwardConfig, GatewayConfig, Limits, join},
     gateway::{
         Gateway, GatewayOptions,
         directory::{Directory, DirectoryStale},
+        forward::ForwardOptions,
         keyring::{Keyring, KeyringError, KeyringOptions},
         serve,
     },
@@ -16,10 +17,16 @@ use replication::{
     router::Router,
 };
 use rustls::{
-    ServerConfig,
+    ClientConfig, RootCertStore, ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
-use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -55,6 +62,15 @@ pub enum FrontendError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The authority of the other region's endpoints cannot be used.
+    #[error("the authority of the other region's S3 endpoints, {}, cannot be used", path.display())]
+    Authority {
+        /// Its file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// An address cannot be listened on.
     #[error("cannot serve S3 on {address}: is another process using it?")]
     Listen {
@@ -85,6 +101,7 @@ impl Frontend {
         stop: CancellationToken,
     ) -> Result<Arc<Self>, FrontendError> {
         let tls = config.listen_tls.map(|_| tls(config)).transpose()?;
+        let forward = config.forward.as_ref().map(forward).transpose()?;
         let root_config = config.root_key.clone();
         // argon2 takes its time on purpose, and a token may be slow
         let root = tokio::task::spawn_blocking(move || root_key::open(&root_config))
@@ -100,6 +117,8 @@ impl Frontend {
         let directory = Arc::new(Directory::open(region.clone(), keyring.clone()).await?);
         let mut options = GatewayOptions::new(identity.descriptor.region.clone());
         options.domain = config.domain.clone();
+        options.pair_domain = config.pair_domain.clone();
+        options.forward = forward;
         options.body_bytes_max = usize::try_from(limits.ingest_bytes).unwrap_or(usize::MAX);
         options.connections_max = limits.connections as usize;
         let gateway = Gateway::new(region, keyring, directory, options);
@@ -163,4 +182,33 @@ fn tls(config: &GatewayConfig) -> Result<Arc<ServerConfig>, FrontendError> {
         .map_err(|error| failed(Box::new(error)))?;
     server.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(server))
+}
+
+fn forward(config: &ForwardConfig) -> Result<ForwardOptions, FrontendError> {
+    let tls = config.authority.as_deref().map(trusting).transpose()?;
+    Ok(ForwardOptions { reads: config.reads, endpoints: config.endpoints.clone(), tls: tls.map(Arc::new) })
+}
+
+/// TLS towards servers whose certificates one of the authorities in the file signed.
+fn trusting(path: &Path) -> Result<ClientConfig, FrontendError> {
+    let failed = |source: Box<dyn std::error::Error + Send + Sync>| FrontendError::Authority {
+        path: path.to_owned(),
+        source,
+    };
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| failed(Box::new(error)))? {
+        let certificate = certificate.map_err(|error| failed(Box::new(error)))?;
+        roots.add(certificate).map_err(|error| failed(Box::new(error)))?;
+    }
+    if roots.is_empty() {
+        return Err(failed("there is no certificate in it".into()));
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut client = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+        .map_err(|error| failed(Box::new(error)))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    client.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(client)
 }

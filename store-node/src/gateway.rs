@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! serve ─▶ service ─▶ guard ─▶ protocol layer (s3s) ─▶ access ─▶ operations ─▶ upload / download ─▶ Region
-//!                                                        directory            keyring
+//!                       │                                directory            keyring
+//!                       └─▶ forward ─▶ the other region of the pair, when this one is not the primary
 //! ```
 //! Promises: nothing without a signature and a right; no plaintext, name or key leaves it but to the client it belongs
 //! to; what is acknowledged is durable in the region; everything in flight is bounded. It leaves placement,
@@ -16,6 +17,7 @@ mod deletion;
 pub mod directory;
 mod download;
 mod errors;
+pub mod forward;
 mod guard;
 mod hashing;
 pub mod keyring;
@@ -26,19 +28,20 @@ mod operations;
 mod parameters;
 pub mod records;
 pub mod rewrap;
+mod role;
 pub mod serve;
 mod service;
 mod sync_time;
 pub mod system;
 mod upload;
+mod verify;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderValue;
-use replication::region::{Consistency, Region};
+use replication::region::{Consistency, Region, RegionError};
 use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{S3Error, S3Result};
@@ -46,17 +49,20 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wire::{
-    Answer, BucketId, Command, CommandMeta, GroupId, ObjectKey, Operation, Outcome, Query, UnixMillis,
-    group_of,
+    Answer, BucketId, Command, CommandMeta, GroupId, ObjectKey, Operation, Outcome, PairRole, Query, Refusal,
+    UnixMillis, group_of,
 };
 
-use access::{Domain, Gatekeeper};
+use access::{Domains, Gatekeeper};
 use budget::Budget;
 use context::RequestContext;
 use directory::Directory;
+use forward::{Forward, ForwardOptions};
 use keyring::Keyring;
 use metrics::GatewayMetrics;
+use role::Role;
 use sync_time::SyncTime;
+use verify::Verifier;
 
 pub(crate) use context::now;
 
@@ -85,6 +91,10 @@ pub struct GatewayOptions {
     pub region_name: String,
     /// Domain under which buckets are addressed as hosts, besides path style.
     pub domain: Option<String>,
+    /// The same of the other region of the pair, for requests that come by its name.
+    pub pair_domain: Option<String>,
+    /// Where requests go that this region does not serve.
+    pub forward: Option<ForwardOptions>,
     /// Bytes of bodies held at once.
     pub body_bytes_max: usize,
     /// Requests under way at once; others wait briefly and are then told to slow down.
@@ -101,6 +111,8 @@ impl GatewayOptions {
         Self {
             region_name: region_name.into(),
             domain: None,
+            pair_domain: None,
+            forward: None,
             // 64 uploads with three chunks each on the way
             body_bytes_max: 192 << 20,
             requests_max: 1024,
@@ -129,7 +141,8 @@ pub(crate) struct Core {
     /// Names this gateway in answers, so that its logs can be found.
     pub(crate) host_id: HeaderValue,
     pub(crate) sync_time: SyncTime,
-    pub(crate) follows: AtomicBool,
+    pub(crate) role: Role,
+    pub(crate) forward: Option<Forward>,
     /// Held while objects are moved to the newest version of the tenant's key.
     pub(crate) rewrap: tokio::sync::Mutex<()>,
 }
@@ -142,6 +155,9 @@ impl Gateway {
         directory: Arc<Directory>,
         options: GatewayOptions,
     ) -> Self {
+        let tracker = TaskTracker::new();
+        let forward = options.forward.clone();
+        let forward = forward.map(|forward| Forward::new(forward, &options.region_name, tracker.clone()));
         let core = Arc::new(Core {
             region,
             keyring,
@@ -149,36 +165,44 @@ impl Gateway {
             metrics: Arc::default(),
             budget: Budget::new(options.body_bytes_max, options.requests_max),
             options,
-            tracker: TaskTracker::new(),
+            tracker,
             host_id: HeaderValue::from_str(&hashing::hex(&crate::random::id()))
                 .expect("hexadecimal digits are a header value"),
             sync_time: SyncTime::default(),
-            follows: AtomicBool::new(false),
+            role: Role::default(),
+            forward,
             rewrap: tokio::sync::Mutex::default(),
         });
         let mut config = S3Config::default();
         config.xml_max_body_size = guard::XML_BYTES_MAX;
         // forms are refused before they get there
         config.post_object_max_file_size = 0;
-        let gatekeeper = Gatekeeper::new(directory);
+        let gatekeeper = Gatekeeper::new(directory.clone());
         let mut builder = S3ServiceBuilder::new(operations::Operations::new(core.clone()));
         builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
         builder.set_auth(gatekeeper.clone());
         builder.set_access(gatekeeper);
-        if let Some(domain) = &core.options.domain {
-            builder.set_host(Domain::new(domain));
+        builder.set_route(Verifier::new(directory));
+        let mut domains = core.options.domain.iter().chain(&core.options.pair_domain).peekable();
+        if domains.peek().is_some() {
+            builder.set_host(Domains::new(domains.map(String::as_str)));
         }
         Self { core, protocol: builder.build() }
     }
 
-    /// Says whether the other region of the pair takes the writes.
-    pub(crate) fn set_follows(&self, follows: bool) {
-        self.core.follows.store(follows, Ordering::Relaxed);
+    /// Says which part the region plays in its pair.
+    pub fn set_role(&self, role: PairRole) {
+        self.core.role.set(role);
     }
 
-    /// What was said last.
+    /// Returns when a request wants to know that part anew.
+    pub(crate) async fn role_is_wanted(&self) {
+        self.core.role.is_wanted().await;
+    }
+
+    /// Whether the other region of the pair takes the writes, as far as is known.
     pub(crate) fn follows(&self) -> bool {
-        self.core.follows.load(Ordering::Relaxed)
+        self.core.role.get() != PairRole::Primary
     }
 
     /// How far the region has what its primary acknowledged, if it is a standby.
@@ -194,6 +218,11 @@ impl Gateway {
     /// The region's keys.
     pub fn keyring(&self) -> &Arc<Keyring> {
         &self.core.keyring
+    }
+
+    /// The way to the other region of the pair, if requests are passed on.
+    pub(crate) fn forward(&self) -> Option<&Forward> {
+        self.core.forward.as_ref()
     }
 
     /// What the gateway counts.
@@ -228,6 +257,9 @@ impl Gateway {
 
     /// Waits until background work of finished requests (giving up streams) is done; nothing new may begin.
     pub async fn drain(&self) {
+        if let Some(forward) = &self.core.forward {
+            forward.let_go();
+        }
         self.core.tracker.close();
         self.core.tracker.wait().await;
     }
@@ -258,7 +290,19 @@ impl Core {
         deadline: Instant,
     ) -> S3Result<Outcome> {
         let command = Command { meta: self.meta(context), operation, body };
-        self.region.propose(group, command, deadline).await.map_err(errors::region)
+        let proposed = self.region.propose(group, command, deadline).await;
+        let elsewhere = matches!(
+            &proposed,
+            Err(RegionError::NotPrimary { .. }) | Ok(Outcome::Refused(Refusal::PairRole { .. }))
+        );
+        if elsewhere {
+            self.role.refused();
+            if self.forward.is_some() {
+                // the next attempt is passed on
+                return Err(errors::switching());
+            }
+        }
+        proposed.map_err(errors::region)
     }
 
     pub(crate) async fn query(

@@ -1,6 +1,9 @@
 //! All metrics of a process in Prometheus' text format. Names, units and meanings are in `docs/metrics.md`.
 
-use crate::{gateway::metrics::LATENCY_BOUNDS_US, state::ProcessState};
+use crate::{
+    gateway::{forward::Outcome, metrics::LATENCY_BOUNDS_US},
+    state::ProcessState,
+};
 use replication::{
     pair::{GroupLag, Leases},
     peer::RefusedReason,
@@ -33,6 +36,14 @@ pub(crate) fn render(state: &ProcessState) -> String {
     certificates(&mut page, state);
     if let Some(frontend) = state.frontend() {
         gateway(&mut page, frontend.gateway.metrics());
+        if let Some(forward) = frontend.gateway.forward() {
+            let name = "twinkeep_s3_forwarded_total";
+            page.head(name, "Requests that were to be passed on to the other region, by result.", "counter");
+            for outcome in Outcome::ALL {
+                let labels = format!("{{result=\"{}\"}}", outcome.name());
+                page.sample(name, &labels, forward.results.of(outcome) as f64);
+            }
+        }
     }
     process(&mut page);
     page.text

@@ -10,6 +10,8 @@ mod authorisation;
 mod buckets;
 #[path = "gateway/copies.rs"]
 mod copies;
+#[path = "gateway/forward.rs"]
+mod forward;
 #[path = "gateway/keys.rs"]
 mod keys;
 #[path = "gateway/listings.rs"]

@@ -4,7 +4,7 @@ use super::Common;
 use super::output::{Output, table};
 use crate::ClientError;
 use crate::dev::target::{self, Target};
-use crate::dev::{self, DevOptions, ProcessState, control};
+use crate::dev::{self, DevOptions, ForwardMode, ProcessState, control};
 use crate::witness::Mode;
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -34,6 +34,9 @@ pub(super) struct DevArguments {
     /// The witness of the pair lets the standby take over when the primary is gone
     #[arg(long, requires = "pair")]
     automatic_failover: bool,
+    /// What a gateway of the pair passes on while the other region is the primary: none, writes, all [default: none]
+    #[arg(long, value_name = "WHAT", requires = "pair", hide_possible_values = true)]
+    forward: Option<ForwardMode>,
     /// The server's binary [default: store-node beside this program]
     #[arg(long, value_name = "FILE", env = "TWINKEEP_STORE_NODE")]
     store_node: Option<PathBuf>,
@@ -126,10 +129,12 @@ fn serve(
         store_node: arguments.store_node.clone(),
         region: None,
         standby_of: None,
+        forward: None,
     };
     if arguments.pair {
         let mode = if arguments.automatic_failover { Mode::Automatic } else { Mode::Manual };
-        return dev::pair::run(&options, mode, |ready| output.either(ready, || ready.page()));
+        let forward = arguments.forward.unwrap_or_default();
+        return dev::pair::run(&options, mode, forward, |ready| output.either(ready, || ready.page()));
     }
     dev::run(&options, |ready| {
         let said = output.either(ready, || ready.page(common.data.is_none()));

@@ -7,7 +7,10 @@
 //! logs/ run/  its log and its pid
 //! ```
 
-use super::{Credentials, DevFolder, DevOptions, DevReady, find_store_node, prepare, setup, witness};
+use super::{
+    Credentials, DevFolder, DevForward, DevOptions, DevReady, ForwardMode, find_store_node, prepare, setup,
+    witness,
+};
 use crate::witness::Mode;
 use crate::{ClientError, signals};
 use rustix::process::{Signal, getpid, kill_process};
@@ -66,10 +69,11 @@ pub fn is_pair(data: &Path) -> bool {
 }
 
 /// Runs a development pair until SIGTERM, SIGINT or SIGHUP; `on_ready` is called once, when both regions serve. The
-/// witness may do by itself what `mode` says.
+/// witness may do by itself what `mode` says; gateways pass on what `forward` says.
 pub fn run(
     options: &DevOptions,
     mode: Mode,
+    forward: ForwardMode,
     on_ready: impl FnOnce(&PairReady) -> Result<(), ClientError>,
 ) -> Result<(), ClientError> {
     let data = std::path::absolute(&options.data).map_err(ClientError::file("finding", &options.data))?;
@@ -102,16 +106,18 @@ pub fn run(
         ..options.clone()
     };
     let ending = signals::catch("twinkeep dev")?;
-    for options in [&one, &two] {
-        setup::judge(options)?;
-    }
+    let to = |other: &DevOptions| {
+        let endpoint = setup::judge(other)?.ports()?.s3_plain();
+        Ok::<_, ClientError>((forward != ForwardMode::None).then_some(DevForward { mode: forward, endpoint }))
+    };
+    let (forward_two, forward_one) = (to(&one)?, to(&two)?);
     // once for both, before the time runs that their processes get
     let program = match find_store_node(options.store_node.as_deref()) {
         Err(_) if ending.load(Ordering::Relaxed) => return Ok(()),
         found => Some(found?),
     };
-    let one = DevOptions { store_node: program.clone(), ..one };
-    let two = DevOptions { store_node: program, ..two };
+    let one = DevOptions { store_node: program.clone(), forward: forward_one, ..one };
+    let two = DevOptions { store_node: program, forward: forward_two, ..two };
     // both are made before either runs: each node's configuration names its identity in the other region
     prepare(&one)?;
     prepare(&two)?;

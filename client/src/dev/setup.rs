@@ -1,6 +1,6 @@
 //! The first start of a development region, and what every later start checks and writes again.
 
-use super::{DEV_NODES_MAX, DevFolder, DevOptions, Member, Ports};
+use super::{DEV_NODES_MAX, DevFolder, DevForward, DevOptions, Member, Ports};
 use crate::region::{self, GatewayPlan, NodePlan, RegionPlan, RootPlan};
 use crate::{ClientError, files, programs};
 use serde::{Deserialize, Serialize};
@@ -119,7 +119,7 @@ pub fn prepare(options: &DevOptions) -> Result<(DevFolder, DevSettings), ClientE
         make_region(&folder, plan(&settings, ports, options.region), options.standby_of.as_deref())?;
     }
     for (member, incarnation) in members(&folder)? {
-        prepare_member(&folder, ports, member, incarnation)?;
+        prepare_member(&folder, ports, member, incarnation, options.forward)?;
     }
     Ok((folder, settings))
 }
@@ -157,13 +157,19 @@ pub(super) fn prepare_member(
     ports: Ports,
     member: Member,
     incarnation: Incarnation,
+    forward: Option<DevForward>,
 ) -> Result<(), ClientError> {
     files::make_folder(&folder.member(member))?;
     let nodes: Vec<Member> = match member {
         Member::Gateway => members(folder)?.into_iter().map(|(member, _)| member).collect(),
         Member::Node(_) => Vec::new(),
     };
-    files::write(&folder.config(member), config_text(folder, ports, member, incarnation, &nodes).as_bytes())
+    let mut config = config(folder, ports, member, incarnation, &nodes);
+    if let (Member::Gateway, Some(forward)) = (member, forward) {
+        config.insert("pair".into(), Value::Table(forward_table(forward)));
+    }
+    let text = format!("# Written by `twinkeep dev` at every start.\n{config}");
+    files::write(&folder.config(member), text.as_bytes())
 }
 
 /// A region of its own, or the standby of another.
@@ -205,13 +211,13 @@ fn worker_threads(member: Member) -> i64 {
 }
 
 /// A process's configuration, paths relative to its folder; `nodes` are those whose disks it may read.
-fn config_text(
+fn config(
     folder: &DevFolder,
     ports: Ports,
     member: Member,
     incarnation: Incarnation,
     nodes: &[Member],
-) -> String {
+) -> Table {
     let (role, token) = match member {
         Member::Node(id) => ("storage", TokenRole::Node { id: NodeId(id), incarnation }),
         Member::Gateway => ("gateway", TokenRole::Gateway { id: GATEWAY_ID }),
@@ -260,7 +266,16 @@ fn config_text(
         let passphrase = above(&folder.region().root_passphrase());
         config.insert("root_key".into(), table(vec![("passphrase_file", passphrase)]));
     }
-    format!("# Written by `twinkeep dev` at every start.\n{config}")
+    config
+}
+
+/// Where the gateway passes requests on to that it does not serve.
+fn forward_table(forward: DevForward) -> Table {
+    let mut table = Table::new();
+    table.insert("forward".into(), Value::String(forward.mode.name().into()));
+    let endpoint = Value::String(format!("http://{}", forward.endpoint));
+    table.insert("endpoints".into(), Value::Array(vec![endpoint]));
+    table
 }
 
 /// The server's binary: the one named, else the one beside this program; under `cargo run` it is built when missing.

@@ -5,8 +5,8 @@
 
 use super::process::wait_until;
 use super::{
-    Credentials, DevFolder, DevOptions, DevReady, Member, MemberReady, Ports, ProcessRecord, ProcessState,
-    find_store_node, health, prepare, setup,
+    Credentials, DevFolder, DevForward, DevOptions, DevReady, Member, MemberReady, Ports, ProcessRecord,
+    ProcessState, find_store_node, health, prepare, setup,
 };
 use crate::admin::AdminClient;
 use crate::deployment::Deployment;
@@ -65,6 +65,7 @@ pub fn run(
         own.write(&folder.supervisor())?;
     }
     let mut supervisor = Supervisor::new(folder, ports, program, ending, &members);
+    supervisor.forward = options.forward;
     let outcome = supervisor.serve(began, on_ready);
     supervisor.end_all();
     drop(lock);
@@ -79,6 +80,8 @@ struct Supervisor {
     children: Vec<Supervised>,
     /// When the descriptor was last written, as far as it was read.
     described: Option<SystemTime>,
+    /// Where the gateway passes requests on to.
+    forward: Option<DevForward>,
 }
 
 struct Supervised {
@@ -106,7 +109,7 @@ impl Supervisor {
     ) -> Self {
         let children = members.iter().map(|member| Supervised::new(*member)).collect();
         let described = modified(&folder);
-        Self { folder, ports, program, ending, children, described }
+        Self { folder, ports, program, ending, children, described, forward: None }
     }
 
     /// `began` is for the report only: what went before this call takes nothing off the time that processes get.
@@ -184,7 +187,7 @@ impl Supervisor {
         let members = setup::members(&self.folder)?;
         self.described = now;
         for (member, incarnation) in &members {
-            setup::prepare_member(&self.folder, self.ports, *member, *incarnation)?;
+            setup::prepare_member(&self.folder, self.ports, *member, *incarnation, self.forward)?;
             if !self.children.iter().any(|child| child.member == *member) {
                 self.children.push(Supervised::new(*member));
             }

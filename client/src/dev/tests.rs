@@ -64,7 +64,7 @@ fn a_refused_first_start_leaves_nothing_behind() {
     for (options, named) in refused {
         for error in [
             run(&options, |_| Ok(())).unwrap_err(),
-            pair::run(&options, Mode::Manual, |_| Ok(())).unwrap_err(),
+            pair::run(&options, Mode::Manual, ForwardMode::None, |_| Ok(())).unwrap_err(),
         ] {
             assert!(error.to_string().contains(named) && !error.advice().is_empty(), "{error}");
             assert!(!data.exists(), "{error}");

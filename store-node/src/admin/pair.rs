@@ -31,6 +31,9 @@ const SYNC_LOOK: Duration = Duration::from_secs(1);
 /// How often a region that is no standby is asked whether it became one.
 const ROLE_LOOK: Duration = Duration::from_secs(3);
 
+/// Pause between two looks, however often requests want one.
+const LOOK_PAUSE_MIN: Duration = Duration::from_millis(20);
+
 impl Admin {
     /// Keeps `gateway` told how far this region has what its primary acknowledged, until `stop`.
     pub(crate) async fn follow_sync_time(&self, gateway: &Gateway, stop: CancellationToken) {
@@ -38,11 +41,19 @@ impl Admin {
             let lags = self.lags().await;
             let synced = self.synced(&lags);
             gateway.set_sync_time(synced);
-            gateway.set_follows(follows(&lags));
+            // nodes that say nothing change nothing
+            if !lags.is_empty() {
+                gateway.set_role(role(&lags));
+            }
             let pause = if synced.is_some() { SYNC_LOOK } else { ROLE_LOOK };
+            let wanted = async {
+                tokio::time::sleep(LOOK_PAUSE_MIN).await;
+                gateway.role_is_wanted().await;
+            };
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(pause) => {}
+                () = wanted => {}
             }
         }
     }
@@ -193,7 +204,14 @@ impl Admin {
     }
 }
 
-/// Whether a group is not to take writes: the other region of the pair does.
-pub(super) fn follows(lags: &BTreeMap<GroupId, GroupLag>) -> bool {
-    lags.values().any(|lag| lag.own.role != PairRole::Primary)
+/// The part that the region plays: it takes writes when all groups do, and has all that was acknowledged when none is behind.
+pub(super) fn role(lags: &BTreeMap<GroupId, GroupLag>) -> PairRole {
+    let any = |role| lags.values().any(|lag| lag.own.role == role);
+    if any(PairRole::Standby) || any(PairRole::Bootstrap) {
+        PairRole::Standby
+    } else if any(PairRole::Sealed) {
+        PairRole::Sealed
+    } else {
+        PairRole::Primary
+    }
 }

@@ -1,8 +1,8 @@
 //! The file's shape as serde reads it, and the step from there to a checked [`Config`].
 
 use super::{
-    Config, ConfigError, GatewayConfig, HealthConfig, Limits, LogConfig, LogFormat, PairConfig, PeerConfig,
-    Pkcs11Token, Roles, RootKeyConfig, SecretSource, StorageConfig,
+    Config, ConfigError, Endpoint, ForwardConfig, GatewayConfig, HealthConfig, Limits, LogConfig, LogFormat,
+    PairConfig, PeerConfig, Pkcs11Token, Roles, RootKeyConfig, SecretSource, StorageConfig,
 };
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -32,6 +32,8 @@ const CONNECTIONS_DEFAULT: u32 = 1024;
 const PAIR_RATE_RANGE: (u64, u64) = (MIB, 100 * GIB);
 const WORKER_THREADS_RANGE: std::ops::RangeInclusive<usize> = 1..=1024;
 const PEER_PORT_DEFAULT: u16 = 7600;
+/// A region has a handful of gateways, or a load balancer before many.
+const FORWARD_ENDPOINTS_MAX: usize = 16;
 const HEALTH_PORT_DEFAULT: u16 = 9100;
 
 #[derive(Deserialize)]
@@ -66,12 +68,24 @@ struct PeerTable {
     listen: Option<SocketAddr>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PairTable {
-    folder: PathBuf,
+    folder: Option<PathBuf>,
     bytes_per_second_max: Option<Size>,
     witness: Option<bool>,
+    forward: Option<ForwardName>,
+    endpoints: Option<Vec<String>>,
+    authority: Option<PathBuf>,
+    domain: Option<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum ForwardName {
+    None,
+    Writes,
+    All,
 }
 
 #[derive(Default, Deserialize)]
@@ -151,7 +165,12 @@ pub(super) fn resolve(path: &Path, text: &str) -> Result<Config, ConfigError> {
     let identity =
         file.identity.as_deref().map_or_else(|| data.join("identity"), |path| context.absolute(path));
     let storage = context.storage(roles, file.storage)?;
-    let gateway = context.gateway(roles, &identity, file.s3, file.root_key)?;
+    let pair = context.pair(roles, file.pair.as_ref())?;
+    let mut gateway = context.gateway(roles, &identity, file.s3, file.root_key)?;
+    if let (Some(gateway), Some(table)) = (&mut gateway, file.pair) {
+        gateway.forward = context.forward(&table)?;
+        gateway.pair_domain = table.domain.map(|domain| context.domain("pair.domain", domain)).transpose()?;
+    }
     let any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
     let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let (peer, health) = (file.peer.unwrap_or_default(), file.health.unwrap_or_default());
@@ -168,7 +187,7 @@ pub(super) fn resolve(path: &Path, text: &str) -> Result<Config, ConfigError> {
         health: HealthConfig {
             listen: health.listen.unwrap_or(SocketAddr::new(loopback, HEALTH_PORT_DEFAULT)),
         },
-        pair: context.pair(roles, file.pair)?,
+        pair,
         storage,
         gateway,
         limits: context.limits(file.limits.unwrap_or_default())?,
@@ -205,25 +224,84 @@ impl Context<'_> {
         Ok(Roles { storage: names.contains(&RoleName::Storage), gateway: names.contains(&RoleName::Gateway) })
     }
 
-    fn pair(&self, roles: Roles, table: Option<PairTable>) -> Result<Option<PairConfig>, ConfigError> {
-        match table {
-            Some(_) if !roles.storage => Err(self.error(
-                "pair",
-                "this process has no storage role",
-                "remove the table: storage nodes ship",
-            )),
-            Some(table) => {
+    /// What storage nodes need to know of the other region; the rest of the table is for gateways.
+    fn pair(&self, roles: Roles, table: Option<&PairTable>) -> Result<Option<PairConfig>, ConfigError> {
+        let Some(table) = table else { return Ok(None) };
+        let for_storage = [
+            ("pair.folder", table.folder.is_some()),
+            ("pair.bytes_per_second_max", table.bytes_per_second_max.is_some()),
+            ("pair.witness", table.witness.is_some()),
+        ];
+        let for_gateways = [
+            ("pair.forward", table.forward.is_some()),
+            ("pair.endpoints", table.endpoints.is_some()),
+            ("pair.authority", table.authority.is_some()),
+            ("pair.domain", table.domain.is_some()),
+        ];
+        if let Some((key, _)) = for_storage.iter().find(|(_, is_there)| *is_there && !roles.storage) {
+            return Err(self.error(key, "this process has no storage role", "remove it: storage nodes ship"));
+        }
+        if let Some((key, _)) = for_gateways.iter().find(|(_, is_there)| *is_there && !roles.gateway) {
+            let advice = "remove it: gateways pass requests on";
+            return Err(self.error(key, "this process has no gateway role", advice));
+        }
+        match &table.folder {
+            Some(folder) => {
                 let rate = table.bytes_per_second_max.map(|rate| {
                     self.size("pair.bytes_per_second_max", Some(rate), u64::MAX, PAIR_RATE_RANGE)
                 });
                 Ok(Some(PairConfig {
-                    folder: self.absolute(&table.folder),
+                    folder: self.absolute(folder),
                     bytes_per_second_max: rate.transpose()?,
                     witness: table.witness.unwrap_or(false),
                 }))
             }
+            None if roles.storage => {
+                let advice = "name the folder that `twinkeep init --standby-of` made for this node";
+                Err(self.error("pair.folder", "missing, and this process is a storage node", advice))
+            }
             None => Ok(None),
         }
+    }
+
+    fn forward(&self, table: &PairTable) -> Result<Option<ForwardConfig>, ConfigError> {
+        let key = "pair.endpoints";
+        let named = table.endpoints.as_deref().unwrap_or_default();
+        if named.len() > FORWARD_ENDPOINTS_MAX {
+            let problem = format!("{} endpoints are more than {FORWARD_ENDPOINTS_MAX}", named.len());
+            return Err(self.error(key, &problem, "name some of them, or a load balancer"));
+        }
+        let mut endpoints = Vec::new();
+        for text in named {
+            let wrong = |problem: &str| {
+                let advice = "write it as in \"https://s3.twin-2.example.org:9000\"";
+                self.error(key, &format!("{text:?}: {problem}"), advice)
+            };
+            let endpoint: Endpoint = text.parse().map_err(wrong)?;
+            if !endpoint.tls && !endpoint.is_loopback() {
+                return Err(wrong("plain HTTP would send data and signatures readable over the network"));
+            }
+            endpoints.push(endpoint);
+        }
+        let speaks_tls = endpoints.iter().any(|endpoint| endpoint.tls);
+        let reads = match table.forward {
+            None | Some(ForwardName::None) => return Ok(None),
+            Some(ForwardName::Writes) => false,
+            Some(ForwardName::All) => true,
+        };
+        if endpoints.is_empty() {
+            let advice = "name the other region's S3 endpoints, for example endpoints = [\"https://s3.twin-2.example.org:9000\"] under [pair]";
+            return Err(self.error(key, "missing, and requests are to be forwarded", advice));
+        }
+        let in_folder =
+            || table.folder.as_ref().map(|folder| folder.join(super::join::AUTHORITY_CERTIFICATE));
+        let authority = table.authority.clone().or_else(in_folder).filter(|_| speaks_tls);
+        let authority = authority.map(|path| self.absolute(&path));
+        if speaks_tls && authority.is_none() {
+            let advice = "name the file with the authority that signed the endpoints' certificates: ca.pem of the other region, or that of your own authority";
+            return Err(self.error("pair.authority", "missing, and an endpoint speaks TLS", advice));
+        }
+        Ok(Some(ForwardConfig { reads, endpoints, authority }))
     }
 
     fn storage(
@@ -284,7 +362,9 @@ impl Context<'_> {
             listen_plain: s3.listen_plain,
             tls_certificate: file_or(s3.tls_certificate, super::join::S3_CERTIFICATE),
             tls_private_key: file_or(s3.tls_private_key, super::join::S3_PRIVATE_KEY),
-            domain: s3.domain.map(|domain| self.domain(domain)).transpose()?,
+            domain: s3.domain.map(|domain| self.domain("s3.domain", domain)).transpose()?,
+            pair_domain: None,
+            forward: None,
             local_nodes: self.local_nodes(s3.local_nodes.unwrap_or_default())?,
             root_key: self.root_key(identity, root_key.unwrap_or_default())?,
         }))
@@ -308,11 +388,11 @@ impl Context<'_> {
         table.into_iter().map(entry).collect()
     }
 
-    fn domain(&self, domain: String) -> Result<String, ConfigError> {
+    fn domain(&self, key: &str, domain: String) -> Result<String, ConfigError> {
         let lowered = domain.trim_end_matches('.').to_ascii_lowercase();
         match wire::descriptor::check_address(&format!("{lowered}:1")) {
             Ok(()) if !lowered.starts_with('[') => Ok(lowered),
-            _ => Err(self.error("s3.domain", "not a domain name", "write it as in s3.example.org")),
+            _ => Err(self.error(key, "not a domain name", "write it as in s3.example.org")),
         }
     }
 
@@ -426,6 +506,7 @@ impl Context<'_> {
 }
 
 /// Bytes: a number, or text such as `"256 MiB"`.
+#[derive(Clone, Copy)]
 struct Size(u64);
 
 impl<'de> Deserialize<'de> for Size {

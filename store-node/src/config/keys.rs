@@ -209,7 +209,7 @@ pub const KEYS: &[KeyDoc] = &[
         "a path",
         "none",
         "\"/etc/twinkeep/pair\"",
-        "The folder with this node's identity in the paired region, made by `twinkeep init --standby-of`: region.toml, ca.pem, member.pem, member.key and pair.descriptor, which both regions signed. A descriptor that is missing, not signed by both, or of other regions, another jurisdiction or environment keeps the node from starting. With it, groups led here follow the other region's while they are its standbys, and keep log entries for it while they are primaries.",
+        "The folder with this storage node's identity in the paired region, made by `twinkeep init --standby-of`: region.toml, ca.pem, member.pem, member.key and pair.descriptor, which both regions signed. A descriptor that is missing, not signed by both, or of other regions, another jurisdiction or environment keeps the node from starting. With it, groups led here follow the other region's while they are its standbys, and keep log entries for it while they are primaries.",
     ),
     key(
         "pair.bytes_per_second_max",
@@ -224,6 +224,34 @@ pub const KEYS: &[KeyDoc] = &[
         "false",
         "true",
         "Whether this node acknowledges writes only while the pair's witness (`twinkeep witness run`) or the other region vouches for it; the same on every node of both regions. With it, a region that is cut off from both stops acknowledging within 3 s, and the other may take over unattended.",
+    ),
+    key(
+        "pair.forward",
+        "\"none\", \"writes\" or \"all\"",
+        "\"none\"",
+        "\"all\"",
+        "Which S3 requests this gateway passes on to the other region while that one is the primary, so that clients keep their endpoint across a switch. `writes`: all but GET and HEAD, which are answered here and may be older (`x-twinkeep-last-sync-time`). `all`: reads too, so that clients see what they wrote. Set it alike in both regions. Signatures are checked here first, and again where the request is served.",
+    ),
+    key(
+        "pair.endpoints",
+        "a list of URLs",
+        "none",
+        "[\"https://s3.twin-2.example.org:9000\"]",
+        "The other region's S3 endpoints, tried in turn; one that does not answer is left out for a second. Plain http:// is for loopback addresses only. Needed with pair.forward.",
+    ),
+    key(
+        "pair.authority",
+        "a path",
+        "ca.pem in pair.folder",
+        "\"/etc/twinkeep/pair/ca.pem\"",
+        "Certificates of the authorities that the endpoints' certificates are checked against, PEM: the other region's ca.pem, or the authority of the certificate that you gave its S3 endpoint. Needed for https:// endpoints.",
+    ),
+    key(
+        "pair.domain",
+        "a domain name",
+        "none",
+        "\"s3.twin-2.example.org\"",
+        "The other region's s3.domain, so that requests for BUCKET.DOMAIN which it passes on, or which clients send here under its name, are understood. The certificate of this endpoint must cover it when clients come here by that name.",
     ),
     key(
         "storage.segment_bytes",

@@ -116,6 +116,41 @@ fn unsafe_combinations_are_refused_with_advice() {
 }
 
 #[test]
+fn a_gateway_is_told_where_its_pair_serves() {
+    let gateway = "roles = [\"gateway\"]\ndata = \"d\"\n[s3]\nlisten_tls = \"0.0.0.0:9000\"\n[root_key]\npassphrase_env = \"P\"\n[pair]\n";
+    let read = |pair: &str| parse(&format!("{gateway}{pair}")).map(|config| config.gateway.unwrap());
+    let all = read(
+        "forward = \"all\"\nendpoints = [\"https://s3.two.example:9000\", \"http://127.0.0.1:9001\"]\nauthority = \"two.pem\"\ndomain = \"S3.two.example\"\n",
+    )
+    .unwrap();
+    let forward = all.forward.unwrap();
+    assert!(forward.reads && forward.endpoints.len() == 2, "{forward:?}");
+    assert_eq!(forward.authority.as_deref(), Some(Path::new("/etc/twinkeep/two.pem")));
+    assert_eq!(all.pair_domain.as_deref(), Some("s3.two.example"));
+    assert!(
+        !read("forward = \"writes\"\nendpoints = [\"http://[::1]:9001\"]\n").unwrap().forward.unwrap().reads
+    );
+    assert_eq!(read("endpoints = [\"http://[::1]:9001\"]\n").unwrap().forward, None);
+    for (pair, expected) in [
+        ("forward = \"all\"\n", "pair.endpoints: missing"),
+        ("forward = \"some\"\n", "it takes \"none\", \"writes\" or \"all\""),
+        ("endpoints = [\"http://10.0.0.1:9000\"]\n", "readable over the network"),
+        ("endpoints = [\"s3.two.example\"]\n", "does not begin with https://"),
+        ("forward = \"all\"\nendpoints = [\"https://s3.two.example\"]\n", "pair.authority: missing"),
+        ("domain = \"a b\"\n", "pair.domain: not a domain name"),
+        ("folder = \"pair\"\n", "pair.folder: this process has no storage role"),
+    ] {
+        let message = read(pair).unwrap_err().to_string();
+        assert!(message.contains(expected), "{expected}: {message}");
+    }
+    let many = vec!["\"http://127.0.0.1:1\""; 17].join(", ");
+    assert!(read(&format!("endpoints = [{many}]\n")).unwrap_err().to_string().contains("more than 16"));
+    let storage = |pair: &str| refusal(&format!("{SMALLEST}[pair]\n{pair}"));
+    assert!(storage("forward = \"all\"\n").contains("pair.forward: this process has no gateway role"));
+    assert!(storage("").contains("pair.folder: missing"));
+}
+
+#[test]
 fn every_key_the_file_takes_is_documented_and_every_documented_key_is_taken() {
     let documented: BTreeSet<String> = KEYS.iter().map(|doc| doc.key.to_owned()).collect();
     let mut accepted = BTreeSet::new();

@@ -139,16 +139,20 @@ pub(crate) fn check_owner(expected: Option<&[u8]>, owner: PrincipalId) -> S3Resu
     Ok(())
 }
 
-/// Virtual-host addressing under one domain; everything else is path style.
+/// Virtual-host addressing under this region's domain and its pair's; everything else is path style.
 #[derive(Debug)]
-pub(crate) struct Domain {
+pub(crate) struct Domains {
     // lower case, without port
-    name: String,
+    names: Vec<String>,
 }
 
-impl Domain {
-    pub(crate) fn new(name: &str) -> Self {
-        Self { name: name.trim_end_matches('.').to_ascii_lowercase() }
+impl Domains {
+    pub(crate) fn new<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
+        let plain = |name: &str| name.trim_end_matches('.').to_ascii_lowercase();
+        let mut names: Vec<String> = names.into_iter().map(plain).collect();
+        // below a domain another may lie: the longest that fits is meant
+        names.sort_by_key(|name| std::cmp::Reverse(name.len()));
+        Self { names }
     }
 
     fn bucket<'a>(&self, host: &'a str) -> Option<&'a str> {
@@ -156,15 +160,16 @@ impl Domain {
             Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
             _ => host,
         };
-        let (bucket, domain) = host.split_at_checked(host.len().checked_sub(self.name.len())?)?;
-        if !domain.eq_ignore_ascii_case(&self.name) {
-            return None;
-        }
-        bucket.strip_suffix('.').filter(|bucket| !bucket.is_empty())
+        let before = |name: &String| {
+            let (bucket, domain) = host.split_at_checked(host.len().checked_sub(name.len())?)?;
+            let fits = domain.eq_ignore_ascii_case(name) && (bucket.is_empty() || bucket.ends_with('.'));
+            fits.then(|| bucket.strip_suffix('.').unwrap_or(bucket))
+        };
+        self.names.iter().find_map(before).filter(|bucket| !bucket.is_empty())
     }
 }
 
-impl S3Host for Domain {
+impl S3Host for Domains {
     fn parse_host_header<'a>(&'a self, host: &'a str) -> S3Result<VirtualHost<'a>> {
         let parsed = VirtualHost::new(host);
         Ok(match self.bucket(host) {
@@ -184,8 +189,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_names_below_the_domain_are_buckets() {
-        let domain = Domain::new("S3.Example.org.");
+    fn only_names_below_the_regions_domain_and_its_pairs_are_buckets() {
+        let domains = Domains::new(["S3.Example.org.", "other.s3.example.org"]);
         for (host, wanted) in [
             ("photos.s3.example.org", Some("photos")),
             ("photos.s3.example.org:9000", Some("photos")),
@@ -195,9 +200,12 @@ mod tests {
             ("s3.example.org:9000", None),
             ("localhost:9000", None),
             ("evils3.example.org", None),
+            ("photos.other.s3.example.org", Some("photos")),
+            ("other.s3.example.org", None),
+            ("photos.third.example.org", None),
             ("", None),
         ] {
-            assert_eq!(domain.bucket(host), wanted, "{host}");
+            assert_eq!(domains.bucket(host), wanted, "{host}");
         }
     }
 

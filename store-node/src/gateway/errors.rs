@@ -71,9 +71,48 @@ pub(crate) fn refusal(refusal: &Refusal) -> S3Error {
 }
 
 fn not_primary() -> S3Error {
-    s3(
+    let mut error = s3(
         S3ErrorCode::ServiceUnavailable,
         "This region is the standby of its pair and takes no writes: write to the other region.",
+    );
+    error.set_headers(retry_after());
+    error
+}
+
+/// A request that another region passed on arrived in one that is not the primary: it ends here.
+pub(crate) fn forwarded_twice() -> S3Error {
+    let mut error = slow_down(
+        "The pair's other region forwarded this request, and this region is not the primary either: it is not passed on a second time. Please try again.",
+    );
+    let mut headers = error.headers().cloned().unwrap_or_default();
+    headers.insert(super::forward::REFUSED, http::HeaderValue::from_static("true"));
+    error.set_headers(headers);
+    error
+}
+
+/// The region stopped being the primary while the request was under way.
+pub(crate) fn switching() -> S3Error {
+    slow_down("The pair's other region is taking the writes over at this moment. Please try again.")
+}
+
+/// A switch is under way, or nobody took over yet.
+pub(crate) fn neither_primary() -> S3Error {
+    slow_down(
+        "Neither region of the pair is the primary at this moment: a switch is under way, or waits for an operator. Nothing was done. Please try again.",
+    )
+}
+
+/// The request stayed here.
+pub(crate) fn other_unreachable() -> S3Error {
+    slow_down(
+        "This region is the standby of its pair, and the primary's S3 endpoints do not answer: nothing was done. Please try again; an operator may have to fail over.",
+    )
+}
+
+/// The request left, and no answer came.
+pub(crate) fn other_cut() -> S3Error {
+    slow_down(
+        "This region is the standby of its pair, and the connection to the primary ended before its answer: whether the request was carried out is not known. Please try again.",
     )
 }
 
@@ -101,10 +140,13 @@ pub(crate) fn internal() -> S3Error {
 
 pub(crate) fn slow_down(message: &'static str) -> S3Error {
     let mut error = s3(S3ErrorCode::SlowDown, message);
-    let mut headers = http::HeaderMap::new();
-    headers.insert(http::header::RETRY_AFTER, http::HeaderValue::from_static(RETRY_AFTER_SECONDS));
-    error.set_headers(headers);
+    error.set_headers(retry_after());
     error
+}
+
+fn retry_after() -> http::HeaderMap {
+    let after = http::HeaderValue::from_static(RETRY_AFTER_SECONDS);
+    http::HeaderMap::from_iter([(http::header::RETRY_AFTER, after)])
 }
 
 pub(crate) fn access_denied() -> S3Error {

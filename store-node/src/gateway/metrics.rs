@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::access::OPERATIONS;
+use super::forward;
 
 /// Upper bounds of the latency buckets, microseconds; the last bucket has none.
 pub const LATENCY_BOUNDS_US: [u64; 15] = [
@@ -11,8 +12,8 @@ pub const LATENCY_BOUNDS_US: [u64; 15] = [
     10_000_000, 30_000_000,
 ];
 
-/// Operations that have counters of their own; the last one is for requests that never became one.
-const SLOTS: usize = OPERATIONS.len() + 1;
+/// Operations that have counters of their own, then requests that were passed on, and those that never became one.
+const SLOTS: usize = OPERATIONS.len() + 2;
 
 /// Counters of the gateway.
 #[derive(Debug)]
@@ -48,7 +49,7 @@ struct OperationCounters {
 /// One operation's counters as they are now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OperationSample {
-    /// The operation as AWS names it, or `Other`.
+    /// The operation as AWS names it, `Forwarded`, or `Other`.
     pub operation: &'static str,
     /// Requests by first digit of the status: index 2 is 2xx.
     pub statuses: [u64; 6],
@@ -78,8 +79,7 @@ impl Default for GatewayMetrics {
 impl GatewayMetrics {
     /// Operations that were asked for at least once.
     pub fn operations(&self) -> Vec<OperationSample> {
-        let names = OPERATIONS.iter().map(|(name, _)| *name).chain(["Other"]);
-        names
+        names()
             .zip(&self.operations)
             .map(|(operation, counters)| OperationSample {
                 operation,
@@ -93,9 +93,7 @@ impl GatewayMetrics {
 
     /// Counts a finished request.
     pub(crate) fn count(&self, operation: Option<&str>, status: http::StatusCode, took: Duration) {
-        let slot = operation
-            .and_then(|name| OPERATIONS.iter().position(|(known, _)| *known == name))
-            .unwrap_or(SLOTS - 1);
+        let slot = operation.and_then(|name| names().position(|known| known == name)).unwrap_or(SLOTS - 1);
         let counters = &self.operations[slot];
         let class = usize::from(status.as_u16() / 100).min(5);
         counters.statuses[class].fetch_add(1, Ordering::Relaxed);
@@ -104,6 +102,11 @@ impl GatewayMetrics {
         counters.buckets[bucket].fetch_add(1, Ordering::Relaxed);
         counters.sum_us.fetch_add(us, Ordering::Relaxed);
     }
+}
+
+/// Whose counters stand where.
+fn names() -> impl Iterator<Item = &'static str> {
+    OPERATIONS.iter().map(|(name, _)| *name).chain([forward::OPERATION, "Other"])
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Listeners: plain HTTP on loopback addresses, HTTPS elsewhere; how many connections, how slow they may be.
 
-mod stall;
+pub(super) mod stall;
 
 use std::collections::HashMap;
 use std::io;

@@ -15,6 +15,7 @@ use tracing::{Instrument as _, Span};
 use super::budget::Room;
 use super::context::{Fault, RequestContext};
 use super::errors::{bad_digest, s3};
+use super::forward::{Admitted, Dispatched};
 use super::guard::{self, body::GuardedBody};
 use super::{Core, Gateway, sync_time};
 
@@ -35,15 +36,19 @@ impl Gateway {
     ) -> Result<Response<AnswerBody>, HttpError> {
         let method = request.method().clone();
         let path = request.uri().path().to_owned();
-        let mut response = match self.admit(request, &context, &mut flight).await {
-            Ok(request) => self.protocol.call(request).await?,
-            Err(error) => rendered(error),
+        let Dispatched { mut response, is_foreign } = match self.admit(request, &context, &mut flight).await {
+            Ok(admitted) => self.dispatch(admitted, &context).await?,
+            Err(error) => Dispatched { response: rendered(error), is_foreign: false },
         };
         // the protocol layer does not say what was wrong with a body
-        if let Some(fault) = context.fault.get() {
+        let fault = context.fault.get().filter(|_| !is_foreign);
+        if let Some(fault) = fault {
             response = rendered(fault_error(*fault));
         }
-        finish(&mut response, &method, &path, &context, &self.core);
+        // the other region's answers are whole, and its ids lead to its logs
+        if !is_foreign {
+            finish(&mut response, &method, &path, &context, &self.core);
+        }
         flight.status = response.status();
         Ok(response.map(|inner| AnswerBody { inner, flight }))
     }
@@ -53,22 +58,18 @@ impl Gateway {
         request: Request<Incoming>,
         context: &Arc<RequestContext>,
         flight: &mut Flight,
-    ) -> Result<Request<Body>, S3Error> {
+    ) -> Result<Admitted, S3Error> {
         let metrics = &self.core.metrics;
         let count = |counter: &AtomicU64| {
             counter.fetch_add(1, Ordering::Relaxed);
         };
         let room = self.core.budget.request().await;
         flight.room = Some(room.inspect_err(|_| count(&metrics.overloaded))?);
-        let (mut head, incoming) = request.into_parts();
+        let (head, incoming) = request.into_parts();
         let plan = guard::check(&head).inspect_err(|_| count(&metrics.refused_by_guard))?;
-        let body = if incoming.is_end_stream() {
-            Body::empty()
-        } else {
-            Body::http_body(GuardedBody::new(incoming, plan, &head.headers, context.clone()))
-        };
-        head.extensions.insert(context.clone());
-        Ok(Request::from_parts(head, body))
+        let has_body = !incoming.is_end_stream();
+        let body = has_body.then(|| GuardedBody::new(incoming, plan, &head.headers, context.clone()));
+        Ok(Admitted { head, body })
     }
 }
 
@@ -260,7 +261,7 @@ fn usual_message(code: &str) -> &'static str {
     }
 }
 
-fn rendered(error: S3Error) -> HttpResponse {
+pub(super) fn rendered(error: S3Error) -> HttpResponse {
     error.to_http_response().unwrap_or_else(|_| {
         let mut response = HttpResponse::new(Body::empty());
         *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;

@@ -62,13 +62,28 @@ impl Server {
         let mut options = GatewayOptions::new("home");
         adjust(&mut options);
         let gateway = Gateway::new(shared, keyring, directory, options);
+        let [alice, bob, mallory] = keys.try_into().unwrap_or_else(|_| unreachable!());
+        Self::serving(gateway, region, [alice, bob, mallory]).await
+    }
+
+    /// Another gateway to the same region, with the same principals.
+    pub(crate) async fn beside(&self, name: &str, adjust: impl FnOnce(&mut GatewayOptions)) -> Self {
+        let (keyring, directory) = (self.gateway.keyring().clone(), self.gateway.directory().clone());
+        let mut options = GatewayOptions::new(name);
+        adjust(&mut options);
+        let gateway = Gateway::new(self.region.clone(), keyring, directory, options);
+        let keys = [self.alice.clone(), self.bob.clone(), self.mallory.clone()];
+        Self::serving(gateway, self.region.clone(), keys).await
+    }
+
+    async fn serving(gateway: Gateway, region: Arc<SoloRegion>, keys: [Key; 3]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
         let (background, background_stop) = (gateway.clone(), stop.clone());
         tokio::spawn(async move { background.run_background(background_stop).await });
         tokio::spawn(serve(listener, None, gateway.clone(), stop.clone()));
-        let [alice, bob, mallory] = keys.try_into().unwrap_or_else(|_| unreachable!());
+        let [alice, bob, mallory] = keys;
         Self { address, gateway, region, alice, bob, mallory, stop }
     }
 

@@ -12,7 +12,7 @@ use tokio::time::{Instant, Sleep};
 const WRITE_STALL_MAX: Duration = Duration::from_secs(60);
 
 /// Passes bytes through; fails writes that stall.
-pub(super) struct StallGuard<IO> {
+pub(in crate::gateway) struct StallGuard<IO> {
     inner: IO,
     limit: Duration,
     timer: Option<Pin<Box<Sleep>>>,
@@ -20,7 +20,7 @@ pub(super) struct StallGuard<IO> {
 }
 
 impl<IO> StallGuard<IO> {
-    pub(super) fn new(inner: IO) -> Self {
+    pub(in crate::gateway) fn new(inner: IO) -> Self {
         Self { inner, limit: WRITE_STALL_MAX, timer: None, stalled: false }
     }
 

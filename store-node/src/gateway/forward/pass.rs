@@ -1,0 +1,103 @@
+//! One request on one connection to the other region, up to the head of its answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::request::Parts;
+use http::{Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+use s3s::{Body, HttpResponse};
+
+use super::body::{AnsweredBody, Consent, PassedBody, Progress};
+use super::endpoints::Connection;
+use super::{Forward, Outcome, head};
+use crate::gateway::guard::body::GuardedBody;
+
+/// How long an answer may take once all of the request was passed on. 60 s: as long as clients wait by themselves, and
+/// three times what a region holds a request for.
+const ANSWER_WAIT: Duration = Duration::from_secs(60);
+
+/// Connections tried for one request: kept ones may have ended meanwhile, which is seen before anything is sent.
+const CONNECTIONS_MAX: usize = 4;
+
+impl Forward {
+    /// Passes a request on and waits for the head of the answer.
+    pub(super) async fn pass(
+        &self,
+        head: &Parts,
+        body: Option<GuardedBody>,
+    ) -> Result<HttpResponse, Outcome> {
+        let room = self.room.request().await.map_err(|_| Outcome::Overloaded)?;
+        let progress = Arc::<Progress>::default();
+        let expects = head
+            .headers
+            .get(header::EXPECT)
+            .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+        let consent = (expects && body.is_some()).then(Consent::default);
+        let body = PassedBody::new(body, consent.clone(), progress.clone());
+        let mut request = head::request(head, &self.name, body);
+        if let Some(consent) = consent {
+            hyper::ext::on_informational(&mut request, move |answer| {
+                if answer.status() == StatusCode::CONTINUE {
+                    consent.give();
+                }
+            });
+        }
+        let (answer, connection) = self.exchange(request, &progress).await?;
+        let (mut parts, incoming) = answer.into_parts();
+        if parts.status == StatusCode::SERVICE_UNAVAILABLE && parts.headers.contains_key(head::REFUSED) {
+            return Err(Outcome::NotPrimary);
+        }
+        if let Some(id) = parts.headers.get("x-amz-request-id").and_then(|id| id.to_str().ok()) {
+            tracing::debug!(other_id = id, "request forwarded");
+        }
+        head::strip(&mut parts.headers);
+        parts.headers.insert(head::MARKER, self.name.clone());
+        let body = AnsweredBody::new(incoming, connection, progress, room);
+        Ok(Response::from_parts(parts, Body::http_body_unsync(body)))
+    }
+
+    async fn exchange(
+        &self,
+        request: Request<PassedBody>,
+        progress: &Progress,
+    ) -> Result<(Response<Incoming>, Connection), Outcome> {
+        let mut request = request;
+        for _ in 0..CONNECTIONS_MAX {
+            let mut connection = self.endpoints.connect().await.ok_or(Outcome::Unreachable)?;
+            let sent = connection.sender().try_send_request(request);
+            let answered = tokio::select! {
+                answered = sent => answered,
+                () = too_long(progress) => {
+                    connection.is_silent();
+                    return Err(Outcome::Cut);
+                }
+            };
+            match answered {
+                Ok(answer) => {
+                    connection.is_well();
+                    return Ok((answer, connection));
+                }
+                Err(mut error) => match error.take_message() {
+                    // nothing of it left
+                    Some(unsent) => request = unsent,
+                    None => {
+                        let error = error.into_error();
+                        tracing::debug!(
+                            error = &error as &dyn std::error::Error,
+                            "the other region gave no answer"
+                        );
+                        return Err(Outcome::Cut);
+                    }
+                },
+            }
+        }
+        Err(Outcome::Unreachable)
+    }
+}
+
+/// Returns when the answer is overdue.
+async fn too_long(progress: &Progress) {
+    progress.ended.cancelled().await;
+    tokio::time::sleep(ANSWER_WAIT).await;
+}
