@@ -40,6 +40,11 @@ impl Membership {
         self.deployment.dev.is_some()
     }
 
+    /// Whether the region has a pair, as far as the operator's files tell.
+    pub fn has_pair(&self) -> bool {
+        self.deployment.region.as_ref().is_some_and(|region| region.pair_operator().exists())
+    }
+
     /// How far the change of a node is.
     pub fn progress(&self, node: NodeId) -> Result<NodeProgress, ClientError> {
         self.ask(&AdminRequest::NodeProgress { node })

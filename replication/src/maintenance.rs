@@ -6,7 +6,7 @@
 
 use crate::{
     message::{kind, refusal},
-    peer::{CallRefusal, PeerClass, Reply},
+    peer::{CallError, CallRefusal, PeerClass, Reply},
     replica::Replica,
     service::Service,
 };
@@ -15,7 +15,10 @@ use futures_util::future::join_all;
 use openraft::async_runtime::watch::WatchReceiver;
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 use tokio::time::{Instant, timeout};
@@ -58,6 +61,8 @@ const DISK_INTERVAL: Duration = Duration::from_millis(100);
 #[derive(Default)]
 pub(crate) struct Purges {
     groups: Mutex<BTreeMap<GroupId, Known>>,
+    /// Another node says that the region has a pair.
+    has_pair: AtomicBool,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -75,10 +80,17 @@ struct Known {
 }
 
 impl Purges {
-    /// A leader tells how far all replicas of its groups are.
-    pub(crate) fn learn(&self, head: Bytes) -> Result<Reply, CallRefusal> {
-        let told =
+    /// A leader tells how far all replicas of its groups are. One that does not know of the region's pair cannot know what
+    /// the standby lacks: a node that was added and has no identity in the other region yet.
+    pub(crate) fn learn(&self, head: Bytes, has_pair: bool) -> Result<Reply, CallRefusal> {
+        let (knows_pair, told) =
             decode_held(head).map_err(|error| CallRefusal::new(refusal::MALFORMED, error.to_string()))?;
+        if has_pair && !knows_pair {
+            return Err(CallRefusal::new(
+                refusal::PAIRED,
+                "the region has a pair, which this node does not know",
+            ));
+        }
         let mut groups = self.groups();
         for (group, held) in told {
             let known = groups.entry(group).or_default();
@@ -148,6 +160,7 @@ pub(crate) async fn purge(service: &Service, all: bool) {
 /// Tells the other replicas of the groups led here how far all of them are.
 async fn tell(service: &Service, replicas: &[Arc<Replica>]) {
     let mut messages: BTreeMap<NodeId, Vec<(GroupId, u64)>> = BTreeMap::new();
+    let has_pair = service.has_pair() || service.purges().has_pair.load(Ordering::Relaxed);
     for replica in replicas {
         let group = replica.address.group;
         let metrics = replica.raft.metrics();
@@ -155,8 +168,8 @@ async fn tell(service: &Service, replicas: &[Arc<Replica>]) {
         let Some(progress) = &metrics.replication else { continue };
         let held = progress.values().map(|matched| matched.map_or(0, |id| id.index)).min().unwrap_or(0);
         // looked at after the progress: a standby that is promoted meanwhile had all of that before its reign
-        let ships = service.has_pair()
-            && matches!(replica.state.machine().pair().role, PairRole::Primary | PairRole::Sealed);
+        let ships =
+            has_pair && matches!(replica.state.machine().pair().role, PairRole::Primary | PairRole::Sealed);
         let mut groups = service.purges().groups();
         let known = groups.entry(group).or_default();
         let held = if ships { held.min(known.shipped.unwrap_or(0)) } else { held };
@@ -170,12 +183,23 @@ async fn tell(service: &Service, replicas: &[Arc<Replica>]) {
         }
     }
     join_all(messages.into_iter().map(|(node, held)| async move {
-        let head = encode_held(&held);
+        let head = encode_held(has_pair, &held);
         let told = service.peers().call(node, PeerClass::Bulk, kind::HELD, head, Vec::new(), TELL_WAIT).await;
         if let Err(error) = told {
             debug!(%node, %error, "node was not told what all replicas have");
+            let is_paired = matches!(error, CallError::Refused { code: refusal::PAIRED, .. });
+            if is_paired && !service.purges().has_pair.swap(true, Ordering::Relaxed) {
+                warn!(%node, "this region has a pair, and this node no identity there: groups led here are not shipped; `twinkeep pair make` gives it one");
+            }
             let mut groups = service.purges().groups();
-            held.iter().for_each(|(group, _)| groups.entry(*group).or_default().told = 0);
+            for (group, _) in held {
+                let known = groups.entry(group).or_default();
+                known.told = 0;
+                if is_paired {
+                    // nothing of it was purged yet
+                    known.held = 0;
+                }
+            }
         }
     }))
     .await;
@@ -234,8 +258,9 @@ async fn purge_group(replica: &Replica, upto: u64) {
     }
 }
 
-pub(crate) fn encode_held(held: &[(GroupId, u64)]) -> Bytes {
-    let mut e = Encoder::with_capacity(8 + 12 * held.len());
+pub(crate) fn encode_held(has_pair: bool, held: &[(GroupId, u64)]) -> Bytes {
+    let mut e = Encoder::with_capacity(9 + 12 * held.len());
+    e.flag(has_pair);
     e.list(held, |e, (group, held)| {
         e.u32(group.0);
         e.u64(*held);
@@ -243,11 +268,12 @@ pub(crate) fn encode_held(held: &[(GroupId, u64)]) -> Bytes {
     e.finish()
 }
 
-pub(crate) fn decode_held(head: Bytes) -> Result<Vec<(GroupId, u64)>, DecodeError> {
+pub(crate) fn decode_held(head: Bytes) -> Result<(bool, Vec<(GroupId, u64)>), DecodeError> {
     let mut d = Decoder::new("held entries", head);
+    let has_pair = d.flag()?;
     let held = d.list(TOLD_MAX, |d| Ok((GroupId(d.u32()?), d.u64()?)))?;
     d.finish()?;
-    Ok(held)
+    Ok((has_pair, held))
 }
 
 #[cfg(test)]
@@ -257,11 +283,23 @@ mod tests {
     #[test]
     fn what_a_leader_tells_comes_back_as_sent() {
         let held = vec![(GroupId(1), 7), (GroupId(2), u64::MAX)];
-        let bytes = encode_held(&held);
-        assert_eq!(decode_held(bytes.clone()), Ok(held));
+        let bytes = encode_held(true, &held);
+        assert_eq!(decode_held(bytes.clone()), Ok((true, held)));
         for cut in 0..bytes.len() {
             assert!(decode_held(bytes.slice(..cut)).is_err(), "cut at {cut}");
         }
+    }
+
+    #[test]
+    fn a_leader_that_does_not_know_of_the_pair_is_told_of_it_and_nothing_is_learned() {
+        let purges = Purges::default();
+        let told = |has_pair| encode_held(has_pair, &[(GroupId(1), 7)]);
+        let refused = purges.learn(told(false), true).unwrap_err();
+        assert_eq!(refused.code, refusal::PAIRED);
+        assert!(purges.groups().is_empty());
+        purges.learn(told(true), true).unwrap();
+        purges.learn(told(false), false).unwrap();
+        assert_eq!(purges.groups()[&GroupId(1)].held, 7);
     }
 
     #[test]

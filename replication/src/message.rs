@@ -80,6 +80,8 @@ pub mod refusal {
     pub const STARTING: u16 = CallRefusal::HANDLER_CODES + 9;
     /// Neither the witness nor the standby vouches for this region: it acknowledges no write.
     pub const CUT_OFF: u16 = CallRefusal::HANDLER_CODES + 10;
+    /// The region has a pair, which the caller does not know.
+    pub const PAIRED: u16 = CallRefusal::HANDLER_CODES + 11;
 }
 
 /// First part of each message to one replica of a group: for whom it is.

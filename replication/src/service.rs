@@ -306,7 +306,7 @@ impl Service {
                 .standby
                 .get()
                 .map_or_else(|| Reply::head(pair::no_lags()), |standby| standby.report())),
-            kind::HELD => self.purges.learn(head),
+            kind::HELD => self.purges.learn(head, self.has_pair()),
             kind::GC => self.collect().await,
             kind::SCRUB => self.scrub(head),
             kind::REPLICA => self.change_replica(head).await,

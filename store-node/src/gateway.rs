@@ -60,6 +60,7 @@ use directory::Directory;
 use forward::{Forward, ForwardOptions};
 use keyring::Keyring;
 use metrics::GatewayMetrics;
+pub use role::Look;
 use role::Role;
 use sync_time::SyncTime;
 use verify::Verifier;
@@ -190,13 +191,18 @@ impl Gateway {
         Self { core, protocol: builder.build() }
     }
 
-    /// Says which part the region plays in its pair.
-    pub fn set_role(&self, role: PairRole) {
-        self.core.role.set(role);
+    /// From here on the nodes are asked which part the region plays in its pair.
+    pub fn begin_look(&self) -> Look {
+        self.core.role.begin_look()
+    }
+
+    /// Says what they answered, if they did.
+    pub fn end_look(&self, look: &Look, role: Option<PairRole>) {
+        self.core.role.end_look(look, role);
     }
 
     /// Returns when a request wants to know that part anew.
-    pub(crate) async fn role_is_wanted(&self) {
+    pub async fn role_is_wanted(&self) {
         self.core.role.is_wanted().await;
     }
 
@@ -254,15 +260,6 @@ impl Gateway {
             () = stop.cancelled() => {}
         }
     }
-
-    /// Waits until background work of finished requests (giving up streams) is done; nothing new may begin.
-    pub async fn drain(&self) {
-        if let Some(forward) = &self.core.forward {
-            forward.let_go();
-        }
-        self.core.tracker.close();
-        self.core.tracker.wait().await;
-    }
 }
 
 impl Core {
@@ -291,18 +288,25 @@ impl Core {
     ) -> S3Result<Outcome> {
         let command = Command { meta: self.meta(context), operation, body };
         let proposed = self.region.propose(group, command, deadline).await;
-        let elsewhere = matches!(
-            &proposed,
-            Err(RegionError::NotPrimary { .. }) | Ok(Outcome::Refused(Refusal::PairRole { .. }))
-        );
-        if elsewhere {
-            self.role.refused();
-            if self.forward.is_some() {
-                // the next attempt is passed on
-                return Err(errors::switching());
-            }
+        if let Ok(Outcome::Refused(Refusal::PairRole { .. })) = &proposed
+            && let Some(switching) = self.refused_write()
+        {
+            return Err(switching);
         }
-        proposed.map_err(errors::region)
+        proposed.map_err(|error| self.region_error(error))
+    }
+
+    /// What a client is told of a region that did not do what it was asked.
+    pub(crate) fn region_error(&self, error: RegionError) -> S3Error {
+        let is_elsewhere = matches!(error, RegionError::NotPrimary { .. });
+        let switching = if is_elsewhere { self.refused_write() } else { None };
+        switching.unwrap_or_else(|| errors::region(error))
+    }
+
+    /// The other region takes the writes. If that is news and requests are passed on, the next attempt will be.
+    pub(crate) fn refused_write(&self) -> Option<S3Error> {
+        let is_news = self.role.refused();
+        (is_news && self.forward.is_some()).then(errors::switching)
     }
 
     pub(crate) async fn query(

@@ -145,7 +145,10 @@ impl Health for ProcessState {
         let mut reasons = self.not_ready();
         reasons.extend(leaderless_reason(&self.leaderless()));
         let here = self.node.get().is_some_and(|node| node.service().follows());
-        if here || self.frontend.get().is_some_and(|frontend| frontend.gateway.follows()) {
+        // a gateway that passes requests on takes writes all the same
+        let gateway = self.frontend.get().map(|frontend| &frontend.gateway);
+        let follows = gateway.is_some_and(|gateway| gateway.follows() && gateway.forward().is_none());
+        if (here && gateway.is_none_or(|gateway| gateway.forward().is_none())) || follows {
             reasons.push(reason("standby", "the other region of the pair takes the writes".to_owned()));
         }
         if self.node.get().is_some_and(|node| node.service().is_cut_off()) {

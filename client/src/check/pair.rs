@@ -36,13 +36,23 @@ pub(super) fn run(deployment: &Deployment, findings: &mut Findings) {
         let message = format!("not the descriptor of this pair: {}", other.join(", "));
         findings.failure(OURS, "TK-C022", message, advice);
     }
+    let nodes = deployment.descriptor.nodes.iter();
+    let alone = nodes.filter(|node| !region.pair_node(node.id).exists()).map(|node| node.id.to_string());
+    let alone: Vec<String> = alone.collect();
+    if !alone.is_empty() {
+        let message = format!(
+            "no identity in the other region: node {}; groups led there are not shipped",
+            alone.join(", ")
+        );
+        findings.failure(OURS, "TK-C022", message, advice);
+    }
 }
 
 /// Copies that are not as the descriptor above them.
 fn differing(region: &RegionFolder, deployment: &Deployment) -> Vec<PathBuf> {
     let wanted = read_pair(&region.pair_descriptor()).ok();
     let folders = deployment.descriptor.nodes.iter().map(|node| region.pair_node(node.id));
-    // a node without a folder is not paired, and has no copy to be wrong
+    // a node without a folder is told of apart
     let copies = folders.filter(|folder| folder.exists()).map(|folder| folder.join(PAIR_DESCRIPTOR_FILE));
     copies.filter(|copy| read_pair(copy).ok() != wanted).collect()
 }

@@ -107,6 +107,11 @@ pub(super) fn run(common: &Common, command: &NodeCommand, output: &Output) -> Re
 
 impl Session<'_> {
     fn admitted(&self, admitted: Admitted, wait: &Wait) -> Result<(), ClientError> {
+        if self.membership.has_pair() {
+            eprintln!(
+                "twinkeep: the region has a pair: `twinkeep pair make` gives the node its identity there; until it has it, groups that it leads are not shipped"
+            );
+        }
         self.finish(admitted.progress, Some(admitted.token), wait)
     }
 

@@ -28,6 +28,9 @@ const GROUP_WAIT: Duration = Duration::from_secs(5);
 /// How often a standby's gateway asks how far it is behind.
 const SYNC_LOOK: Duration = Duration::from_secs(1);
 
+/// How long a node may take to say which part its groups play: requests wait for it during a switch.
+const LOOK_WAIT: Duration = Duration::from_secs(1);
+
 /// How often a region that is no standby is asked whether it became one.
 const ROLE_LOOK: Duration = Duration::from_secs(3);
 
@@ -38,13 +41,12 @@ impl Admin {
     /// Keeps `gateway` told how far this region has what its primary acknowledged, until `stop`.
     pub(crate) async fn follow_sync_time(&self, gateway: &Gateway, stop: CancellationToken) {
         loop {
-            let lags = self.lags().await;
+            let look = gateway.begin_look();
+            let lags = self.lags(LOOK_WAIT).await;
             let synced = self.synced(&lags);
             gateway.set_sync_time(synced);
             // nodes that say nothing change nothing
-            if !lags.is_empty() {
-                gateway.set_role(role(&lags));
-            }
+            gateway.end_look(&look, (!lags.is_empty()).then(|| role(&lags)));
             let pause = if synced.is_some() { SYNC_LOOK } else { ROLE_LOOK };
             let wanted = async {
                 tokio::time::sleep(LOOK_PAUSE_MIN).await;
@@ -123,7 +125,7 @@ impl Admin {
     }
 
     pub(super) async fn answer_with(&self, states: BTreeMap<GroupId, PairState>) -> Answer {
-        let lags = self.lags().await;
+        let lags = self.lags(REPORT_WAIT).await;
         let groups = states.into_iter().map(|(group, state)| {
             let lag = lags.get(&group);
             PairGroup {
@@ -177,7 +179,7 @@ impl Admin {
     }
 
     /// What the groups' leaders know of the other region.
-    pub(super) async fn lags(&self) -> BTreeMap<GroupId, GroupLag> {
+    pub(super) async fn lags(&self, wait: Duration) -> BTreeMap<GroupId, GroupLag> {
         let reports = join_all(self.nodes().into_keys().map(|node| async move {
             let called = self.state.peers.call(
                 node,
@@ -185,7 +187,7 @@ impl Admin {
                 kind::PAIR_REPORT,
                 Bytes::new(),
                 Vec::new(),
-                REPORT_WAIT,
+                wait,
             );
             decode_lags(called.await.ok()?.head).ok()
         }));

@@ -66,7 +66,7 @@ impl Admin {
         let under = groups.iter().filter(|group| good(group) < usize::from(descriptor.replication)).count();
         let leaderless = groups.iter().filter(|group| group.leader.is_none()).count();
         let up = |report: &Option<NodeReport>| report.as_ref().is_some_and(|report| report.writable);
-        let follows = super::pair::role(&self.lags().await) != wire::PairRole::Primary;
+        let follows = super::pair::role(&self.lags(REPORT_WAIT).await) != wire::PairRole::Primary;
         let room = reports.values().filter(|report| up(report)).count() * 2 > reports.len();
         Ok(AdminResponse::Status(RegionStatus {
             deployment: descriptor.deployment,

@@ -35,17 +35,17 @@ pub(crate) async fn delete(core: &Core, bucket: &Bucket) -> S3Result<()> {
     if is_locked(bucket) {
         return Err(aborted());
     }
-    let lock = core.directory.lock_bucket(bucket).await.map_err(admin_error)?;
+    let lock = core.directory.lock_bucket(bucket).await.map_err(|error| admin_error(core, error))?;
     let frozen = on_all_groups(core, Operation::FreezeBucket { bucket: bucket.id }).await;
     let empty = frozen.as_ref().is_ok_and(|outcomes| {
         outcomes.iter().all(|outcome| matches!(outcome, Outcome::Frozen { empty: true }))
     });
     if !empty {
         release(core, bucket, lock).await?;
-        frozen.map_err(errors::region)?;
+        frozen.map_err(|error| core.region_error(error))?;
         return Err(errors::s3(S3ErrorCode::BucketNotEmpty, "The bucket you tried to delete is not empty"));
     }
-    core.directory.remove_bucket(bucket, lock).await.map_err(admin_error)?;
+    core.directory.remove_bucket(bucket, lock).await.map_err(|error| admin_error(core, error))?;
     // the bucket is gone; what a failure leaves behind here takes room but is never seen
     if let Err(error) = forget(core, bucket).await {
         let error = &error as &dyn std::error::Error;
@@ -83,8 +83,10 @@ pub(crate) async fn recover(core: &Core) {
 }
 
 async fn release(core: &Core, bucket: &Bucket, lock: Revision) -> S3Result<()> {
-    on_all_groups(core, Operation::ThawBucket { bucket: bucket.id }).await.map_err(errors::region)?;
-    core.directory.unlock_bucket(bucket, lock).await.map_err(admin_error)
+    on_all_groups(core, Operation::ThawBucket { bucket: bucket.id })
+        .await
+        .map_err(|error| core.region_error(error))?;
+    core.directory.unlock_bucket(bucket, lock).await.map_err(|error| admin_error(core, error))
 }
 
 fn is_locked(bucket: &Bucket) -> bool {
@@ -103,9 +105,12 @@ async fn on_all_groups(core: &Core, operation: Operation) -> Result<Vec<Outcome>
 }
 
 /// What a failed change of a bucket's record looks like to a client.
-pub(crate) fn admin_error(error: AdminError) -> s3s::S3Error {
+pub(crate) fn admin_error(core: &Core, error: AdminError) -> s3s::S3Error {
     match error {
-        AdminError::System { source: SystemError::Region(source) } => errors::region(source),
+        AdminError::System { source: SystemError::Region(source) } => core.region_error(source),
+        AdminError::System { source: SystemError::Refused(refusal @ wire::Refusal::PairRole { .. }) } => {
+            core.refused_write().unwrap_or_else(|| errors::refusal(&refusal))
+        }
         AdminError::System { source: SystemError::Refused(refusal) } => errors::refusal(&refusal),
         AdminError::NoSuchBucket => errors::no_such_bucket(),
         AdminError::BucketChanged => aborted(),

@@ -156,11 +156,6 @@ impl Forward {
             results: Results::default(),
         }
     }
-
-    /// Ends connections that are kept for later.
-    pub(crate) fn let_go(&self) {
-        self.endpoints.let_go();
-    }
 }
 
 impl Gateway {
@@ -196,7 +191,7 @@ impl Gateway {
             return Way::Here;
         }
         if !role.is_known() {
-            role.look_again().await;
+            let _ = role.look_again().await;
         }
         match &self.core.forward {
             _ if role.get() == PairRole::Primary => Way::Here,
@@ -212,8 +207,7 @@ impl Gateway {
         admitted: Admitted,
         context: &Arc<RequestContext>,
     ) -> Result<Dispatched, HttpError> {
-        self.core.role.look_again().await;
-        if self.core.role.get() == PairRole::Primary {
+        if self.core.role.look_again().await == Some(PairRole::Primary) {
             return self.here(admitted, context).await;
         }
         Ok(Dispatched { response: rendered(errors::forwarded_twice()), is_foreign: false })
@@ -246,11 +240,10 @@ impl Gateway {
                 }
                 // the other region said so instead of doing anything: the request may be placed anew
                 Err(Outcome::NotPrimary) => {
-                    self.core.role.look_again().await;
-                    let role = self.core.role.get();
+                    let role = self.core.role.look_again().await;
                     // nobody was the primary a moment ago, and a sealed region has all that was acknowledged
-                    let can_read = role == PairRole::Sealed && is_read(&admitted.head.method);
-                    if !has_body && (role == PairRole::Primary || can_read) {
+                    let can_read = role == Some(PairRole::Sealed) && is_read(&admitted.head.method);
+                    if !has_body && (role == Some(PairRole::Primary) || can_read) {
                         return self.here(admitted, context).await;
                     }
                     if has_body || Instant::now() >= deadline {

@@ -27,7 +27,7 @@ async fn pair(reads: bool) -> (Server, Server) {
 
 async fn standby_of(primary: &Server, reads: bool, endpoints: &[String]) -> Server {
     let standby = primary.beside("twin-2", |options| options.forward = Some(to(reads, endpoints))).await;
-    standby.gateway.set_role(PairRole::Standby);
+    standby.say(PairRole::Standby);
     standby
 }
 
@@ -79,8 +79,8 @@ async fn with_writes_only_a_standby_answers_reads_itself() {
 #[tokio::test]
 async fn what_was_a_standby_serves_by_itself_once_it_is_the_primary() {
     let (primary, standby) = pair(true).await;
-    standby.gateway.set_role(PairRole::Primary);
-    primary.gateway.set_role(PairRole::Standby);
+    standby.say(PairRole::Primary);
+    primary.say(PairRole::Standby);
     let put = standby.put("/bucket/key", "body").await;
     assert!(!is_forwarded(&put));
 }
@@ -158,7 +158,7 @@ async fn what_a_caller_may_do_is_judged_where_the_request_is_served() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_is_passed_on_once() {
     let (primary, standby) = pair(true).await;
-    primary.gateway.set_role(PairRole::Standby);
+    primary.say(PairRole::Standby);
     let refused = standby.call(Request::new("PUT", "/bucket/key").body("body")).await;
     assert_eq!((refused.status, refused.code().as_str()), (503, "SlowDown"));
     assert!(refused.text().contains("Neither region of the pair is the primary"), "{}", refused.text());
@@ -171,7 +171,7 @@ async fn a_request_is_passed_on_once() {
     let here =
         standby.call(Request::new("PUT", "/bucket/key").header("x-twinkeep-here", "true").body("b")).await;
     assert!(here.status == 200 && !is_forwarded(&here), "a region that is named itself answers itself");
-    primary.gateway.set_role(PairRole::Primary);
+    primary.say(PairRole::Primary);
     let marked = primary.call(Request::new("PUT", "/bucket/key").header(MARKER, "twin-2").body("body")).await;
     assert_eq!(marked.status, 200);
 }
@@ -180,17 +180,17 @@ async fn a_request_is_passed_on_once() {
 async fn reads_wait_out_a_switch_and_a_sealed_region_answers_them_itself() {
     let (primary, standby) = pair(true).await;
     standby.put("/bucket/key", "body").await;
-    primary.gateway.set_role(PairRole::Standby);
+    primary.say(PairRole::Standby);
     let (got, ()) = tokio::join!(standby.get("/bucket/key"), async {
         let refused_one = || primary.gateway.metrics().operations().iter().any(|seen| seen.statuses[5] > 0);
         while !refused_one() {
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
-        primary.gateway.set_role(PairRole::Primary);
+        primary.say(PairRole::Primary);
     });
     assert!(is_forwarded(&got) && got.text() == "body");
-    primary.gateway.set_role(PairRole::Standby);
-    standby.gateway.set_role(PairRole::Sealed);
+    primary.say(PairRole::Standby);
+    standby.say(PairRole::Sealed);
     let got = standby.get("/bucket/key").await;
     assert!(!is_forwarded(&got) && got.text() == "body");
 }
@@ -278,7 +278,7 @@ async fn buckets_below_the_pairs_domain_are_understood_on_both_sides() {
             options.forward = Some(to(true, &[primary.host()]));
         })
         .await;
-    standby.gateway.set_role(PairRole::Standby);
+    standby.say(PairRole::Standby);
     for domain in ["s3.one.example", "s3.two.example"] {
         let mut put = Request::new("PUT", "/key").body(domain);
         put.sign(&standby.alice, &format!("bucket.{domain}"), Payload::Hashed, now());

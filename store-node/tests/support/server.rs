@@ -13,8 +13,9 @@ use store_node::gateway::serve::serve;
 use store_node::gateway::{Gateway, GatewayOptions};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use wire::{DeploymentId, TenantId};
+use wire::{DeploymentId, PairRole, TenantId};
 
 use super::signer::{Key, Payload, Request, now};
 
@@ -26,6 +27,8 @@ pub(crate) struct Server {
     pub(crate) alice: Key,
     pub(crate) bob: Key,
     pub(crate) mallory: Key,
+    /// What a look at the nodes shows.
+    role: watch::Sender<PairRole>,
     stop: CancellationToken,
 }
 
@@ -83,8 +86,23 @@ impl Server {
         let (background, background_stop) = (gateway.clone(), stop.clone());
         tokio::spawn(async move { background.run_background(background_stop).await });
         tokio::spawn(serve(listener, None, gateway.clone(), stop.clone()));
+        let role = watch::Sender::new(PairRole::Primary);
+        let (looked_at, shown) = (gateway.clone(), role.subscribe());
+        tokio::spawn(stop.clone().run_until_cancelled_owned(async move {
+            loop {
+                looked_at.role_is_wanted().await;
+                let role = *shown.borrow();
+                looked_at.end_look(&looked_at.begin_look(), Some(role));
+            }
+        }));
         let [alice, bob, mallory] = keys;
-        Self { address, gateway, region, alice, bob, mallory, stop }
+        Self { address, gateway, region, alice, bob, mallory, role, stop }
+    }
+
+    /// The region plays this part in its pair from now on.
+    pub(crate) fn say(&self, role: PairRole) {
+        self.role.send_replace(role);
+        self.gateway.end_look(&self.gateway.begin_look(), Some(role));
     }
 
     pub(crate) fn host(&self) -> String {

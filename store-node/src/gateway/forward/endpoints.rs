@@ -96,11 +96,6 @@ impl Endpoints {
         None
     }
 
-    /// Ends connections that are kept for later.
-    pub(super) fn let_go(&self) {
-        self.all.iter().for_each(|place| place.idle.lock().unwrap_or_else(PoisonError::into_inner).clear());
-    }
-
     async fn open(&self, endpoint: &Endpoint) -> io::Result<Lane> {
         let stream = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await?;
         stream.set_nodelay(true)?;

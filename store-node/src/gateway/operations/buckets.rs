@@ -76,7 +76,7 @@ pub(super) async fn create(
             Ok(S3Response::new(dto::CreateBucketOutput { location }))
         }
         Err(AdminError::BucketExists) => Err(exists(core, caller.principal, &name).await?),
-        Err(error) => Err(admin_error(error)),
+        Err(error) => Err(admin_error(core, error)),
     }
 }
 
@@ -145,7 +145,7 @@ pub(super) async fn set_versioning(
             ));
         }
     };
-    core.directory.set_versioning(&bucket, mode).await.map_err(admin_error)?;
+    core.directory.set_versioning(&bucket, mode).await.map_err(|error| admin_error(core, error))?;
     tracing::info!(bucket = %bucket.id, ?mode, "bucket versioning changed");
     Ok(S3Response::new(dto::PutBucketVersioningOutput::default()))
 }
