@@ -97,8 +97,9 @@ fn a_stranger_that_poses_as_the_other_region_is_refused_and_stays_on_record() {
     assert!(peer["detail"].as_str().unwrap().contains("another authority"), "{peer}");
     assert!(on_record(&dev).len() > before);
     // it outlives the process
-    dev.kill(&dev.ready.nodes[0]).unwrap();
-    dev.resume(&dev.ready.nodes[0]).unwrap();
+    for step in ["kill", "start"] {
+        dev.twinkeep_of(&dev.ready, &["dev", step, &dev.ready.nodes[0].id]).unwrap();
+    }
     wait_for("the record after a restart", || {
         find(&dev).is_some_and(|found| found == (process.clone(), peer.clone()))
     });
