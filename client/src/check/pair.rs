@@ -4,6 +4,7 @@ use super::Findings;
 use crate::deployment::Deployment;
 use crate::region::{PairCheck, RegionFolder, read_pair, verify_pair};
 use std::path::PathBuf;
+use wire::NodeId;
 use wire::descriptor::PAIR_DESCRIPTOR_FILE;
 
 const OURS: &str = "certificates";
@@ -36,13 +37,18 @@ pub(super) fn run(deployment: &Deployment, findings: &mut Findings) {
         let message = format!("not the descriptor of this pair: {}", other.join(", "));
         findings.failure(OURS, "TK-C022", message, advice);
     }
-    let nodes = deployment.descriptor.nodes.iter();
-    let alone = nodes.filter(|node| !region.pair_node(node.id).exists()).map(|node| node.id.to_string());
-    let alone: Vec<String> = alone.collect();
-    if !alone.is_empty() {
+    let (with, without): (Vec<NodeId>, Vec<NodeId>) = deployment
+        .descriptor
+        .nodes
+        .iter()
+        .map(|node| node.id)
+        .partition(|node| region.pair_node(*node).exists());
+    // a part of the operator's folder has none of them
+    if !with.is_empty() && !without.is_empty() {
+        let nodes: Vec<String> = without.iter().map(NodeId::to_string).collect();
         let message = format!(
-            "no identity in the other region: node {}; groups led there are not shipped",
-            alone.join(", ")
+            "no identity in the other region: node {}; groups that it leads are not shipped",
+            nodes.join(", ")
         );
         findings.failure(OURS, "TK-C022", message, advice);
     }

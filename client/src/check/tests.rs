@@ -73,6 +73,8 @@ fn a_pair_descriptor_that_does_not_hold_is_a_failure_here_and_in_every_nodes_cop
         fs::write(&path, text).unwrap();
     }
     assert_eq!(found(), Vec::<&str>::new());
+    fs::rename(region.pair_node(NodeId(2)), two.join("away")).unwrap();
+    assert_eq!(found(), ["TK-C022"], "a node that was added and is not known to the other region");
 }
 
 #[test]
