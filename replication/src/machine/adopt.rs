@@ -132,6 +132,7 @@ impl<I: Index> Applying<'_, I> {
         }
         let mut last: &[u8] = &self.pair.adopted;
         let mut changed: Vec<(Bytes, RowBytes)> = Vec::new();
+        let mut released: Vec<Place> = Vec::new();
         for adopted in rows {
             if *adopted.key <= *last || adopted.key > *through || !is_shared(&adopted.key) {
                 return Err(self.out_of_order());
@@ -139,7 +140,12 @@ impl<I: Index> Applying<'_, I> {
             last = &adopted.key;
             let former = own.remove(&*adopted.key);
             let place = match (&adopted.record, &former) {
-                (None, _) => None,
+                (None, Some(former)) => {
+                    // both regions gave this number: here to something with a record, there to something without
+                    released.extend(place_of(&adopted.key, former.clone())?);
+                    None
+                }
+                (None, None) => None,
                 (Some(record), Some(former)) => {
                     place_of(&adopted.key, former.clone())?.filter(|place| sum(place) == *record)
                 }
@@ -155,11 +161,12 @@ impl<I: Index> Applying<'_, I> {
         }
         for (row_key, former) in own {
             if is_shared(&row_key) {
-                if let Some(place) = place_of(&row_key, former)? {
-                    self.transaction.release(&place);
-                }
+                released.extend(place_of(&row_key, former)?);
                 self.transaction.delete(row_key);
             }
+        }
+        for place in &released {
+            self.transaction.release(place);
         }
         for (row_key, value) in changed {
             self.transaction.put(&*row_key, value);
