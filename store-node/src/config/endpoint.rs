@@ -42,8 +42,9 @@ impl FromStr for Endpoint {
         if host.is_empty() {
             return Err("it names no host");
         }
-        let port = match authority.port() {
-            Some(port) => port.as_str().parse().map_err(|_| "its port is no number up to 65535")?,
+        // `Authority::port` takes a number that is too large for none
+        let port = match authority.as_str()[authority.host().len()..].strip_prefix(':') {
+            Some(port) => port.parse().map_err(|_| "its port is no number up to 65535")?,
             None if tls => 443,
             None => 80,
         };
