@@ -48,12 +48,21 @@ pub struct Ready {
 impl Ready {
     /// A client with the region's first credentials.
     pub fn client(&self) -> Outcome<S3> {
-        let credentials = Credentials {
+        Ok(S3::new(address_of(&self.endpoint)?, self.credentials()))
+    }
+
+    /// One that waits for an answer no longer than this: what is asked may be halted.
+    pub fn client_waiting(&self, timeout: Duration) -> Outcome<S3> {
+        Ok(S3::with_timeout(address_of(&self.endpoint)?, self.credentials(), timeout))
+    }
+
+    /// The first credentials.
+    pub fn credentials(&self) -> Credentials {
+        Credentials {
             access_key: self.access_key.clone(),
             secret_key: self.secret_key.clone(),
             region: self.region.clone(),
-        };
-        Ok(S3::new(address_of(&self.endpoint)?, credentials))
+        }
     }
 }
 
@@ -215,11 +224,7 @@ impl Dev {
 
     /// The region's first credentials.
     pub fn credentials(&self) -> Credentials {
-        Credentials {
-            access_key: self.ready.access_key.clone(),
-            secret_key: self.ready.secret_key.clone(),
-            region: self.ready.region.clone(),
-        }
+        self.ready.credentials()
     }
 
     /// The socket address of the plain endpoint.

@@ -9,12 +9,10 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use chaos::dev::{Dev, Ready, address_of};
+use chaos::dev::{Dev, Ready};
 use chaos::pair::{is_fenced, lag, manifest, wait_for, wait_synced};
 use chaos::random::Random;
 use chaos::run::Run;
-use chaos::s3::S3;
-use chaos::sign::Credentials;
 
 const BUCKET: &str = "forced";
 const WRITERS: usize = 4;
@@ -56,14 +54,8 @@ fn a_manifest_that_leaves_a_key_out_or_adds_one_is_found() {
 
 /// Writes one key after another until told to end; a request is never repeated.
 fn write(region: &Ready, prefix: &str, ended: &AtomicBool) -> Written {
-    let credentials = Credentials {
-        access_key: region.access_key.clone(),
-        secret_key: region.secret_key.clone(),
-        region: region.region.clone(),
-    };
-    let address = address_of(&region.endpoint).unwrap();
-    let mut written = Written::default();
-    let mut client = S3::with_timeout(address, credentials.clone(), Duration::from_secs(2));
+    let connect = || region.client_waiting(Duration::from_secs(2)).unwrap();
+    let (mut written, mut client) = (Written::default(), connect());
     for number in 0.. {
         if ended.load(Ordering::Relaxed) {
             break;
@@ -73,7 +65,7 @@ fn write(region: &Ready, prefix: &str, ended: &AtomicBool) -> Written {
             written.acknowledged.insert(key);
         } else {
             written.unknown.insert(key);
-            client = S3::with_timeout(address, credentials.clone(), Duration::from_secs(2));
+            client = connect();
             std::thread::sleep(Duration::from_millis(10));
         }
     }

@@ -7,12 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use chaos::dev::{Dev, Ready, address_of};
+use chaos::dev::{Dev, Ready};
 use chaos::ledger::content;
 use chaos::pair::{is_fenced, lag, manifest, wait_for, wait_synced};
 use chaos::run::Run;
 use chaos::s3::{Failure, S3, Written};
-use chaos::sign::Credentials;
 use serde_json::Value;
 
 const BUCKET: &str = "watched";
@@ -25,12 +24,7 @@ const TRIED: Duration = Duration::from_secs(8);
 
 /// A client that does not wait for a halted process for long.
 fn hasty(region: &Ready) -> S3 {
-    let credentials = Credentials {
-        access_key: region.access_key.clone(),
-        secret_key: region.secret_key.clone(),
-        region: region.region.clone(),
-    };
-    S3::with_timeout(address_of(&region.endpoint).unwrap(), credentials, Duration::from_secs(3))
+    region.client_waiting(Duration::from_secs(3)).unwrap()
 }
 
 fn json(text: &str) -> Value {
