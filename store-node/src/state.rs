@@ -147,8 +147,8 @@ impl Health for ProcessState {
         let here = self.node.get().is_some_and(|node| node.service().follows());
         // a gateway that passes requests on takes writes all the same
         let gateway = self.frontend.get().map(|frontend| &frontend.gateway);
-        let follows = gateway.is_some_and(|gateway| gateway.follows() && gateway.forward().is_none());
-        if (here && gateway.is_none_or(|gateway| gateway.forward().is_none())) || follows {
+        let passes_on = gateway.is_some_and(|gateway| gateway.forward().is_some());
+        if !passes_on && (here || gateway.is_some_and(|gateway| gateway.follows())) {
             reasons.push(reason("standby", "the other region of the pair takes the writes".to_owned()));
         }
         if self.node.get().is_some_and(|node| node.service().is_cut_off()) {
