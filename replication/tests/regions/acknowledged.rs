@@ -1,14 +1,9 @@
 //! A region of three nodes: what is acknowledged is there, whoever stops.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-#![allow(dead_code, unused_imports, reason = "the helpers serve several test binaries")]
-
-mod support;
-
+use crate::support::{GROUPS, LONG, Shape, TestRegion};
 use bytes::Bytes;
 use replication::node::StartError;
 use std::time::Duration;
-use support::{LONG, Shape, TestRegion};
 use wire::{BucketId, GroupId, Incarnation, NodeId, ReplicaId};
 
 fn body(seed: u8) -> Bytes {
@@ -44,7 +39,7 @@ async fn nodes_that_end_right_after_they_founded_their_region_still_know_their_g
     region.restart_all(&nodes).await;
     for node in nodes {
         let held = region.nodes[&node].node.service().report().replicas.len();
-        assert_eq!(held, support::GROUPS as usize + 1, "groups of node {node}");
+        assert_eq!(held, GROUPS as usize + 1, "groups of node {node}");
     }
 }
 
@@ -62,7 +57,7 @@ async fn a_founder_lost_as_soon_as_its_region_formed_leaves_no_group_without_a_l
 async fn a_founder_that_notices_late_that_the_others_began_founds_with_them() {
     let region = TestRegion::start_shaped(Shape { latecomer: Some(NodeId(3)), ..Shape::default() }).await;
     let held = region.nodes[&NodeId(3)].node.service().report().replicas.len();
-    assert_eq!(held, support::GROUPS as usize + 1);
+    assert_eq!(held, GROUPS as usize + 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -85,7 +80,7 @@ async fn a_stopped_leader_is_replaced_while_the_client_waits() {
     let mut region = TestRegion::start().await;
     let bucket = BucketId(1);
     region.put(bucket, "object", 1, body(1)).await;
-    let group = wire::group_of(bucket, b"object", support::GROUPS);
+    let group = wire::group_of(bucket, b"object", GROUPS);
     let leader = region.router.leader(group).unwrap();
     region.stop(leader).await;
     region.put(bucket, "object", 2, body(2)).await;
@@ -98,7 +93,7 @@ async fn a_stopped_leader_is_replaced_while_the_client_waits() {
 
 /// Writes one name until every replica has purged entries of its group; says which group that is.
 async fn write_until_purged(region: &TestRegion, bucket: BucketId) -> GroupId {
-    let group = wire::group_of(bucket, b"purged", support::GROUPS);
+    let group = wire::group_of(bucket, b"purged", GROUPS);
     let purged = |region: &TestRegion| {
         region.nodes.values().all(|running| {
             let report = running.node.service().report();
@@ -168,7 +163,7 @@ async fn a_wiped_disk_is_refused_under_its_old_identity_and_filled_again_under_t
             .replicas
             .iter()
             .all(|replica| replica.voters.len() == 3 && replica.voters.contains(&member));
-        if full && report.replicas.len() == support::GROUPS as usize + 1 {
+        if full && report.replicas.len() == GROUPS as usize + 1 {
             break;
         }
         assert!(tokio::time::Instant::now() < deadline, "the new disk was not taken in: {report:?}");

@@ -1,9 +1,6 @@
 //! Two regions of real nodes as a pair: what is acknowledged in one comes to the other, and writing changes sides.
 
-#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
-
-mod support;
-
+use crate::support::{GROUPS, LONG, Shape, TestRegion};
 use bytes::Bytes;
 use replication::{
     message::{kind, refusal},
@@ -12,7 +9,6 @@ use replication::{
     region::RegionError,
 };
 use std::{collections::BTreeMap, time::Duration};
-use support::{GROUPS, LONG, Shape, TestRegion};
 use tokio::time::Instant;
 use wire::*;
 

@@ -1,13 +1,9 @@
 //! Two regions of real nodes whose primary needs somebody to vouch for it: its standby, or a witness.
 
-#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
-
-mod support;
-
+use crate::support::{GROUPS, LONG, Shape, TestRegion};
 use bytes::Bytes;
 use replication::region::{Region, RegionError};
 use std::time::Duration;
-use support::{GROUPS, LONG, Shape, TestRegion};
 use tokio::time::{Instant, sleep};
 use wire::*;
 

@@ -1,7 +1,5 @@
 //! A region of real nodes in one process: real TLS on loopback, real disks in a temporary folder.
 
-#![allow(dead_code, reason = "each test binary uses its part")]
-
 use bytes::Bytes;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,

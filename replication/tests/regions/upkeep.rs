@@ -1,9 +1,6 @@
 //! A region looks after what it stores: garbage goes, rot is repaired, a full disk can be emptied.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
-mod support;
-
+use crate::support::{LONG, Shape, TestRegion};
 use bytes::Bytes;
 use replication::region::RegionError;
 use std::{
@@ -11,7 +8,6 @@ use std::{
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
-use support::{LONG, Shape, TestRegion};
 use tokio::time::Instant;
 use wire::{BucketId, NodeId, PairRole};
 
