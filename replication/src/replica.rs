@@ -15,7 +15,14 @@ use crate::{
     transfer,
 };
 use openraft::async_runtime::watch::WatchReceiver;
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 use thiserror::Error;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
@@ -119,6 +126,8 @@ pub(crate) struct Replica {
     pub(crate) state: Arc<GroupState>,
     /// Ends waiting for room.
     stop: CancellationToken,
+    /// A leader's heartbeat came since somebody last asked.
+    heard: AtomicBool,
 }
 
 impl Replica {
@@ -143,7 +152,7 @@ impl Replica {
         )
         .await
         .map_err(|fatal| ReplicaError::Raft { group, reason: fatal.to_string() })?;
-        let replica = Arc::new(Self { address, raft, state, stop });
+        let replica = Arc::new(Self { address, raft, state, stop, heard: AtomicBool::new(false) });
         shared.tracker.spawn(watch_leader(
             replica.raft.clone(),
             group,
@@ -157,6 +166,18 @@ impl Replica {
     pub(crate) async fn campaign(&self) {
         // a Raft that ended has nothing to win
         let _ended = self.raft.trigger().elect(true).await.is_err();
+    }
+
+    /// A heartbeat of its leader came.
+    pub(crate) fn hears_its_leader(&self) {
+        self.heard.store(true, Ordering::Relaxed);
+    }
+
+    /// Lets its election clock run, or stand: it is needed by those that neither lead nor heard of a leader since the last
+    /// time this was called.
+    pub(crate) fn settle_clock(&self) {
+        let heard = self.heard.swap(false, Ordering::Relaxed);
+        self.raft.runtime_config().tick(!heard && !self.leads());
     }
 
     /// Whether it leads its group, as far as it knows.

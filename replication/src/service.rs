@@ -24,7 +24,7 @@ use crate::{
 };
 use bytes::Bytes;
 use futures_util::future::join_all;
-use openraft::raft::{AppendEntriesRequest, TransferLeaderRequest};
+use openraft::raft::{AppendEntriesRequest, StreamAppendError, TransferLeaderRequest};
 use std::{
     collections::BTreeMap,
     sync::{
@@ -373,7 +373,11 @@ impl Service {
         let replica = self.addressed(to).ok()?;
         let previous = request.prev_log_id;
         let response = timeout_at(deadline, replica.raft.append_entries(request)).await.ok()?.ok()?;
-        Some(response.into_stream_result(previous, previous))
+        let result = response.into_stream_result(previous, previous);
+        if !matches!(result, Err(StreamAppendError::HigherVote(_))) {
+            replica.hears_its_leader();
+        }
+        Some(result)
     }
 
     async fn vote(&self, kind: u16, head: Bytes) -> Result<Reply, CallRefusal> {
