@@ -13,7 +13,7 @@ use chaos::dev::{Dev, Ready};
 use chaos::ledger::{Ledger, content};
 use chaos::pair::{is_fenced, lag, unix_millis, wait_for, wait_synced};
 use chaos::run::Run;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 
 const BUCKET: &str = "pair";
@@ -119,6 +119,7 @@ fn what_a_forced_switch_lost_is_listed_exactly_and_the_old_primary_is_fenced() {
     client.create_bucket(BUCKET).unwrap();
     client.put(BUCKET, "deleted", b"both regions had it").unwrap();
     wait_synced(&dev).unwrap();
+    wait_for("every bucket in the standby", || bucket_lag(&dev) == json!({ "complete": true, "behind": [] }));
     let mut acknowledged = BTreeMap::new();
     let mut write = |number: usize| {
         let (key, bytes) = (format!("{number}"), content("forced", 1, 100 + number * 300));
@@ -137,6 +138,7 @@ fn what_a_forced_switch_lost_is_listed_exactly_and_the_old_primary_is_fenced() {
     let behind = lag(&dev).unwrap();
     assert!(behind["lag_operations"].as_u64().is_some_and(|operations| operations > 200), "{behind}");
     assert!(behind["lag_bytes"].as_u64().is_some_and(|bytes| bytes > 200 * 60_000), "{behind}");
+    check_bucket_lag(&dev);
     dev.twinkeep(&["dev", "kill", &old.region]).unwrap();
     for node in &new.nodes {
         dev.twinkeep_of(&new, &["dev", "start", &node.id]).unwrap();
@@ -167,6 +169,23 @@ fn what_a_forced_switch_lost_is_listed_exactly_and_the_old_primary_is_fenced() {
     check_manifest(&dev, &old, &acknowledged, lost);
     rejoin(&dev, &old, &new, acknowledged.keys());
     dev.end().unwrap();
+}
+
+fn bucket_lag(dev: &Dev) -> Value {
+    let said = dev.twinkeep(&["lag", "--buckets", "--json"]).unwrap();
+    serde_json::from_str::<Value>(&said).unwrap()["buckets"].clone()
+}
+
+/// The standby stands still since the first half of 400 objects: the second half, two more and a delete are not there, and of the
+/// first half what it had not told of.
+fn check_bucket_lag(dev: &Dev) {
+    let lags = bucket_lag(dev);
+    let [lag] = lags["behind"].as_array().unwrap().as_slice() else { panic!("one bucket: {lags}") };
+    assert_eq!((&lags["complete"], &lag["bucket"]), (&true.into(), &BUCKET.into()), "{lags}");
+    assert!((203..=403).contains(&lag["operations"].as_u64().unwrap()), "{lags}");
+    let second_half: usize = (200..400).map(|number| 100 + number * 300).sum::<usize>() + "firstsecond".len();
+    assert!(lag["bytes"].as_u64().unwrap() as usize >= second_half, "{lags}");
+    assert!(lag["lag_ms"].as_u64().is_some_and(|ms| ms > 0), "{lags}");
 }
 
 /// The old primary gives up what only it has when it is told to, follows the new one, and can take the writes again.

@@ -91,7 +91,11 @@ enum Command {
     #[command(subcommand)]
     Pair(pairing::PairCommand),
     /// Show how far the standby of a pair is behind its primary
-    Lag,
+    Lag {
+        /// Also bucket by bucket: reads what the standby lacks from the primary's log
+        #[arg(long)]
+        buckets: bool,
+    },
     /// Say whether both regions of a pair hold the same
     Compare(compare::CompareArguments),
     /// Let the other region of a pair take the writes
@@ -151,7 +155,7 @@ fn dispatch(arguments: &Arguments, output: &Output) -> Result<(), ClientError> {
         Command::Scrub(arguments) => jobs::scrub(common, arguments, output),
         Command::Gc(arguments) => jobs::gc(common, arguments, output),
         Command::Pair(command) => pairing::run(common, command, output),
-        Command::Lag => pair::lag(common, output),
+        Command::Lag { buckets } => pair::lag(common, *buckets, output),
         Command::Compare(arguments) => compare::run(common, arguments, output),
         Command::Failover(arguments) => pair::failover(common, arguments, output),
         Command::Witness(command) => witness::run(common, command, output),

@@ -8,8 +8,10 @@
 //! Every step can be repeated: where each group stands is in its own log, so an interrupted switch is finished by asking
 //! for the same again.
 
+mod buckets;
 mod rejoin;
 
+pub use buckets::{BucketLag, BucketLags, bucket_lags};
 pub(crate) use rejoin::Divergence;
 pub use rejoin::{LossManifest, RejoinReport, manifest, rejoin};
 
@@ -81,6 +83,9 @@ pub struct LagReport {
     pub lag_bytes: Option<u64>,
     /// Groups of the standby that do not go on, and why.
     pub blocked: Vec<BlockedGroup>,
+    /// Bucket by bucket, when that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub buckets: Option<BucketLags>,
     /// `Live`, `Bootstrap`, `Resync`, `Fenced` or `Unavailable`.
     pub state: &'static str,
 }
@@ -183,6 +188,7 @@ pub fn lag(sides: &[Side]) -> LagReport {
         lag_operations: primary.and_then(|report| total(report, |group| group.unshipped_operations)),
         lag_bytes: primary.and_then(|report| total(report, |group| group.unshipped_bytes)),
         blocked: standby.map(blocked).unwrap_or_default(),
+        buckets: None,
         lag_ms: last_sync_time.zip(now).map(|(synced, now)| now.0.saturating_sub(synced.0)),
         state,
         regions,

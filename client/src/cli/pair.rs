@@ -4,7 +4,9 @@ use super::Common;
 use super::output::{Output, table};
 use super::reconcile::{self, ReconcileArguments};
 use crate::ClientError;
-use crate::failover::{self, BlockedGroup, FailoverReport, LagReport, LossManifest, RejoinReport, Side};
+use crate::failover::{
+    self, BlockedGroup, BucketLag, BucketLags, FailoverReport, LagReport, LossManifest, RejoinReport, Side,
+};
 use crate::reconcile::{evidence_folder, is_settled};
 use crate::target::{Target, TargetOptions};
 use clap::{Args, Subcommand};
@@ -49,13 +51,17 @@ enum FailoverCommand {
     },
 }
 
-pub(super) fn lag(common: &Common, output: &Output) -> Result<(), ClientError> {
-    let report = failover::lag(&sides(common)?);
+pub(super) fn lag(common: &Common, buckets: bool, output: &Output) -> Result<(), ClientError> {
+    let sides = sides(common)?;
+    let mut report = failover::lag(&sides);
     if report.regions.is_empty() {
         return Err(ClientError::state(
             "no region of the pair answers",
             "`twinkeep check` says what is wrong",
         ));
+    }
+    if buckets {
+        report.buckets = Some(failover::bucket_lags(&sides, &report)?);
     }
     output.either(&report, || lag_page(&report))
 }
@@ -137,6 +143,31 @@ fn lag_page(report: &LagReport) -> String {
     if let Some(more) = report.blocked.len().checked_sub(BLOCKED_SHOWN_MAX).filter(|more| *more > 0) {
         let _ = writeln!(text, "and {more} more groups; --json shows all");
     }
+    if let Some(buckets) = &report.buckets {
+        text.push_str(&buckets_page(buckets));
+    }
+    text
+}
+
+fn buckets_page(BucketLags { complete, behind }: &BucketLags) -> String {
+    let row = |lag: &BucketLag| {
+        let BucketLag { bucket, operations, bytes, lag_ms, .. } = lag;
+        vec![bucket.clone(), operations.to_string(), bytes.to_string(), lag_ms.to_string()]
+    };
+    let mut text = match behind.as_slice() {
+        [] => String::new(),
+        behind => {
+            let rows: Vec<Vec<String>> = behind.iter().map(row).collect();
+            format!("\n{}", table(&["bucket", ">operations", ">bytes", ">ms behind"], &rows))
+        }
+    };
+    text.push_str(match (complete, behind.is_empty()) {
+        (true, true) => "The standby has everything in every bucket.\n",
+        (true, false) => "The standby has everything in every other bucket.\n",
+        (false, _) => {
+            "It may lack more: not every group says what the standby has, or the log reaches back to it.\n"
+        }
+    });
     text
 }
 

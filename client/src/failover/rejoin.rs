@@ -215,7 +215,7 @@ fn whole(side: &Side) -> Result<PairReport, ClientError> {
 }
 
 impl Side {
-    fn loss_page(&self, group: u32, since: u64, after: u64) -> Result<LossPage, ClientError> {
+    pub(super) fn loss_page(&self, group: u32, since: u64, after: u64) -> Result<LossPage, ClientError> {
         match self.client.ask(&AdminRequest::PairLoss { group, since, after })? {
             AdminResponse::LossPage(page) => Ok(page),
             other => Err(self.client.unexpected(&other)),

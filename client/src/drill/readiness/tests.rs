@@ -76,6 +76,7 @@ fn lag() -> LagReport {
         lag_operations: Some(0),
         lag_bytes: Some(0),
         blocked: vec![],
+        buckets: None,
         state: "Live",
     }
 }
