@@ -127,6 +127,8 @@ fn what_a_forced_switch_lost_is_listed_exactly_and_the_old_primary_is_fenced() {
         acknowledged.insert(key, (unix_millis(), bytes));
     };
     (0..200).for_each(&mut write);
+    // leaders tell the other replicas every five seconds what the standby has
+    std::thread::sleep(Duration::from_secs(6));
     // the standby stands still; the primary goes on without it
     for node in &new.nodes {
         dev.twinkeep_of(&new, &["dev", "stop", &node.id]).unwrap();
@@ -176,15 +178,19 @@ fn bucket_lag(dev: &Dev) -> Value {
     serde_json::from_str::<Value>(&said).unwrap()["buckets"].clone()
 }
 
-/// The standby stands still since the first half of 400 objects: the second half, two more and a delete are not there, and of the
-/// first half what it had not told of.
+/// The standby stands still since the first half of 400 objects: it lacks the second half, two more and a delete, whoever leads the
+/// primary's groups meanwhile.
 fn check_bucket_lag(dev: &Dev) {
     let lags = bucket_lag(dev);
     let [lag] = lags["behind"].as_array().unwrap().as_slice() else { panic!("one bucket: {lags}") };
-    assert_eq!((&lags["complete"], &lag["bucket"]), (&true.into(), &BUCKET.into()), "{lags}");
-    assert!((203..=403).contains(&lag["operations"].as_u64().unwrap()), "{lags}");
     let second_half: usize = (200..400).map(|number| 100 + number * 300).sum::<usize>() + "firstsecond".len();
-    assert!(lag["bytes"].as_u64().unwrap() as usize >= second_half, "{lags}");
+    let told = (
+        lags["complete"].as_bool(),
+        lag["bucket"].as_str(),
+        lag["operations"].as_u64(),
+        lag["bytes"].as_u64(),
+    );
+    assert_eq!(told, (Some(true), Some(BUCKET), Some(203), Some(second_half as u64)), "{lags}");
     assert!(lag["lag_ms"].as_u64().is_some_and(|ms| ms > 0), "{lags}");
 }
 

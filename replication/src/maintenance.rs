@@ -2,7 +2,8 @@
 //! be freed.
 //!
 //! Only a group's leader knows how far the others are. It tells them, so that a follower never purges what another
-//! replica would miss should it become the leader.
+//! replica would miss should it become the leader. It also tells what the other region's standby has: a leader that comes after
+//! it knows that from then on even if the standby is gone.
 
 use crate::{
     message::{kind, refusal},
@@ -72,11 +73,20 @@ struct Known {
     /// Of a group whose region writes for a pair: its standby has the entries up to here.
     shipped: Option<u64>,
     /// What the others were told last.
-    told: u64,
+    told: Told,
     /// What was applied at some time.
     applied: Option<(Instant, u64)>,
     /// What was applied for longer than [`AGE_MAX`].
     aged: u64,
+}
+
+/// What a leader tells of a group.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Told {
+    /// Every replica has the entries up to here.
+    pub(crate) held: u64,
+    /// The standby of the pair does.
+    pub(crate) shipped: Option<u64>,
 }
 
 impl Purges {
@@ -92,9 +102,10 @@ impl Purges {
             ));
         }
         let mut groups = self.groups();
-        for (group, held) in told {
+        for (group, Told { held, shipped }) in told {
             let known = groups.entry(group).or_default();
             known.held = known.held.max(held);
+            known.shipped = known.shipped.max(shipped);
         }
         Ok(Reply::default())
     }
@@ -159,7 +170,7 @@ pub(crate) async fn purge(service: &Service, all: bool) {
 
 /// Tells the other replicas of the groups led here how far all of them are.
 async fn tell(service: &Service, replicas: &[Arc<Replica>]) {
-    let mut messages: BTreeMap<NodeId, Vec<(GroupId, u64)>> = BTreeMap::new();
+    let mut messages: BTreeMap<NodeId, Vec<(GroupId, Told)>> = BTreeMap::new();
     let has_pair = service.has_pair() || service.purges().has_pair.load(Ordering::Relaxed);
     for replica in replicas {
         let group = replica.address.group;
@@ -174,11 +185,12 @@ async fn tell(service: &Service, replicas: &[Arc<Replica>]) {
         let known = groups.entry(group).or_default();
         let held = if ships { held.min(known.shipped.unwrap_or(0)) } else { held };
         known.held = known.held.max(held);
-        if held > known.told {
-            known.told = held;
+        let now = Told { held, shipped: known.shipped.filter(|_| ships) };
+        if held > known.told.held || now.shipped > known.told.shipped {
+            known.told = now;
             let others = progress.keys().map(|id| ReplicaId(*id)).filter(|id| *id != replica.address.replica);
             for other in others {
-                messages.entry(other.node()).or_default().push((group, held));
+                messages.entry(other.node()).or_default().push((group, now));
             }
         }
     }
@@ -194,7 +206,7 @@ async fn tell(service: &Service, replicas: &[Arc<Replica>]) {
             let mut groups = service.purges().groups();
             for (group, _) in held {
                 let known = groups.entry(group).or_default();
-                known.told = 0;
+                known.told = Told::default();
                 if is_paired {
                     // nothing of it was purged yet
                     known.held = 0;
@@ -258,22 +270,25 @@ async fn purge_group(replica: &Replica, upto: u64) {
     }
 }
 
-pub(crate) fn encode_held(has_pair: bool, held: &[(GroupId, u64)]) -> Bytes {
-    let mut e = Encoder::with_capacity(9 + 12 * held.len());
+pub(crate) fn encode_held(has_pair: bool, told: &[(GroupId, Told)]) -> Bytes {
+    let mut e = Encoder::with_capacity(9 + 21 * told.len());
     e.flag(has_pair);
-    e.list(held, |e, (group, held)| {
+    e.list(told, |e, (group, Told { held, shipped })| {
         e.u32(group.0);
         e.u64(*held);
+        e.option(shipped.as_ref(), |e, shipped| e.u64(*shipped));
     });
     e.finish()
 }
 
-pub(crate) fn decode_held(head: Bytes) -> Result<(bool, Vec<(GroupId, u64)>), DecodeError> {
+pub(crate) fn decode_held(head: Bytes) -> Result<(bool, Vec<(GroupId, Told)>), DecodeError> {
     let mut d = Decoder::new("held entries", head);
     let has_pair = d.flag()?;
-    let held = d.list(TOLD_MAX, |d| Ok((GroupId(d.u32()?), d.u64()?)))?;
+    let told = d.list(TOLD_MAX, |d| {
+        Ok((GroupId(d.u32()?), Told { held: d.u64()?, shipped: d.option(Decoder::u64)? }))
+    })?;
     d.finish()?;
-    Ok((has_pair, held))
+    Ok((has_pair, told))
 }
 
 #[cfg(test)]
@@ -282,9 +297,12 @@ mod tests {
 
     #[test]
     fn what_a_leader_tells_comes_back_as_sent() {
-        let held = vec![(GroupId(1), 7), (GroupId(2), u64::MAX)];
-        let bytes = encode_held(true, &held);
-        assert_eq!(decode_held(bytes.clone()), Ok((true, held)));
+        let told = vec![
+            (GroupId(1), Told { held: 7, shipped: None }),
+            (GroupId(2), Told { held: u64::MAX, shipped: Some(8) }),
+        ];
+        let bytes = encode_held(true, &told);
+        assert_eq!(decode_held(bytes.clone()), Ok((true, told)));
         for cut in 0..bytes.len() {
             assert!(decode_held(bytes.slice(..cut)).is_err(), "cut at {cut}");
         }
@@ -293,13 +311,22 @@ mod tests {
     #[test]
     fn a_leader_that_does_not_know_of_the_pair_is_told_of_it_and_nothing_is_learned() {
         let purges = Purges::default();
-        let told = |has_pair| encode_held(has_pair, &[(GroupId(1), 7)]);
+        let told = |has_pair| encode_held(has_pair, &[(GroupId(1), Told { held: 7, shipped: None })]);
         let refused = purges.learn(told(false), true).unwrap_err();
         assert_eq!(refused.code, refusal::PAIRED);
         assert!(purges.groups().is_empty());
         purges.learn(told(true), true).unwrap();
         purges.learn(told(false), false).unwrap();
         assert_eq!(purges.groups()[&GroupId(1)].held, 7);
+    }
+
+    #[test]
+    fn who_follows_a_leader_knows_what_the_standby_had() {
+        let purges = Purges::default();
+        let told = |shipped| encode_held(true, &[(GroupId(1), Told { held: 7, shipped })]);
+        purges.learn(told(Some(5)), true).unwrap();
+        purges.learn(told(None), true).unwrap();
+        assert_eq!(purges.shipped_upto(GroupId(1)), Some(5));
     }
 
     #[test]

@@ -23,6 +23,7 @@ pub(crate) fn report(kind: DrillKind) -> DrillReport {
             synced: None,
             heard_ms: None,
             gone: false,
+            shipped: None,
             unshipped_operations: None,
             unshipped_bytes: None,
             blocked: None,

@@ -59,16 +59,14 @@ pub fn bucket_lags(sides: &[Side], report: &LagReport) -> Result<BucketLags, Cli
     Ok(sum.finish())
 }
 
-/// The last entry of a primary's group that the standby has: as it says, else as the primary heard last.
+/// The last entry of a primary's group that the standby has: as it says, else as it had it when it asked last.
 fn has_upto(group: &PairGroup, standby: Option<&PairReport>) -> Option<u64> {
     if group.role != PairRole::Primary {
         return None;
     }
     let there = standby.and_then(|standby| standby.groups.iter().find(|there| there.group == group.group));
     let there = there.filter(|there| there.role == PairRole::Standby && there.epoch == group.epoch);
-    there
-        .map(|there| there.sequence)
-        .or_else(|| group.other_sequence.filter(|_| group.other_epoch == Some(group.epoch)))
+    there.map(|there| there.sequence).or(group.shipped)
 }
 
 /// What was added up so far.

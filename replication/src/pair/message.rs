@@ -82,6 +82,8 @@ pub struct SyncedThen {
 /// What a primary still has for its standby.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Unshipped {
+    /// The last entry of the pair that the standby had when it asked last.
+    pub after: Sequence,
     /// Commands.
     pub operations: u64,
     /// Their heads and bodies, bytes.
@@ -156,6 +158,7 @@ impl GroupLag {
         e.option(self.heard_ms.as_ref(), |e, heard| e.u64(*heard));
         e.flag(self.gone);
         e.option(self.unshipped.as_ref(), |e, unshipped| {
+            e.u64(unshipped.after.0);
             e.u64(unshipped.operations);
             e.u64(unshipped.bytes);
         });
@@ -172,7 +175,9 @@ impl GroupLag {
             synced: d.option(Decoder::u64)?.map(UnixMillis),
             heard_ms: d.option(Decoder::u64)?,
             gone: d.flag()?,
-            unshipped: d.option(|d| Ok(Unshipped { operations: d.u64()?, bytes: d.u64()? }))?,
+            unshipped: d.option(|d| {
+                Ok(Unshipped { after: Sequence(d.u64()?), operations: d.u64()?, bytes: d.u64()? })
+            })?,
             blocked: d.option(|d| d.text(REASON_BYTES_MAX))?,
         })
     }
@@ -238,7 +243,7 @@ mod tests {
             synced: Some(UnixMillis(4)),
             heard_ms: None,
             gone: true,
-            unshipped: Some(Unshipped { operations: 7, bytes: 8 }),
+            unshipped: Some(Unshipped { after: Sequence(6), operations: 7, bytes: 8 }),
             blocked: Some("the disks are full".into()),
         };
         assert_eq!(ShipRequest::decode(request.encode()), Ok(request));

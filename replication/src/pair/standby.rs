@@ -376,9 +376,12 @@ impl Standby {
 
 /// What the other region does not have yet, which has everything up to the entry `upto`.
 fn unshipped(replica: &Replica, upto: u64) -> Unshipped {
-    let applied = replica.state.machine().applied().0.map_or(0, |applied| applied.index);
+    let (after, applied) = {
+        let machine = replica.state.machine();
+        (machine.sequence_of(upto), machine.applied().0.map_or(0, |applied| applied.index))
+    };
     let (operations, bytes) = replica.state.log.ordinary(upto + 1, applied);
-    Unshipped { operations, bytes }
+    Unshipped { after, operations, bytes }
 }
 
 /// An error with what it came from.

@@ -140,6 +140,7 @@ impl Admin {
                 synced: lag.and_then(|lag| lag.synced),
                 heard_ms: lag.and_then(|lag| lag.heard_ms),
                 gone: lag.is_some_and(|lag| lag.gone),
+                shipped: lag.and_then(|lag| lag.unshipped).map(|unshipped| unshipped.after.0),
                 unshipped_operations: lag.and_then(|lag| lag.unshipped).map(|unshipped| unshipped.operations),
                 unshipped_bytes: lag.and_then(|lag| lag.unshipped).map(|unshipped| unshipped.bytes),
                 blocked: lag.and_then(|lag| lag.blocked.clone()),

@@ -445,7 +445,10 @@ pub struct PairGroup {
     /// The other region's log no longer reaches back to where this group is.
     #[serde(default)]
     pub gone: bool,
-    /// Of a primary: commands that the standby, when it asked last, did not have.
+    /// Of a primary: the last entry that the standby had when it asked last.
+    #[serde(default)]
+    pub shipped: Option<u64>,
+    /// Of a primary: commands that it did not have then.
     #[serde(default)]
     pub unshipped_operations: Option<u64>,
     /// Their size, bytes.
