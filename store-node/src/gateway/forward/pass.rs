@@ -4,18 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::request::Parts;
-use http::{Request, Response, StatusCode, header};
+use http::{Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use s3s::{Body, HttpResponse};
 
 use super::body::{AnsweredBody, Consent, PassedBody, Progress};
-use super::endpoints::Connection;
+use super::place::Connection;
 use super::{Forward, Outcome, head};
 use crate::gateway::guard::body::GuardedBody;
-
-/// How long an answer may take once all of the request was passed on. 60 s: as long as clients wait by themselves, and
-/// three times what a region holds a request for.
-const ANSWER_WAIT: Duration = Duration::from_secs(60);
 
 /// Connections tried for one request: kept ones may have ended meanwhile, which is seen before anything is sent.
 const CONNECTIONS_MAX: usize = 4;
@@ -27,6 +23,10 @@ impl Forward {
         head: &Parts,
         body: Option<GuardedBody>,
     ) -> Result<HttpResponse, Outcome> {
+        // no place is taken, and no client kept waiting, for endpoints that are known to be away
+        if !self.endpoints.admit() {
+            return Err(Outcome::Unreachable);
+        }
         let room = self.room.request().await.map_err(|_| Outcome::Overloaded)?;
         let progress = Arc::<Progress>::default();
         let expects = head
@@ -63,13 +63,20 @@ impl Forward {
         progress: &Progress,
     ) -> Result<(Response<Incoming>, Connection), Outcome> {
         let mut request = request;
+        let wait = if may_take_long(&request) { self.waits.long_answer } else { self.waits.answer };
         for _ in 0..CONNECTIONS_MAX {
             let mut connection = self.endpoints.connect().await.ok_or(Outcome::Unreachable)?;
+            let silent = connection.until_silent();
             let sent = connection.sender().try_send_request(request);
-            let answered = tokio::select! {
-                answered = sent => answered,
-                () = too_long(progress) => {
-                    connection.is_silent();
+            let why = tokio::select! {
+                answered = sent => Ok(answered),
+                () = silent => Err("nobody answers there any more"),
+                () = too_long(progress, wait) => Err("it took too long"),
+            };
+            let answered = match why {
+                Ok(answered) => answered,
+                Err(why) => {
+                    tracing::debug!(why, "the other region's answer is not waited for");
                     return Err(Outcome::Cut);
                 }
             };
@@ -97,7 +104,13 @@ impl Forward {
 }
 
 /// Returns when the answer is overdue.
-async fn too_long(progress: &Progress) {
+async fn too_long(progress: &Progress, wait: Duration) {
     progress.ended.cancelled().await;
-    tokio::time::sleep(ANSWER_WAIT).await;
+    tokio::time::sleep(wait).await;
+}
+
+/// Copies are made by the region that is asked, which says nothing before they are done; so are uploads put together and
+/// lists of objects deleted, by POST.
+fn may_take_long<B>(request: &Request<B>) -> bool {
+    request.method() == Method::POST || request.headers().contains_key("x-amz-copy-source")
 }
