@@ -218,7 +218,7 @@ fn a_lost_primary_is_told_and_a_forced_switch_needs_no_other_endpoint() {
             let Failure::Unknown { reason } = told else { panic!("{told:?}") };
             // the first may have found a connection that ended under it
             let clear = reason.contains("endpoints do not answer")
-                || (attempt == 0 && reason.contains("ended before its answer"));
+                || (attempt == 0 && reason.contains("no answer came from the primary"));
             assert!(reason.starts_with("503 ") && reason.contains("SlowDown") && clear, "{reason}");
         }
     }
@@ -234,5 +234,34 @@ fn a_lost_primary_is_told_and_a_forced_switch_needs_no_other_endpoint() {
     });
     old.put(BUCKET, "through the old one", b"to the new one").unwrap();
     assert!(client.get(BUCKET, "through the old one").unwrap().is_some());
+    dev.end().unwrap();
+}
+
+#[test]
+fn a_primary_that_halts_costs_the_first_requests_a_wait_and_is_found_again() {
+    let run = Run::new("forward-halted").unwrap();
+    let (mut dev, primary, standby) = start(&run);
+    let mut client = standby.client().unwrap();
+    client.create_bucket(BUCKET).unwrap();
+    client.put(BUCKET, "before", b"in both regions").unwrap();
+    // it takes connections, and nothing is said on them
+    dev.twinkeep(&["dev", "stop", &primary.region]).unwrap();
+    let mut refused = |what: &str| {
+        let Failure::Unknown { reason } = client.put(BUCKET, "halted", b"nowhere").unwrap_err() else {
+            panic!("not told to come again")
+        };
+        assert!(
+            reason.starts_with("503 ") && reason.contains("SlowDown") && reason.contains(what),
+            "{reason}"
+        );
+    };
+    refused("no answer came from the primary");
+    // many times what the one wait took, if each of them waited
+    for _ in 0..100 {
+        refused("endpoints do not answer: nothing was done");
+    }
+    dev.twinkeep(&["dev", "start", &primary.region]).unwrap();
+    wait_for("the primary", || client.put(BUCKET, "after", b"the same endpoint").is_ok());
+    assert_eq!(client.get(BUCKET, "before").unwrap().as_deref(), Some(&b"in both regions"[..]));
     dev.end().unwrap();
 }

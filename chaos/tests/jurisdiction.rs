@@ -170,3 +170,60 @@ fn regions_under_different_descriptors_refuse_each_other_until_both_have_the_new
     });
     dev.end().unwrap();
 }
+
+#[test]
+fn a_leaked_identity_and_an_old_descriptor_open_nothing_any_more() {
+    let run = Run::new("pair-leaked").unwrap();
+    let mut dev = Dev::start_pair(&run).unwrap();
+    let (one, two) = (dev.ready.clone(), dev.other.clone().unwrap());
+    let other = dev.data().join("twin-2");
+    let (folder, leaked, kept) = (other.join("region/pair/node-1"), run.path("leaked"), run.path("kept"));
+    let copy = |from: &Path, to: &Path, files: &[&str]| {
+        std::fs::create_dir_all(to).unwrap();
+        for file in files {
+            std::fs::copy(from.join(file), to.join(file)).unwrap();
+        }
+    };
+    let (identity, pair) = (["member.pem", "member.key"], ["member.pem", "member.key", "pair.descriptor"]);
+    copy(&folder, &leaked, &pair);
+    let other = other.to_str().unwrap();
+    dev.twinkeep_of(&one, &["pair", "make", "--other", other, "--members-since", "twin-2"]).unwrap();
+    copy(&folder, &kept, &pair);
+    let step = |region: &Ready, step: &str, node: usize| {
+        dev.twinkeep_of(region, &["dev", step, &region.nodes[node].id])
+    };
+    for region in [&one, &two] {
+        for word in ["kill", "start"] {
+            for node in 0..region.nodes.len() {
+                step(region, word, node).unwrap();
+            }
+        }
+    }
+    wait_synced(&dev).unwrap();
+
+    // the identity of before, under the newest descriptor
+    step(&two, "kill", 0).unwrap();
+    copy(&leaked, &folder, &identity);
+    let sha256 = fingerprint(&leaked.join("member.pem"));
+    step(&two, "start", 0).unwrap();
+    wait_for("the refusal", || {
+        on_record(&dev).iter().any(|(process, peer)| {
+            process.starts_with("twin-1")
+                && peer["reason"] == "revoked"
+                && peer["certificate_sha256"].as_str() == Some(&sha256)
+        })
+    });
+    // the descriptor of before, too: the node has held a newer one
+    step(&two, "kill", 0).unwrap();
+    copy(&leaked, &folder, &pair);
+    let _ends_at_once = step(&two, "start", 0).is_err();
+    let log = dev.data().join("twin-2/logs/node-1.log");
+    wait_for("the reason in its log", || {
+        std::fs::read_to_string(&log).is_ok_and(|text| text.contains("this node has held 2"))
+    });
+    copy(&kept, &folder, &pair);
+    // the supervisor may be about to start it by itself
+    let _started_already = step(&two, "start", 0).is_err();
+    wait_synced(&dev).unwrap();
+    dev.end().unwrap();
+}

@@ -83,12 +83,12 @@ pub enum ClientError {
         /// What is not well.
         problem: String,
     },
-    /// A drill ended, and did not pass; its report was printed.
+    /// A drill, a comparison or the like ended, and not well; its report was printed.
     #[error("{problem}")]
     Drilled {
         /// Why it did not pass.
         problem: String,
-        /// 6 not ready, 7 a limit was not kept, 8 aborted.
+        /// 6 not ready or not to be told, 7 a limit was not kept, 8 aborted.
         exit_code: u8,
     },
 }

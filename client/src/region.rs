@@ -17,7 +17,9 @@ mod pair_plan;
 mod plan;
 
 pub use authority::{Authority, IssuedCertificate};
-pub use pair::{PairCheck, introduce, read_pair, standby_plan, verify_pair, write_witness};
+pub use pair::{
+    PairCheck, Renewal, introduce, introduce_anew, read_pair, standby_plan, verify_pair, write_witness,
+};
 pub use pair_plan::PairPlan;
 pub use plan::{GatewayPlan, NodePlan, RegionPlan, RootPlan};
 

@@ -95,3 +95,57 @@ fn without_a_terminal_there_are_no_colours() {
     assert_eq!(output.status.code(), Some(1));
     assert!(!output.stdout.contains(&0x1b));
 }
+
+/// Two regions in folders below `base`, the second a standby of the first.
+fn standby(base: &Path, name: &str) -> Output {
+    let folder = |name: &str| base.join(name).to_str().expect("a folder named in UTF-8").to_owned();
+    let nodes = ["--node", "1=127.0.0.1:39411", "--node", "2=127.0.0.1:39412", "--node", "3=127.0.0.1:39413"];
+    let (made, primary) = (folder(name), folder("one"));
+    run(&[&["init", &made, "--standby-of", &primary, "--region", "twin-2", "--json"][..], &nodes].concat())
+}
+
+#[test]
+fn a_standby_without_its_primarys_authority_is_refused_before_anything_is_made() {
+    let base = tempfile::tempdir().unwrap();
+    init(&base.path().join("one"));
+    let (authority, kept) = (base.path().join("one/ca"), base.path().join("kept-offline"));
+    std::fs::rename(&authority, &kept).unwrap();
+    let refused = standby(base.path(), "two");
+    let said = json(&refused);
+    assert_eq!((refused.status.code(), &said["error"]["kind"]), (Some(1), &"state".into()), "{said}");
+    assert!(said["error"]["advice"].as_str().unwrap().contains("`ca`"), "{said}");
+    assert!(!base.path().join("two").exists() && !base.path().join("one/pair").exists());
+    std::fs::rename(&kept, &authority).unwrap();
+    assert_eq!(standby(base.path(), "two").status.code(), Some(0));
+}
+
+#[test]
+fn a_pair_descriptor_that_is_held_against_nothing_is_not_verified() {
+    let base = tempfile::tempdir().unwrap();
+    init(&base.path().join("one"));
+    standby(base.path(), "two");
+    let path = |name: &str| base.path().join(name).to_str().unwrap().to_owned();
+    let (file, one, two) = (path("one/pair/pair.descriptor"), path("one/ca/ca.pem"), path("two/ca/ca.pem"));
+    let alone = run(&["pair", "verify", &file]);
+    assert_eq!(alone.status.code(), Some(6));
+    assert!(String::from_utf8_lossy(&alone.stdout).contains("NOT VERIFIED"));
+    let alone = run(&["pair", "verify", &file, "--json"]);
+    assert_eq!((alone.status.code(), &json(&alone)["authorities_known"]), (Some(6), &false.into()));
+    let known = run(&["pair", "verify", &file, "--ca-file", &one, "--ca-file", &two, "--json"]);
+    assert_eq!((known.status.code(), &json(&known)["authorities_known"]), (Some(0), &true.into()));
+
+    // made again, with one region's certificates made worthless
+    let (data, other) = (path("one"), path("two"));
+    let make = |since: &str| {
+        run(&["pair", "make", "--data", &data, "--other", &other, "--members-since", since, "--json"])
+    };
+    assert_eq!(make("twin-1=yesterday").status.code(), Some(2));
+    assert_eq!(make("twin-3").status.code(), Some(2));
+    let made = json(&make("twin-1=2026-01-02T03:04:05Z"));
+    let since = |made: &serde_json::Value, side: usize| made["regions"][side]["members_since"].clone();
+    assert_eq!((&made["serial"], since(&made, 0)), (&2.into(), 1_767_323_045_000_u64.into()), "{made}");
+    assert!(since(&made, 1).is_null());
+    let now = json(&make("twin-2"));
+    assert_eq!(since(&now, 0), since(&made, 0));
+    assert!(since(&now, 1).as_u64().unwrap() > 1_767_323_045_000, "{now}");
+}

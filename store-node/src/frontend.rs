@@ -5,7 +5,7 @@ use crate::{
     gateway::{
         Gateway, GatewayOptions,
         directory::{Directory, DirectoryStale},
-        forward::ForwardOptions,
+        forward::{ForwardOptions, ForwardWaits},
         keyring::{Keyring, KeyringError, KeyringOptions},
         serve,
     },
@@ -186,7 +186,8 @@ fn tls(config: &GatewayConfig) -> Result<Arc<ServerConfig>, FrontendError> {
 
 fn forward(config: &ForwardConfig) -> Result<ForwardOptions, FrontendError> {
     let tls = config.authority.as_deref().map(trusting).transpose()?;
-    Ok(ForwardOptions { reads: config.reads, endpoints: config.endpoints.clone(), tls: tls.map(Arc::new) })
+    let (endpoints, waits) = (config.endpoints.clone(), ForwardWaits::default());
+    Ok(ForwardOptions { reads: config.reads, endpoints, tls: tls.map(Arc::new), waits })
 }
 
 /// TLS towards servers whose certificates one of the authorities in the file signed.

@@ -158,7 +158,7 @@ impl Gateway {
     ) -> Self {
         let tracker = TaskTracker::new();
         let forward = options.forward.clone();
-        let forward = forward.map(|forward| Forward::new(forward, &options.region_name, tracker.clone()));
+        let forward = forward.map(|forward| Forward::new(forward, &options.region_name, &tracker));
         let core = Arc::new(Core {
             region,
             keyring,

@@ -1,6 +1,11 @@
 //! The paired region as a storage node reaches it: under an identity that the other region's authority issued, and
 //! under the pair descriptor that both regions signed.
 
+mod endpoints;
+mod held;
+
+pub(crate) use endpoints::check as check_endpoints;
+
 use crate::{
     config::{
         PairConfig,
@@ -25,6 +30,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::info;
 use trust::{PairError, VerifiedPair};
 use wire::{
+    UnixMillis,
     admin::ConnectionOpener,
     descriptor::{PAIR_DESCRIPTOR_BYTES_MAX, PAIR_DESCRIPTOR_FILE, PairHello, RegionDescriptor},
 };
@@ -42,6 +48,49 @@ pub enum PairingError {
         /// Where it should be.
         path: PathBuf,
     },
+    /// This node has held a newer one.
+    #[error(
+        "{}: its serial is {serial}, and this node has held {held}: an older descriptor may let in whom the newer one keeps out; bring this node's newest folder here, or make a newer one with `twinkeep pair make --serial-above {held}`",
+        path.display()
+    )]
+    Older {
+        /// The descriptor.
+        path: PathBuf,
+        /// Its serial.
+        serial: u64,
+        /// The highest serial that this node has held.
+        held: u64,
+    },
+    /// This node has held another one under the same serial.
+    #[error(
+        "{}: this node has held another descriptor under the serial {serial}; make a newer one with `twinkeep pair make --serial-above {serial}`, for every node",
+        path.display()
+    )]
+    Twice {
+        /// The descriptor.
+        path: PathBuf,
+        /// Its serial.
+        serial: u64,
+    },
+    /// What this node has held cannot be read or written.
+    #[error(
+        "{}: {problem}; see that pair.descriptor in pair.folder is the newest one (`twinkeep pair verify`), then remove this file, which is made again",
+        path.display()
+    )]
+    Held {
+        /// The file that should say.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Requests would be passed on to endpoints that are not the other region's.
+    #[error("{}: {problem}; name the authority of the other region under pair.authority, and its endpoints", path.display())]
+    Endpoints {
+        /// The authority that the endpoints are trusted by.
+        path: PathBuf,
+        /// Whose it is.
+        problem: String,
+    },
     /// It is not signed by both, or not of these two regions.
     #[error("{}: {problem}; {ADVICE}", path.display())]
     Refused {
@@ -57,11 +106,16 @@ pub(crate) struct Paired {
     descriptor: RegionDescriptor,
     tls: PeerTls,
     hello: PairHello,
+    /// From when on certificates count that members of the other region show here.
+    members_since: Option<UnixMillis>,
+    /// The keys of both regions' authorities.
+    keys: [Vec<u8>; 2],
 }
 
 impl Paired {
-    /// Reads a folder with an identity in the other region and the pair descriptor, and holds all of it against `own`.
-    pub(crate) fn load(folder: &Path, own: &MemberIdentity) -> Result<Self, ServeError> {
+    /// Reads a folder with an identity in the other region and the pair descriptor, and holds all of it against `own`, and
+    /// the descriptor against those that this node has held, as its folder `data` remembers.
+    pub(crate) fn load(folder: &Path, data: &Path, own: &MemberIdentity) -> Result<Self, ServeError> {
         let file = |path: PathBuf| {
             std::fs::read(&path).map_err(|source| ServeError::File { path: path.clone(), source })
         };
@@ -77,15 +131,23 @@ impl Paired {
         let own_authority = file(own.authority_certificate())?;
         pair.admits((&own.descriptor, &own_authority), (&descriptor, &authority)).map_err(refused)?;
         let hello = pair.hello();
+        held::hold(data, &path, &hello)?;
         let tls = PeerTls::from_pem(&certificate, &key, &authority)
             .map_err(|source| ServeError::Tls { folder: folder.to_owned(), source })?
             .with_pair(hello.clone());
-        Ok(Self { descriptor, tls, hello })
+        let members_since = pair.members_since(&own.descriptor.region);
+        let keys = pair.descriptor().regions.clone().map(|region| region.key);
+        Ok(Self { descriptor, tls, hello, members_since, keys })
     }
 
     /// What this process says of its pair.
     pub(crate) fn hello(&self) -> PairHello {
         self.hello.clone()
+    }
+
+    /// The same for connections that the other region opens: with what the descriptor asks of its members.
+    pub(crate) fn welcome(&self, tls: PeerTls) -> PeerTls {
+        tls.with_pair(self.hello()).with_pair_members_since(self.members_since)
     }
 
     /// Follows the other region, at the rate that `settings` allow.
@@ -97,7 +159,7 @@ impl Paired {
         tracker: &TaskTracker,
         stop: CancellationToken,
     ) -> Arc<Standby> {
-        let Self { descriptor, tls, hello } = self;
+        let Self { descriptor, tls, hello, .. } = self;
         let peers = Peers::new(tls, PeerOptions::default());
         refusals.watch(ConnectionOpener::Here, peers.refused());
         server::find_nodes(&descriptor, &peers, tracker, &stop).await;

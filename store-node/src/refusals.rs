@@ -5,8 +5,13 @@
 //! refused-peers.1.jsonl    those before, until the newer file is full once more
 //! ```
 //!
-//! It promises that the files stay below their length whoever knocks, that a line cut off by a power cut spoils no other, and that
-//! nobody's handshake waits for the disk. What is left out is counted and in the log.
+//! It promises that the files stay below their length whoever knocks, that no address takes the room of the others (`room`), that a
+//! line cut off by a power cut spoils no other, and that nobody's handshake waits for the disk. What is left out is counted, in the
+//! next line of its address too, and in the log.
+
+mod room;
+
+use room::{MINUTE, Room};
 
 use replication::peer::{RefusedPeer, RefusedPeers};
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -15,7 +20,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -28,10 +33,6 @@ const BEFORE: &str = "refused-peers.1.jsonl";
 
 /// One file, bytes. 1 MiB: about 2,000 peers, each with its certificate and name.
 const FILE_BYTES_MAX: u64 = 1 << 20;
-
-/// Lines in one minute: somebody who knocks without end, each time with another certificate, does not push out in an hour
-/// what was there before, and costs a flush a second.
-const LINES_A_MINUTE_MAX: u32 = 60;
 
 /// Records that wait for the disk. 256: four minutes' worth.
 const QUEUE_MAX: usize = 256;
@@ -46,6 +47,7 @@ const DETAIL_BYTES_MAX: usize = 256;
 pub(crate) struct RefusalRecord {
     folder: PathBuf,
     queue: mpsc::Sender<RefusedPeerRecord>,
+    room: Arc<Mutex<Room>>,
     unwritten: Arc<AtomicU64>,
     watched: Mutex<Vec<Arc<RefusedPeers>>>,
 }
@@ -54,19 +56,32 @@ impl RefusalRecord {
     /// Keeps it in `folder` until `stop`.
     pub(crate) fn start(folder: &Path, tracker: &TaskTracker, stop: CancellationToken) -> Arc<Self> {
         let (queue, queued) = mpsc::channel(QUEUE_MAX);
-        let unwritten = Arc::new(AtomicU64::new(0));
-        let record = Self { folder: folder.to_owned(), queue, unwritten, watched: Mutex::default() };
-        let record = Arc::new(record);
-        tracker.spawn(write(record.folder.clone(), queued, record.unwritten.clone(), stop));
+        let record = Arc::new(Self {
+            folder: folder.to_owned(),
+            queue,
+            room: Arc::default(),
+            unwritten: Arc::default(),
+            watched: Mutex::default(),
+        });
+        let writer = Writer {
+            folder: record.folder.clone(),
+            queued,
+            room: record.room.clone(),
+            unwritten: record.unwritten.clone(),
+        };
+        tracker.spawn(writer.run(stop));
         record
     }
 
     /// Writes down whom `refused` turns away from now on.
     pub(crate) fn watch(&self, opened_by: ConnectionOpener, refused: &Arc<RefusedPeers>) {
-        let (queue, unwritten) = (self.queue.clone(), self.unwritten.clone());
+        let (queue, room, unwritten) = (self.queue.clone(), self.room.clone(), self.unwritten.clone());
         refused.tell(move |peer| {
-            if queue.try_send(line_of(peer, opened_by)).is_err() {
-                unwritten.fetch_add(1, Relaxed);
+            let lines = lock(&room).admit(Instant::now(), peer.address.ip(), line_of(peer, opened_by));
+            for line in lines {
+                if queue.try_send(line).is_err() {
+                    unwritten.fetch_add(1, Relaxed);
+                }
             }
         });
         self.watched.lock().unwrap_or_else(PoisonError::into_inner).push(refused.clone());
@@ -80,7 +95,7 @@ impl RefusalRecord {
 
     /// How many are not in the record.
     pub(crate) fn unwritten(&self) -> u64 {
-        self.unwritten.load(Relaxed)
+        self.unwritten.load(Relaxed) + lock(&self.room).unwritten()
     }
 
     /// The most recent, oldest first.
@@ -103,60 +118,55 @@ fn line_of(peer: &RefusedPeer, opened_by: ConnectionOpener) -> RefusedPeerRecord
         certificate_sha256: peer.certificate.as_ref().map(|shown| shown.sha256.to_string()),
         claimed: peer.certificate.as_ref().and_then(|shown| shown.claimed.clone()),
         times: peer.times,
+        left_out: 0,
     }
 }
 
-async fn write(
+fn lock(room: &Mutex<Room>) -> std::sync::MutexGuard<'_, Room> {
+    room.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The only one who writes.
+struct Writer {
     folder: PathBuf,
-    mut queued: mpsc::Receiver<RefusedPeerRecord>,
+    queued: mpsc::Receiver<RefusedPeerRecord>,
+    room: Arc<Mutex<Room>>,
     unwritten: Arc<AtomicU64>,
-    stop: CancellationToken,
-) {
-    let mut minute = Minute::default();
-    loop {
-        let mut records = Vec::new();
-        tokio::select! {
-            biased;
-            _count = queued.recv_many(&mut records, QUEUE_MAX) => {}
-            () = stop.cancelled() => return,
+}
+
+impl Writer {
+    async fn run(mut self, stop: CancellationToken) {
+        let mut turns = tokio::time::interval(MINUTE);
+        loop {
+            let mut records = Vec::new();
+            tokio::select! {
+                biased;
+                count = self.queued.recv_many(&mut records, QUEUE_MAX) => if count == 0 { return },
+                _turn = turns.tick() => records = lock(&self.room).turn(Instant::now()),
+                () = stop.cancelled() => {
+                    // the counts of this minute, too
+                    let last = lock(&self.room).settle();
+                    return self.write(last).await;
+                }
+            }
+            self.write(records).await;
         }
+    }
+
+    async fn write(&self, records: Vec<RefusedPeerRecord>) {
         if records.is_empty() {
             return;
         }
-        let room = minute.take(records.len(), Instant::now());
-        unwritten.fetch_add((records.len() - room) as u64, Relaxed);
-        records.truncate(room);
-        let (to, count) = (folder.clone(), records.len() as u64);
+        let (to, count) = (self.folder.clone(), records.len() as u64);
         let written = tokio::task::spawn_blocking(move || append(&to, &records)).await;
         if let Err(error) = written.map_err(io::Error::other).and_then(|written| written) {
             warn!(%error, "refused peers could not be written down");
-            unwritten.fetch_add(count, Relaxed);
+            self.unwritten.fetch_add(count, Relaxed);
         }
-    }
-}
-
-/// How many lines are left in this minute.
-#[derive(Default)]
-struct Minute {
-    began: Option<Instant>,
-    written: u32,
-}
-
-impl Minute {
-    fn take(&mut self, wanted: usize, now: Instant) -> usize {
-        if self.began.is_none_or(|began| now.duration_since(began) >= Duration::from_secs(60)) {
-            *self = Self { began: Some(now), written: 0 };
-        }
-        let taken = u32::try_from(wanted).unwrap_or(u32::MAX).min(LINES_A_MINUTE_MAX - self.written);
-        self.written += taken;
-        taken as usize
     }
 }
 
 fn append(folder: &Path, records: &[RefusedPeerRecord]) -> io::Result<()> {
-    if records.is_empty() {
-        return Ok(());
-    }
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     let path = folder.join(CURRENT);
     let mut text = Vec::new();
@@ -219,6 +229,7 @@ mod tests {
             certificate_sha256: Some("ab".repeat(32)),
             claimed: Some(format!("twinkeep://{}/test/twin-2/pair/1", "07".repeat(16))),
             times: 1,
+            left_out: 0,
         }
     }
 
@@ -253,14 +264,5 @@ mod tests {
         assert_eq!(read(folder.path()).unwrap(), [record(1), record(3)]);
         fs::write(folder.path().join(BEFORE), b"\xFF\x00 no line\n{}\n").unwrap();
         assert_eq!(read(folder.path()).unwrap(), [record(1), record(3)]);
-    }
-
-    #[test]
-    fn a_minute_has_room_for_so_many_lines() {
-        let (mut minute, now) = (Minute::default(), Instant::now());
-        assert_eq!(minute.take(50, now), 50);
-        assert_eq!(minute.take(50, now), 10);
-        assert_eq!(minute.take(50, now + Duration::from_secs(59)), 0);
-        assert_eq!(minute.take(usize::MAX, now + Duration::from_secs(60)), LINES_A_MINUTE_MAX as usize);
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     frontend::{Frontend, FrontendError},
     handler::ProcessHandler,
     health,
-    pair::{Paired, PairingError},
+    pair::{self, Paired, PairingError},
     random,
     refusals::RefusalRecord,
     state::ProcessState,
@@ -146,10 +146,14 @@ impl Process {
     async fn start(config: Config, stop: CancellationToken) -> Result<Self, ServeError> {
         let identity = join::identity(&config)?;
         let descriptor = identity.descriptor.clone();
-        let pair = config.pair.as_ref().map(|pair| Paired::load(&pair.folder, &identity)).transpose()?;
+        let pair = config.pair.as_ref().map(|pair| Paired::load(&pair.folder, &config.data, &identity));
+        let pair = pair.transpose()?;
+        if let Some(forward) = config.gateway.as_ref().and_then(|gateway| gateway.forward.as_ref()) {
+            pair::check_endpoints(forward, &identity, pair.as_ref())?;
+        }
         let tls = load_tls(&identity)?;
         let tls = match &pair {
-            Some(pair) => tls.with_pair(pair.hello()),
+            Some(pair) => pair.welcome(tls),
             None => tls,
         };
         let tracker = TaskTracker::new();

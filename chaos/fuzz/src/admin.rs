@@ -74,6 +74,7 @@ fn seeds() -> Vec<Seed> {
         certificate_sha256: Some("ab".repeat(32)),
         claimed: None,
         times: 1,
+        left_out: 0,
     };
     let refused = RefusedPeersReport {
         region: "twin-1".into(),

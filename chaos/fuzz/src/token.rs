@@ -122,7 +122,8 @@ fn seeds() -> Vec<Seed> {
     };
     let node = join_token(TokenRole::Node { id: NodeId(2), incarnation: Incarnation(1) }, None);
     let gateway = join_token(TokenRole::Gateway { id: 1 }, Some(files));
-    let paired = |name: &str, byte| PairedRegion { name: name.into(), key: vec![byte; 91] };
+    let paired =
+        |name: &str, byte| PairedRegion { name: name.into(), key: vec![byte; 91], members_since: None };
     let descriptor = PairDescriptor {
         deployment: DeploymentId([7; 16]),
         environment: "production".into(),
@@ -131,7 +132,10 @@ fn seeds() -> Vec<Seed> {
         issued_at: UnixMillis(1_795_384_644_123),
         regions: [paired("north-europe", 1), paired("west-europe", 2)],
     };
-    let pair = SignedPair { descriptor, signatures: [vec![3; 70], vec![4; 71]] }.to_text();
+    let mut since = descriptor.clone();
+    since.regions[1].members_since = Some(UnixMillis(1_795_384_644_000));
+    let [pair, since] = [descriptor, since]
+        .map(|descriptor| SignedPair { descriptor, signatures: [vec![3; 70], vec![4; 71]] }.to_text());
     let hello = PairHello { sha256: Digest([5; 32]), serial: 3, jurisdiction: "eu".into() };
     let bytes = |text: &str| STANDARD_NO_PAD.decode(&text[TOKEN_PREFIX.len()..]).expect("just encoded");
     let version = VersionRef { sequence: Sequence(77), version: VersionId([9; 16]) };
@@ -143,6 +147,7 @@ fn seeds() -> Vec<Seed> {
         ("token-gateway", check::chosen(TOKEN_BYTES, &bytes(&gateway))),
         ("descriptor", check::chosen(DESCRIPTOR, descriptor.as_bytes())),
         ("pair", check::chosen(PAIR, pair.as_bytes())),
+        ("pair-since", check::chosen(PAIR, since.as_bytes())),
         ("pair-hello", check::chosen(PAIR_HELLO, &hello.encode())),
         ("identity", check::chosen(IDENTITY, identity.as_bytes())),
         ("version", check::chosen(VERSION, version.to_string().as_bytes())),

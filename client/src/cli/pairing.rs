@@ -5,20 +5,24 @@ use super::output::{Output, table};
 use super::pair::printable;
 use crate::ClientError;
 use crate::admin::{Patience, Session};
-use crate::clock::utc;
+use crate::clock::{parse_utc, system_now, utc};
 use crate::deployment::Deployment;
-use crate::region::{self, PairCheck, RegionFolder};
+use crate::region::{self, PairCheck, RegionFolder, Renewal};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use trust::VerifiedPair;
+use wire::UnixMillis;
 use wire::admin::{AdminRequest, AdminResponse, RefusedPeerRecord, RefusedPeersReport};
 use wire::descriptor::PairDescriptor;
 
 /// Refused peers on the page; `--json` has all.
 const SHOWN_MAX: usize = 50;
+
+/// The exit code of what can be told by nobody here; comparisons have the same.
+const EXIT_NOT_VERIFIED: u8 = 6;
 
 /// How long a process may take.
 const PATIENCE: Patience = Patience { connect: Duration::from_secs(1), answer: Duration::from_secs(5) };
@@ -39,6 +43,13 @@ pub(super) struct MakeArguments {
     /// The other region's folder, beside the one of --data
     #[arg(long, value_name = "DIR")]
     other: PathBuf,
+    /// Certificates that nodes of this region show in the other one count only if they were issued since then, in UTC as in
+    /// 2026-11-22T10:49:46Z [default: now]; repeat for the other region
+    #[arg(long, value_name = "REGION[=TIME]", value_parser = since)]
+    members_since: Vec<(String, Option<UnixMillis>)>,
+    /// Give the descriptor a higher serial than this one, which a node says that it has held
+    #[arg(long, value_name = "SERIAL", default_value_t = 0)]
+    serial_above: u64,
 }
 
 #[derive(Debug, Args)]
@@ -57,7 +68,7 @@ struct Shown {
     environment: String,
     jurisdiction: String,
     serial: u64,
-    issued_at: wire::UnixMillis,
+    issued_at: UnixMillis,
     sha256: String,
     regions: Vec<ShownRegion>,
     /// Whether the authorities are those that were given, or only those that the descriptor names itself.
@@ -68,6 +79,19 @@ struct Shown {
 struct ShownRegion {
     name: String,
     authority_sha256: String,
+    /// From when on the certificates of its nodes in the other region count.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    members_since: Option<UnixMillis>,
+}
+
+fn since(text: &str) -> Result<(String, Option<UnixMillis>), String> {
+    match text.split_once('=') {
+        None => Ok((text.to_owned(), None)),
+        Some((region, time)) => {
+            let time = parse_utc(time).ok_or("write the time as in 2026-11-22T10:49:46Z")?;
+            Ok((region.to_owned(), Some(time)))
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -92,13 +116,19 @@ fn make(common: &Common, arguments: &MakeArguments, output: &Output) -> Result<(
         ));
     };
     let (one, other) = (folder(data)?, folder(&arguments.other)?);
-    region::introduce(&one, &other, SystemTime::now())?;
+    let now = system_now();
+    let since = arguments.members_since.iter().map(|(region, since)| (region.clone(), since.unwrap_or(now)));
+    let renewal = Renewal { members_since: since.collect(), serial_above: arguments.serial_above };
+    region::introduce_anew(&one, &other, &renewal, SystemTime::now())?;
     let path = one.pair_descriptor();
     let pair = region::verify_pair(&path, &PairCheck::Region(&one))?;
     let shown = shown(path, &pair, true);
     output.either(&shown, || {
         let mut text = page(&shown);
         text.push_str("\nBring every storage node of both regions its folder pair/node-N again, and restart them, one at a time.\nUntil all have it, the standby falls behind; nothing is lost.\n");
+        if shown.regions.iter().any(|region| region.members_since.is_some()) {
+            text.push_str("A certificate from before the time above is refused by every node that has it.\n");
+        }
         text
     })
 }
@@ -132,7 +162,13 @@ fn verify(common: &Common, arguments: &VerifyArguments, output: &Output) -> Resu
     };
     let known = !matches!(check, PairCheck::Itself);
     let shown = shown(path.clone(), &region::verify_pair(&path, &check)?, known);
-    output.either(&shown, || page(&shown))
+    output.either(&shown, || page(&shown))?;
+    if known {
+        return Ok(());
+    }
+    let problem =
+        "not verified: give the certificates of both regions' authorities with --ca-file".to_owned();
+    Err(ClientError::Drilled { problem, exit_code: EXIT_NOT_VERIFIED })
 }
 
 fn folder(data: &Path) -> Result<RegionFolder, ClientError> {
@@ -158,6 +194,7 @@ fn shown(file: PathBuf, pair: &VerifiedPair, authorities_known: bool) -> Shown {
             .map(|region| ShownRegion {
                 name: region.name.clone(),
                 authority_sha256: trust::key_fingerprint(&region.key).to_string(),
+                members_since: region.members_since,
             })
             .collect(),
         authorities_known,
@@ -173,13 +210,16 @@ fn page(shown: &Shown) -> String {
         shown.serial,
         utc(shown.issued_at)
     );
-    for ShownRegion { name, authority_sha256 } in &shown.regions {
+    for ShownRegion { name, authority_sha256, members_since } in &shown.regions {
         let _ = writeln!(text, "region        {name}, authority's key {authority_sha256}");
+        if let Some(since) = members_since {
+            let _ = writeln!(text, "              its nodes' certificates count from {} on", utc(*since));
+        }
     }
     text.push_str(if shown.authorities_known {
         "\nBoth regions' authorities signed it.\n"
     } else {
-        "\nIt is signed under both keys in it. Whose they are is not known here: give both authorities with --ca-file.\n"
+        "\nNOT VERIFIED: it is signed under the keys in it, and anybody can make such a file. Whose keys they are is not known here: give both authorities with --ca-file.\n"
     });
     text
 }
@@ -236,7 +276,11 @@ fn row(process: &RefusedPeersReport, peer: &RefusedPeerRecord) -> Vec<String> {
         utc(peer.at),
         format!("{} {}", process.region, process.answered_by),
         peer.address.clone(),
-        peer.times.to_string(),
+        if peer.left_out == 0 {
+            peer.times.to_string()
+        } else {
+            format!("{} (+{})", peer.times, peer.left_out)
+        },
         printable(&peer.detail),
         certificate.chars().take(16).collect(),
         peer.claimed.as_deref().map(printable).unwrap_or_default(),

@@ -5,10 +5,11 @@ use crate::{ClientError, files};
 use rcgen::string::Ia5String;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType, SigningKey, date_time_ymd,
+    KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData, SanType, SigningKey, date_time_ymd,
 };
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use wire::UnixMillis;
 use wire::descriptor::{PeerIdentity, RegionDescriptor};
 use zeroize::Zeroizing;
 
@@ -42,7 +43,7 @@ impl Authority {
     pub fn create(descriptor: &RegionDescriptor, now: SystemTime) -> Result<Self, ClientError> {
         let key = new_key()?;
         let mut params = params(&authority_name(descriptor));
-        set_validity(&mut params, now, AUTHORITY_DAYS);
+        set_validity(&mut params, now, AUTHORITY_DAYS, None);
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let certificate = params.self_signed(&key).map_err(failed("making the authority"))?.pem();
@@ -67,6 +68,12 @@ impl Authority {
         Ok(Self { issuer: Issuer::new(params, key), certificate })
     }
 
+    /// Whether the key is that of the certificate: what another one signs holds nowhere.
+    pub fn is_whole(&self) -> bool {
+        let own = self.issuer.key().subject_public_key_info();
+        trust::public_keys(self.certificate.as_bytes()).is_some_and(|keys| keys.contains(&own))
+    }
+
     /// Its certificate, PEM.
     pub fn certificate(&self) -> &str {
         &self.certificate
@@ -88,12 +95,22 @@ impl Authority {
         identity: &PeerIdentity,
         now: SystemTime,
     ) -> Result<IssuedCertificate, ClientError> {
+        self.issue_member_since(identity, now, None)
+    }
+
+    /// The same, valid from no earlier time than `since`, which is not later than `now`.
+    pub fn issue_member_since(
+        &self,
+        identity: &PeerIdentity,
+        now: SystemTime,
+        since: Option<UnixMillis>,
+    ) -> Result<IssuedCertificate, ClientError> {
         let mut params = params(&identity.role.to_string());
         let uri = Ia5String::try_from(identity.to_string()).map_err(failed("naming a member"))?;
         params.subject_alt_names = vec![SanType::URI(uri)];
         params.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-        self.issue(params, now, MEMBER_DAYS)
+        self.issue(params, now, MEMBER_DAYS, since)
     }
 
     /// A certificate for the S3 endpoint under these names and addresses.
@@ -108,7 +125,7 @@ impl Authority {
             });
         }
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        self.issue(params, now, S3_DAYS)
+        self.issue(params, now, S3_DAYS, None)
     }
 
     fn issue(
@@ -116,8 +133,9 @@ impl Authority {
         mut params: CertificateParams,
         now: SystemTime,
         days: u32,
+        since: Option<UnixMillis>,
     ) -> Result<IssuedCertificate, ClientError> {
-        set_validity(&mut params, now, days);
+        set_validity(&mut params, now, days, since);
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.use_authority_key_identifier_extension = true;
@@ -132,7 +150,7 @@ impl Authority {
 
 fn authority_name(descriptor: &RegionDescriptor) -> String {
     // within the 64 characters that a common name may have
-    format!("Twinkeep {}", descriptor.deployment)
+    format!("{}{}", trust::AUTHORITY_NAME, descriptor.deployment)
 }
 
 fn params(common_name: &str) -> CertificateParams {
@@ -142,11 +160,12 @@ fn params(common_name: &str) -> CertificateParams {
     params
 }
 
-fn set_validity(params: &mut CertificateParams, now: SystemTime, days: u32) {
+fn set_validity(params: &mut CertificateParams, now: SystemTime, days: u32, since: Option<UnixMillis>) {
     let epoch = date_time_ymd(1970, 1, 1);
-    let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-    params.not_before = epoch + since.saturating_sub(BACKDATE);
-    params.not_after = epoch + since + DAY * days;
+    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = Duration::from_millis(since.map_or(0, |since| since.0));
+    params.not_before = epoch + now.saturating_sub(BACKDATE).max(since);
+    params.not_after = epoch + now + DAY * days;
 }
 
 fn new_key() -> Result<KeyPair, ClientError> {

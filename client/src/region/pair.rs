@@ -1,7 +1,10 @@
 //! Two regions as a pair: each gives the other's storage nodes and operator an identity of its own, and both sign what
 //! the pair is.
 
-use super::{Authority, FIRST_OPERATOR, RegionFolder, RegionPlan, RootPlan, descriptor_text, identity};
+use super::{
+    Authority, FIRST_OPERATOR, IssuedCertificate, RegionFolder, RegionPlan, RootPlan, descriptor_text,
+    identity,
+};
 use crate::{ClientError, files};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -15,6 +18,10 @@ use wire::descriptor::{
 /// Turns a plan into one for a standby of the region in `primary`: its deployment, its groups, its root key.
 pub fn standby_plan(primary: &RegionFolder, plan: RegionPlan) -> Result<RegionPlan, ClientError> {
     let descriptor = primary.read_descriptor()?;
+    // both authorities sign what makes them a pair: without this one nothing is begun
+    if !Authority::load(primary, &descriptor)?.is_whole() {
+        return Err(other_key(&descriptor.region));
+    }
     if plan.groups.is_some_and(|groups| groups != descriptor.groups) {
         let problem = format!("the primary has {} data groups", descriptor.groups);
         return Err(ClientError::usage(problem, "leave --groups out: both regions of a pair have the same"));
@@ -52,6 +59,15 @@ fn as_primary(what: &str, planned: String, primary: &str) -> Result<String, Clie
     ))
 }
 
+/// What a new pair descriptor is to say beyond the one before it.
+#[derive(Clone, Debug, Default)]
+pub struct Renewal {
+    /// Regions whose nodes' certificates in the other one count only if they were issued since.
+    pub members_since: Vec<(String, UnixMillis)>,
+    /// A serial that was used already, though neither folder may know of it.
+    pub serial_above: u64,
+}
+
 /// Lets the members of two regions know each other, under a descriptor that both regions' authorities sign; what was
 /// there before is replaced.
 pub fn introduce(
@@ -59,17 +75,28 @@ pub fn introduce(
     other: &RegionFolder,
     now: SystemTime,
 ) -> Result<PairDescriptor, ClientError> {
+    introduce_anew(one, other, &Renewal::default(), now)
+}
+
+/// The same, with a descriptor that says what `renewal` asks for. What the one before made worthless stays so.
+pub fn introduce_anew(
+    one: &RegionFolder,
+    other: &RegionFolder,
+    renewal: &Renewal,
+    now: SystemTime,
+) -> Result<PairDescriptor, ClientError> {
     let (first, second) = (one.read_descriptor()?, other.read_descriptor()?);
     check_pair(&first, &second)?;
     let [first_authority, second_authority] =
         [Authority::load(one, &first)?, Authority::load(other, &second)?];
     let sides = [(one, &first, &first_authority), (other, &second, &second_authority)];
-    let signed = sign(sides, now)?;
+    let signed = sign(sides, renewal, now)?;
     let text = signed.to_text();
     // before anything is written: a key that is not that of its certificate signs nothing that holds
     verify(&text, &first_authority, &first, &second_authority, &second)?;
-    give(one, &first, &second_authority, &second, &text, now)?;
-    give(other, &second, &first_authority, &first, &text, now)?;
+    let pair = (&signed.descriptor, text.as_str());
+    give(one, &first, &second_authority, &second, pair, now)?;
+    give(other, &second, &first_authority, &first, pair, now)?;
     Ok(signed.descriptor)
 }
 
@@ -95,37 +122,76 @@ fn check_pair(one: &RegionDescriptor, other: &RegionDescriptor) -> Result<(), Cl
 
 fn sign(
     sides: [(&RegionFolder, &RegionDescriptor, &Authority); 2],
+    renewal: &Renewal,
     now: SystemTime,
 ) -> Result<SignedPair, ClientError> {
     let mut sides = sides;
     sides.sort_by_key(|(_, region, _)| region.region.clone());
     let before = sides.iter().filter_map(|(folder, ..)| {
         // one that cannot be read is replaced, too
-        Some(SignedPair::parse(&read_pair(&folder.pair_descriptor()).ok()?).ok()?.descriptor.serial)
+        Some(SignedPair::parse(&read_pair(&folder.pair_descriptor()).ok()?).ok()?.descriptor)
     });
-    let serial = before.max().unwrap_or(0).saturating_add(1);
+    let before: Vec<PairDescriptor> = before.collect();
+    let used = before.iter().map(|pair| pair.serial).max().unwrap_or(0).max(renewal.serial_above);
+    let serial = used.checked_add(1).ok_or_else(|| {
+        ClientError::usage("there is no serial above that one", "name the highest one that a node knows")
+    })?;
     let (_, region, _) = sides[0];
     let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let key = |(_, region, authority): (&RegionFolder, &RegionDescriptor, &Authority)| {
+    let issued_at = UnixMillis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
+    let since = sides.map(|(_, region, _)| region.region.as_str());
+    let [first_since, second_since] = members_since(since, &before, renewal, issued_at)?;
+    let side = |(_, region, authority): (&RegionFolder, &RegionDescriptor, &Authority), members_since| {
         let keys = trust::public_keys(authority.certificate().as_bytes());
         let key = keys.and_then(|keys| keys.into_iter().next()).ok_or(ClientError::Crypto {
             what: "reading the authority's certificate",
             problem: "it holds no public key".to_owned(),
         })?;
-        Ok::<_, ClientError>(PairedRegion { name: region.region.clone(), key })
+        Ok::<_, ClientError>(PairedRegion { name: region.region.clone(), key, members_since })
     };
     let descriptor = PairDescriptor {
         deployment: region.deployment,
         environment: region.environment.clone(),
         jurisdiction: region.jurisdiction.clone(),
         serial,
-        issued_at: UnixMillis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX)),
-        regions: [key(sides[0])?, key(sides[1])?],
+        issued_at,
+        regions: [side(sides[0], first_since)?, side(sides[1], second_since)?],
     };
     let statement = descriptor.statement();
     let [(.., first), (.., second)] = sides;
     let signatures = [first.sign(statement.as_bytes())?, second.sign(statement.as_bytes())?];
     Ok(SignedPair { descriptor, signatures })
+}
+
+/// Since when the certificates of each region's nodes in the other one count: as asked for now or before, whichever is later.
+fn members_since(
+    regions: [&str; 2],
+    before: &[PairDescriptor],
+    renewal: &Renewal,
+    now: UnixMillis,
+) -> Result<[Option<UnixMillis>; 2], ClientError> {
+    if let Some((name, _)) = renewal.members_since.iter().find(|(name, _)| !regions.contains(&name.as_str()))
+    {
+        let problem = format!("{name} is neither of the two regions");
+        return Err(ClientError::usage(problem, format!("they are {} and {}", regions[0], regions[1])));
+    }
+    let known = before.iter().flat_map(|pair| &pair.regions);
+    let known: Vec<(&str, UnixMillis)> =
+        known.filter_map(|region| Some((region.name.as_str(), region.members_since?))).collect();
+    let asked = renewal.members_since.iter().map(|(name, since)| (name.as_str(), *since));
+    let all: Vec<(&str, UnixMillis)> = known.into_iter().chain(asked).collect();
+    if let Some((name, _)) = all.iter().find(|(_, since)| *since > now) {
+        let problem = format!("the certificates of {name} are to count from a time on that has not come");
+        return Err(ClientError::usage(
+            problem,
+            "name a time up to now, and see that this machine's clock is right",
+        ));
+    }
+    Ok(regions.map(|region| {
+        let of_region = all.iter().filter(|(name, _)| *name == region);
+        // certificates know whole seconds
+        of_region.map(|(_, since)| UnixMillis(since.0 / 1000 * 1000)).max()
+    }))
 }
 
 fn verify(
@@ -136,12 +202,16 @@ fn verify(
     second: &RegionDescriptor,
 ) -> Result<(), ClientError> {
     let sides = [(first, one.certificate().as_bytes()), (second, other.certificate().as_bytes())];
-    VerifiedPair::verify(text).and_then(|pair| pair.admits(sides[0], sides[1])).map_err(|error| {
-        ClientError::state(
-            error.to_string(),
-            "the folder `ca` of a region holds another key than its certificate's: bring both back from the backup",
-        )
-    })
+    VerifiedPair::verify(text)
+        .and_then(|pair| pair.admits(sides[0], sides[1]))
+        .map_err(|error| ClientError::state(error.to_string(), OTHER_KEY))
+}
+
+const OTHER_KEY: &str =
+    "the folder `ca` of a region holds another key than its certificate's: bring both back from the backup";
+
+fn other_key(region: &str) -> ClientError {
+    ClientError::state(format!("the authority of {region} cannot sign"), OTHER_KEY)
 }
 
 /// The authority of the host makes identities for the members of `guest`.
@@ -150,17 +220,20 @@ fn give(
     members: &RegionDescriptor,
     authority: &Authority,
     host: &RegionDescriptor,
-    pair: &str,
+    (pair, text): (&PairDescriptor, &str),
     now: SystemTime,
 ) -> Result<(), ClientError> {
+    let since = pair.sides(&members.region).and_then(|(side, _)| side.members_since);
     for node in &members.nodes {
         let folder = guest.pair_node(node.id);
-        write_identity(&folder, host, authority, PeerRole::Pair(node.id.0), now)?;
-        files::write(&folder.join(PAIR_DESCRIPTOR_FILE), pair.as_bytes())?;
+        let role = PeerRole::Pair(node.id.0);
+        let issued = authority.issue_member_since(&identity(host, role), now, since)?;
+        write_issued(&folder, host, authority, &issued)?;
+        files::write(&folder.join(PAIR_DESCRIPTOR_FILE), text.as_bytes())?;
     }
     let role = PeerRole::Operator(FIRST_OPERATOR.to_owned());
     write_identity(&guest.pair_operator(), host, authority, role, now)?;
-    files::write(&guest.pair_descriptor(), pair.as_bytes())
+    files::write(&guest.pair_descriptor(), text.as_bytes())
 }
 
 /// The text of a pair descriptor.
@@ -237,8 +310,17 @@ pub(super) fn write_identity(
     role: PeerRole,
     now: SystemTime,
 ) -> Result<(), ClientError> {
-    files::make_folder(folder)?;
     let issued = authority.issue_member(&identity(descriptor, role), now)?;
+    write_issued(folder, descriptor, authority, &issued)
+}
+
+fn write_issued(
+    folder: &Path,
+    descriptor: &RegionDescriptor,
+    authority: &Authority,
+    issued: &IssuedCertificate,
+) -> Result<(), ClientError> {
+    files::make_folder(folder)?;
     files::write(&folder.join("region.toml"), descriptor_text(descriptor)?.as_bytes())?;
     files::write(&folder.join("ca.pem"), authority.certificate().as_bytes())?;
     files::write(&folder.join("member.pem"), issued.certificate.as_bytes())?;

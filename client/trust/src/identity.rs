@@ -41,6 +41,13 @@ pub fn identity_of(der: &[u8]) -> Result<PeerIdentity, IdentityError> {
     }
 }
 
+/// From when on a certificate (DER) is valid, if it can be read.
+pub fn valid_since(der: &[u8]) -> Option<UnixMillis> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    let seconds = u64::try_from(certificate.validity().not_before.timestamp()).ok()?;
+    Some(UnixMillis(seconds.saturating_mul(1_000)))
+}
+
 /// When the first certificate of a PEM file expires, if it can be read.
 pub fn certificate_expiry(pem: &[u8]) -> Option<UnixMillis> {
     let der = CertificateDer::from_pem_slice(pem).ok()?;

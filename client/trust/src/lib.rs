@@ -15,7 +15,10 @@ mod presented;
 mod verifier;
 
 pub use credentials::{Credentials, CredentialsError};
-pub use identity::{IdentityError, certificate_expiry, identity_of};
-pub use pair::{PairError, VerifiedPair, key_fingerprint, public_keys};
+pub use identity::{IdentityError, certificate_expiry, identity_of, valid_since};
+pub use pair::{
+    AUTHORITY_NAME, PairError, RegionAuthority, VerifiedPair, key_fingerprint, public_keys,
+    region_authorities,
+};
 pub use presented::Presented;
 pub use verifier::{Judge, Untrusted, client_config, client_verifier, provider};

@@ -7,10 +7,10 @@ use crate::presented::sha256;
 use ring::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use thiserror::Error;
-use wire::Digest;
 use wire::descriptor::{
     PairDescriptor, PairHello, PairTextError, PairedRegion, RegionDescriptor, SignedPair,
 };
+use wire::{DeploymentId, Digest, UnixMillis};
 use x509_parser::prelude::{FromDer, SubjectPublicKeyInfo, X509Certificate};
 
 /// Why a descriptor is not to be followed.
@@ -95,6 +95,11 @@ impl VerifiedPair {
         PairHello { sha256: self.sha256, serial: *serial, jurisdiction: jurisdiction.clone() }
     }
 
+    /// Since when members of the other region, as seen from `own`, must have their certificates there.
+    pub fn members_since(&self, own: &str) -> Option<UnixMillis> {
+        self.descriptor.sides(own).and_then(|(_, other)| other.members_since)
+    }
+
     /// Whether it lets `own` and `other` be a pair, each with the authority (PEM) that is trusted for it.
     pub fn admits(
         &self,
@@ -138,6 +143,36 @@ pub fn public_keys(pem: &[u8]) -> Option<Vec<Vec<u8>>> {
         })
         .collect();
     keys.filter(|keys| !keys.is_empty())
+}
+
+/// A region's authority, as its certificate has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegionAuthority {
+    /// Its public key, as certificates hold it.
+    pub key: Vec<u8>,
+    /// The deployment that its region is of.
+    pub deployment: DeploymentId,
+}
+
+/// What the authorities of regions are called, before the deployment's number.
+pub const AUTHORITY_NAME: &str = "Twinkeep ";
+
+/// The authorities of regions among the certificates in a PEM file, told by their names, and how many others there are;
+/// `None` when there is no certificate, or one cannot be read.
+pub fn region_authorities(pem: &[u8]) -> Option<(Vec<RegionAuthority>, usize)> {
+    let (mut found, mut others) = (Vec::new(), 0);
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        let certificate = certificate.ok()?;
+        let (_, certificate) = X509Certificate::from_der(&certificate).ok()?;
+        let name = certificate.subject().iter_common_name().next().and_then(|name| name.as_str().ok());
+        match name.and_then(|name| DeploymentId::parse(name.strip_prefix(AUTHORITY_NAME)?)) {
+            Some(deployment) => {
+                found.push(RegionAuthority { key: certificate.public_key().raw.to_vec(), deployment });
+            }
+            None => others += 1,
+        }
+    }
+    (others + found.len() > 0).then_some((found, others))
 }
 
 /// Every certificate that is trusted for the region holds the key in the descriptor: none stands beside it.

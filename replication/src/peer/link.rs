@@ -21,6 +21,7 @@ use super::clocks::{Clocks, Verdict};
 use super::frame_io::{FrameReader, FrameWriter, Incoming, Outgoing, ReadError};
 use super::metrics::{ClassCounters, Counters};
 use super::options::UNIT_BYTES;
+use super::refusals::shown;
 use super::stream::{StreamEvent, StreamWindow};
 use super::{CallError, CallRefusal, PeerOptions, Reply};
 
@@ -220,7 +221,7 @@ impl Link {
             FrameType::ReplyError => {
                 let refusal = CallRefusal::decode(head).map_err(|error| error.to_string())?;
                 if call == 0 {
-                    return Err(format!("refused by the peer: {}", refusal.message));
+                    return Err(format!("refused by the peer: {}", shown(&refusal.message)));
                 }
                 match self.take(call) {
                     Some(Waiting::Call(sender)) => _ = sender.send(Err(refusal.into())),

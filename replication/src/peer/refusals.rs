@@ -9,10 +9,14 @@ use std::time::SystemTime;
 
 use thiserror::Error;
 use trust::Presented;
+use wire::UnixMillis;
 use wire::descriptor::{ForeignPeer, PairMismatch};
 
 /// How many refusals are remembered. 64: enough to show a pattern, too few to matter as memory.
 const RECENT_MAX: usize = 64;
+
+/// What is kept of the other end's own words, bytes. 160: our longest refusals have 140.
+const SAID_BYTES_MAX: usize = 160;
 
 /// Why a peer was turned away.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -44,6 +48,12 @@ pub enum RefusedReason {
     /// The peer is of the paired region, and not under the same pair descriptor.
     #[error(transparent)]
     Pair(#[from] PairMismatch),
+    /// The peer is of the paired region, and the pair descriptor makes its certificate worthless.
+    #[error("the certificate is older than the pair descriptor allows: members_since_ms {}", since.0)]
+    Revoked {
+        /// From when on certificates count.
+        since: UnixMillis,
+    },
     /// The address led to somebody other than the node asked for.
     #[error("another peer at this address: {found}")]
     OtherPeer {
@@ -64,7 +74,7 @@ pub enum RefusedReason {
     /// It was the other end that turned this process away.
     #[error("turned away by the peer: {detail}")]
     ByPeer {
-        /// What it says.
+        /// What it says, fit to be shown ([`RefusedReason::by_peer`]).
         detail: String,
     },
     /// The peer sent what no peer sends.
@@ -77,19 +87,26 @@ pub enum RefusedReason {
 
 impl RefusedReason {
     /// What each kind is called in metrics and records.
-    pub const KINDS: [&'static str; 11] = [
+    pub const KINDS: [&'static str; 12] = [
         "handshake",
         "certificate",
         "timeout",
         "identity",
         "foreign",
         "pair",
+        "revoked",
         "other_peer",
         "class",
         "too_many",
         "by_peer",
         "protocol",
     ];
+
+    /// What the other end said when it turned this process away: cut to a line, and nothing in it that a terminal or the
+    /// reader of a log would take for something else. It may be anybody's text.
+    pub fn by_peer(said: &str) -> Self {
+        Self::ByPeer { detail: shown(said) }
+    }
 
     /// Its kind, one of [`RefusedReason::KINDS`].
     pub fn kind(&self) -> &'static str {
@@ -100,6 +117,7 @@ impl RefusedReason {
             Self::Identity { .. } => "identity",
             Self::Foreign(_) => "foreign",
             Self::Pair(_) => "pair",
+            Self::Revoked { .. } => "revoked",
             Self::OtherPeer { .. } => "other_peer",
             Self::Class { .. } => "class",
             Self::TooMany => "too_many",
@@ -107,6 +125,27 @@ impl RefusedReason {
             Self::Protocol { .. } => "protocol",
         }
     }
+}
+
+/// Somebody else's words as they may stand in a line: control characters and all that is not ASCII escaped, the rest of
+/// a long text left out.
+pub(super) fn shown(said: &str) -> String {
+    let mut text = String::new();
+    for character in said.chars() {
+        let plain = character.is_ascii_graphic() || character == ' ';
+        let length = text.len();
+        if plain {
+            text.push(character)
+        } else {
+            text.extend(character.escape_unicode())
+        }
+        if text.len() > SAID_BYTES_MAX {
+            text.truncate(length);
+            text.push_str("...");
+            break;
+        }
+    }
+    text
 }
 
 /// Why a peer is turned away, and what it showed.
@@ -262,6 +301,23 @@ mod tests {
         let expected =
             [certificate(1, 1), certificate(1, 2), certificate(1, 4), certificate(2, 1), ("pair", None, 1)];
         assert_eq!(passed_on, expected);
+    }
+
+    #[test]
+    fn what_a_peer_says_is_cut_and_spoils_no_line() {
+        let said = format!("no\r\n2026 INFO all is well \u{1b}[2J \u{202e}é{}", "x".repeat(4096));
+        let RefusedReason::ByPeer { detail } = RefusedReason::by_peer(&said) else {
+            panic!("another reason")
+        };
+        let start = r"no\u{d}\u{a}2026 INFO all is well \u{1b}[2J \u{202e}\u{e9}xxx";
+        assert!(detail.starts_with(start) && detail.ends_with("xxx..."), "{detail}");
+        assert!(
+            detail.len() <= SAID_BYTES_MAX + 3 && detail.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+        );
+        assert_eq!(shown("serial 3 instead of 2"), "serial 3 instead of 2");
+        // an escape is left out as a whole
+        let cut = shown(&format!("{}\u{1b}", "x".repeat(SAID_BYTES_MAX)));
+        assert_eq!(cut, format!("{}...", "x".repeat(SAID_BYTES_MAX)));
     }
 
     #[test]

@@ -16,9 +16,9 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use trust::{Presented, identity_of};
+use trust::{Presented, identity_of, valid_since};
 use wire::descriptor::{PairHello, PairMismatch, PeerRole};
-use wire::{FrameType, PeerClass};
+use wire::{FrameType, PeerClass, UnixMillis};
 
 use super::frame_io::{FrameReader, FrameWriter};
 use super::metrics::Counters;
@@ -150,12 +150,12 @@ impl Shared {
             greeted = timeout(self.options.handshake, self.greet(socket)) => greeted,
             () = self.stop.cancelled() => return,
         };
-        let Greeted { stream, reader, from, class, head, shown } = match greeted {
+        let Greeted { stream, reader, from, class, head, shown, since } = match greeted {
             Ok(Ok(greeted)) => greeted,
             Ok(Err(refusal)) => return self.refused.record(address, refusal),
             Err(_) => return self.refused.record(address, RefusedReason::HandshakeTimeout),
         };
-        let (from, place, greeting) = match self.judge(from, class, head) {
+        let (from, place, greeting) = match self.judge(from, since, class, head) {
             Ok(judged) => judged,
             // what it says is not of the form: it is told nothing
             Err((CallRefusal::PROTOCOL, reason)) => {
@@ -188,7 +188,7 @@ impl Shared {
         let certificates = stream.get_ref().1.peer_certificates();
         let certificate: &[u8] =
             certificates.and_then(|chain| chain.first()).map_or(&[], |certificate| certificate);
-        let shown = Presented::of(certificate);
+        let (shown, since) = (Presented::of(certificate), valid_since(certificate));
         let refuse = |reason| Refusal { reason, certificate: Some(shown.clone()) };
         let from = identity_of(certificate)
             .map_err(|error| refuse(RefusedReason::Identity { detail: error.to_string() }))?;
@@ -203,12 +203,13 @@ impl Shared {
             return Err(protocol("the first frame is not a ping".into()));
         }
         let class = first.header.class;
-        Ok(Greeted { stream, reader, from, class, head: first.head, shown })
+        Ok(Greeted { stream, reader, from, class, head: first.head, shown, since })
     }
 
     fn judge(
         self: &Arc<Self>,
         from: Identity,
+        since: Option<UnixMillis>,
         class: PeerClass,
         head: Bytes,
     ) -> Result<(Arc<Identity>, Place, Bytes), (u16, RefusedReason)> {
@@ -219,7 +220,10 @@ impl Shared {
             return Err((CallRefusal::CLASS, reason));
         }
         let greeting = match from.role {
-            PeerRole::Pair(_) => same_pair(tls.pair.as_deref(), head)?,
+            PeerRole::Pair(_) => {
+                counts_still(tls.pair_members_since, since)?;
+                same_pair(tls.pair.as_deref(), head)?
+            }
             _ if head.is_empty() => Bytes::new(),
             _ => return Err((CallRefusal::PROTOCOL, not_bare())),
         };
@@ -250,6 +254,18 @@ struct Greeted {
     /// What the first frame said.
     head: Bytes,
     shown: Presented,
+    /// From when on its certificate is valid.
+    since: Option<UnixMillis>,
+}
+
+/// Whether the pair descriptor lets a certificate that is valid from `since` on count.
+fn counts_still(wanted: Option<UnixMillis>, since: Option<UnixMillis>) -> Result<(), (u16, RefusedReason)> {
+    match wanted {
+        Some(wanted) if since.is_none_or(|since| since < wanted) => {
+            Err((CallRefusal::PAIR, RefusedReason::Revoked { since: wanted }))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Whether a member of the other region is under the same pair descriptor; what it is answered.

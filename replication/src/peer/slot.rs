@@ -227,7 +227,7 @@ impl Slot {
         let frame = answer.await.map_err(|error| {
             let alert = matches!(&error, ReadError::Failed(io) if io.get_ref().is_some_and(|e| e.is::<rustls::Error>()));
             let detail = error.to_string();
-            if alert { Ungreeted::Refused(RefusedReason::ByPeer { detail }) } else { Ungreeted::Broken(detail) }
+            if alert { Ungreeted::Refused(RefusedReason::by_peer(&detail)) } else { Ungreeted::Broken(detail) }
         })?;
         match frame.header.frame_type {
             FrameType::Pong => {
@@ -236,8 +236,8 @@ impl Slot {
             }
             FrameType::ReplyError => {
                 let refusal = CallRefusal::decode(frame.head);
-                let detail = refusal.map_err(|error| Ungreeted::Broken(error.to_string()))?.message;
-                Err(Ungreeted::Refused(RefusedReason::ByPeer { detail }))
+                let said = refusal.map_err(|error| Ungreeted::Broken(error.to_string()))?.message;
+                Err(Ungreeted::Refused(RefusedReason::by_peer(&said)))
             }
             other => Err(Ungreeted::Broken(format!("unexpected frame {other:?}"))),
         }

@@ -15,7 +15,7 @@ use trust::{
     identity_of, provider,
 };
 use wire::descriptor::{PairHello, PeerIdentity, PeerRole};
-use wire::{FRAME_PROTOCOL, NodeId};
+use wire::{FRAME_PROTOCOL, NodeId, UnixMillis};
 
 use super::RefusedReason;
 use super::refusals::Refusal;
@@ -55,6 +55,8 @@ pub struct PeerTls {
     pub(super) identity: Arc<PeerIdentity>,
     /// What it says to the other region of its pair, and wants to hear from it.
     pub(super) pair: Option<Arc<PairHello>>,
+    /// Certificates of its members that are valid from an earlier time count for nothing.
+    pub(super) pair_members_since: Option<UnixMillis>,
     pub(super) client: Arc<ClientConfig>,
     pub(super) server: Arc<ServerConfig>,
 }
@@ -83,12 +85,24 @@ impl PeerTls {
                 judge(&own, found, name).map_err(|reason| Refusal { reason, certificate: Some(shown) })
             };
         let client = client_config(&credentials, Box::new(judge))?;
-        Ok(Self { identity, pair: None, client: Arc::new(client), server: Arc::new(server) })
+        Ok(Self {
+            identity,
+            pair: None,
+            pair_members_since: None,
+            client: Arc::new(client),
+            server: Arc::new(server),
+        })
     }
 
     /// The same for a process of a pair: it says so to the other region, and hears no member of it that says otherwise.
     pub fn with_pair(self, hello: PairHello) -> Self {
         Self { pair: Some(Arc::new(hello)), ..self }
+    }
+
+    /// The same for a process that takes a member of the other region only with a certificate that is valid from this
+    /// time or later.
+    pub fn with_pair_members_since(self, since: Option<UnixMillis>) -> Self {
+        Self { pair_members_since: since, ..self }
     }
 
     /// Who this process is, by its own certificate.

@@ -209,7 +209,7 @@ pub const KEYS: &[KeyDoc] = &[
         "a path",
         "none",
         "\"/etc/twinkeep/pair\"",
-        "The folder with this storage node's identity in the paired region, made by `twinkeep init --standby-of`: region.toml, ca.pem, member.pem, member.key and pair.descriptor, which both regions signed. A descriptor that is missing, not signed by both, or of other regions, another jurisdiction or environment keeps the node from starting. With it, groups led here follow the other region's while they are its standbys, and keep log entries for it while they are primaries.",
+        "The folder with this storage node's identity in the paired region, made by `twinkeep init --standby-of`: region.toml, ca.pem, member.pem, member.key and pair.descriptor, which both regions signed. A descriptor that is missing, not signed by both, of other regions, another jurisdiction or environment, or older than one that the node has held keeps it from starting. With it, groups led here follow the other region's while they are its standbys, and keep log entries for it while they are primaries.",
     ),
     key(
         "pair.bytes_per_second_max",
@@ -237,14 +237,14 @@ pub const KEYS: &[KeyDoc] = &[
         "a list of URLs",
         "none",
         "[\"https://s3.twin-2.example.org:9000\"]",
-        "The other region's S3 endpoints, tried in turn; one that does not answer is left out for a second. Plain http:// is for loopback addresses only. Needed with pair.forward.",
+        "The other region's S3 endpoints, tried in turn; one that does not answer is left out until a probe finds it back. Plain http:// is for loopback addresses only. Needed with pair.forward.",
     ),
     key(
         "pair.authority",
         "a path",
         "ca.pem in pair.folder",
         "\"/etc/twinkeep/pair/ca.pem\"",
-        "Certificates of the authorities that the endpoints' certificates are checked against, PEM: the other region's ca.pem, or the authority of the certificate that you gave its S3 endpoint. Needed for https:// endpoints.",
+        "Certificates of the authorities that the endpoints' certificates are checked against, PEM: the other region's ca.pem, or the authority of the certificate that you gave its S3 endpoint. That of a region outside the pair, or of this region alone, keeps the process from starting. Needed for https:// endpoints.",
     ),
     key(
         "pair.domain",

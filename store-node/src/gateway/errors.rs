@@ -112,7 +112,7 @@ pub(crate) fn other_unreachable() -> S3Error {
 /// The request left, and no answer came.
 pub(crate) fn other_cut() -> S3Error {
     slow_down(
-        "This region is the standby of its pair, and the connection to the primary ended before its answer: whether the request was carried out is not known. Please try again.",
+        "This region is the standby of its pair, and no answer came from the primary: whether the request was carried out is not known. Please try again.",
     )
 }
 

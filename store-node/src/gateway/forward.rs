@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! way ─▶ verify (signature, here too) ─▶ endpoints (a connection) ─▶ pass (head and body as they came) ─▶ answer
+//!                                          └ place, circuit: who is left out, probes beside those who wait
 //! ```
 //! Promises: nothing is passed on without a right signature; method, path, query, `Host`, all end-to-end headers and every
 //! byte of the body stay as they are, so that the region which serves the request checks the signature over the same bytes;
@@ -9,9 +10,11 @@
 //! are bounded. What the request may do is judged where it is served.
 
 mod body;
+mod circuit;
 mod endpoints;
 mod head;
 mod pass;
+mod place;
 
 pub(crate) use head::REFUSED;
 
@@ -57,12 +60,43 @@ pub struct ForwardOptions {
     pub endpoints: Vec<Endpoint>,
     /// Whom to trust there, for endpoints over TLS.
     pub tls: Option<Arc<rustls::ClientConfig>>,
+    /// How long they are waited for.
+    pub waits: ForwardWaits,
+}
+
+/// How long the other region's endpoints are waited for.
+#[derive(Clone, Copy, Debug)]
+pub struct ForwardWaits {
+    /// How long nothing may be heard of an endpoint where a request waits, before it is probed.
+    pub patience: Duration,
+    /// How long a probe may take.
+    pub probe: Duration,
+    /// How long an answer may take after the last of the request was passed on, while probes are answered.
+    pub answer: Duration,
+    /// The same for what a region may work on for long: copies above all.
+    pub long_answer: Duration,
+}
+
+impl Default for ForwardWaits {
+    fn default() -> Self {
+        Self {
+            // most answers are there before it
+            patience: Duration::from_secs(5),
+            // an endpoint that has too much to do says so after two
+            probe: Duration::from_secs(5),
+            // as long as clients wait by themselves, and three times what a region holds a request for
+            answer: Duration::from_secs(60),
+            // 5 GiB, the most that one copy has, at 1.5 MB/s
+            long_answer: Duration::from_secs(3600),
+        }
+    }
 }
 
 /// The way to the other region.
 pub(crate) struct Forward {
     reads: bool,
     endpoints: Endpoints,
+    waits: ForwardWaits,
     room: Budget,
     /// This region's name, for the marker.
     name: HeaderValue,
@@ -80,7 +114,7 @@ pub(crate) enum Outcome {
     Answered,
     /// The other region is not the primary either.
     NotPrimary,
-    /// No endpoint took a connection: nothing was sent.
+    /// No endpoint took a connection, or all are known to be away: nothing was sent.
     Unreachable,
     /// The connection ended, or the wait, before there was an answer.
     Cut,
@@ -146,10 +180,11 @@ impl Results {
 }
 
 impl Forward {
-    pub(crate) fn new(options: ForwardOptions, region: &str, tracker: TaskTracker) -> Self {
+    pub(crate) fn new(options: ForwardOptions, region: &str, tracker: &TaskTracker) -> Self {
         Self {
             reads: options.reads,
-            endpoints: Endpoints::new(options.endpoints, options.tls, tracker),
+            endpoints: Endpoints::new(options.endpoints, options.tls.as_ref(), options.waits, tracker),
+            waits: options.waits,
             room: Budget::new(0, FORWARDS_MAX),
             // a region's name has letters, digits and hyphens only
             name: HeaderValue::from_str(region).unwrap_or(HeaderValue::from_static("unnamed")),

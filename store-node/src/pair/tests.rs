@@ -1,11 +1,28 @@
 //! Tests of what a node asks of its pair folder, against folders that the operator's side made.
 
 use super::*;
-use client::region::{NodePlan, RegionFolder, RegionPlan, RootPlan, init, introduce, standby_plan};
+use crate::config::ForwardConfig;
+use client::region::{
+    NodePlan, RegionFolder, RegionPlan, Renewal, RootPlan, init, introduce, introduce_anew, standby_plan,
+};
 use std::fs;
 use std::time::SystemTime;
 use wire::descriptor::{JoinToken, RaftTimings, TokenRole};
 use wire::{Incarnation, NodeId};
+
+/// The authority of somebody's own, made with `openssl req -x509`.
+const PRIVATE_AUTHORITY: &str = "\
+-----BEGIN CERTIFICATE-----\n\
+MIIBkDCCATWgAwIBAgIUP+IMMnMf5pmwxd8AXfeTr91ZP0gwCgYIKoZIzj0EAwIw\n\
+HDEaMBgGA1UEAwwRUHJpdmF0ZSBhdXRob3JpdHkwIBcNMjYxMTIzMDIwNTQzWhgP\n\
+MjEyNjEwMzAwMjA1NDNaMBwxGjAYBgNVBAMMEVByaXZhdGUgYXV0aG9yaXR5MFkw\n\
+EwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEvl5Hm6ivjyueuwdH6V6zfHTxtG1pAuRJ\n\
+AJE4XzGJ9bsR/l3eAleVvHD9NNfobOLIujNOoXkf+S/z+AXoZr1uv6NTMFEwHQYD\n\
+VR0OBBYEFEtg3eyd625cL2O/wWAOeASw8uCrMB8GA1UdIwQYMBaAFEtg3eyd625c\n\
+L2O/wWAOeASw8uCrMA8GA1UdEwEB/wQFMAMBAf8wCgYIKoZIzj0EAwIDSQAwRgIh\n\
+ALvr1ojI1cg4YANQdM5WcRDIjI55H9vxeGJb2oK2A2tvAiEAisaWU8yH031BE9vf\n\
+z/IUiRYUNT3maRCjEPRhYt1x5fk=\n\
+-----END CERTIFICATE-----\n";
 
 const FIRST: TokenRole = TokenRole::Node { id: NodeId(1), incarnation: Incarnation(1) };
 
@@ -47,8 +64,13 @@ fn member(region: &RegionFolder) -> MemberIdentity {
     join::load(&folder).unwrap()
 }
 
+/// As a node does whose data folder lies beside its identity.
+fn load(folder: &Path, own: &MemberIdentity) -> Result<Paired, ServeError> {
+    Paired::load(folder, &own.folder.with_extension("data"), own)
+}
+
 fn refusal(folder: &Path, own: &MemberIdentity) -> String {
-    match Paired::load(folder, own) {
+    match load(folder, own) {
         Err(ServeError::Pairing(error)) => {
             let said = error.to_string();
             assert!(said.contains("pair.descriptor") && said.contains("twinkeep pair make"), "{said}");
@@ -64,7 +86,7 @@ fn a_node_is_paired_by_the_folder_that_was_made_for_it_and_says_so_to_the_other_
     let base = tempfile::tempdir().unwrap();
     let [one, other] = pair(base.path());
     let hellos = [&one, &other].map(|region| {
-        let paired = Paired::load(&region.pair_node(NodeId(1)), &member(region)).unwrap();
+        let paired = load(&region.pair_node(NodeId(1)), &member(region)).unwrap();
         assert_eq!(paired.tls.identity().role.to_string(), "pair/1");
         paired.hello()
     });
@@ -102,7 +124,7 @@ fn a_descriptor_that_is_missing_changed_signed_by_one_or_of_another_pair_is_refu
     assert!(refusal(&folder, &own).contains("no pair descriptor"));
 
     fs::write(&path, &text).unwrap();
-    assert!(Paired::load(&folder, &own).is_ok());
+    assert!(load(&folder, &own).is_ok());
     // a second authority beside the one that the descriptor names could issue certificates for the other region
     let authority = fs::read_to_string(folder.join("ca.pem")).unwrap();
     let foreign = fs::read_to_string(stranger.authority_certificate()).unwrap();
@@ -123,4 +145,79 @@ fn a_region_that_says_of_itself_that_it_is_elsewhere_is_refused() {
         fs::write(&path, text.replace(&format!("{what} = {from}"), &format!("{what} = {to}"))).unwrap();
         assert!(refusal(&folder, &own).contains(&format!("north is of {what}")), "{what}");
     }
+}
+
+#[test]
+fn a_descriptor_older_than_one_that_the_node_has_held_is_refused_with_what_to_do() {
+    let base = tempfile::tempdir().unwrap();
+    let [one, other] = pair(base.path());
+    let (folder, own) = (one.pair_node(NodeId(1)), member(&one));
+    let backup = base.path().join("backup");
+    fs::create_dir(&backup).unwrap();
+    let copy = |from: &Path, to: &Path| {
+        for entry in fs::read_dir(from).unwrap() {
+            let path = entry.unwrap().path();
+            fs::copy(&path, to.join(path.file_name().unwrap())).unwrap();
+        }
+    };
+    copy(&folder, &backup);
+    assert!(load(&folder, &own).is_ok());
+    introduce(&one, &other, SystemTime::now()).unwrap();
+    assert_eq!(load(&folder, &own).unwrap().hello().serial, 2);
+    // brought back from a backup
+    copy(&backup, &folder);
+    let said = refusal(&folder, &own);
+    assert!(said.contains("serial is 1, and this node has held 2"), "{said}");
+    // an operator whose folder is old makes the second one again: it is another one, and the advice helps
+    fs::copy(backup.join(PAIR_DESCRIPTOR_FILE), one.pair_descriptor()).unwrap();
+    fs::copy(backup.join(PAIR_DESCRIPTOR_FILE), other.pair_descriptor()).unwrap();
+    introduce(&one, &other, SystemTime::now()).unwrap();
+    let said = refusal(&folder, &own);
+    assert!(
+        said.contains("another descriptor under the serial 2") && said.contains("--serial-above 2"),
+        "{said}"
+    );
+    let renewal = Renewal { serial_above: 2, ..Renewal::default() };
+    introduce_anew(&one, &other, &renewal, SystemTime::now()).unwrap();
+    assert_eq!(load(&folder, &own).unwrap().hello().serial, 3);
+}
+
+#[test]
+fn endpoints_under_the_authority_of_a_region_outside_the_pair_are_refused() {
+    let base = tempfile::tempdir().unwrap();
+    let [one, other] = pair(&base.path().join("first"));
+    let [stranger, _] = pair(&base.path().join("second"));
+    let own = member(&one);
+    let paired = load(&one.pair_node(NodeId(1)), &own).unwrap();
+    let file = base.path().join("authority.pem");
+    let check = |pair: Option<&Paired>, authorities: &[&Path]| {
+        let text: String = authorities.iter().map(|path| fs::read_to_string(path).unwrap()).collect();
+        fs::write(&file, text).unwrap();
+        let endpoints = vec!["https://s3.example.org".parse().unwrap()];
+        let forward = ForwardConfig { reads: true, endpoints, authority: Some(file.clone()) };
+        check_endpoints(&forward, &own, pair).map_err(|error| match error {
+            ServeError::Pairing(error) => error.to_string(),
+            other => panic!("{other:?}"),
+        })
+    };
+    let [own_pem, other_pem, foreign] = [&one, &other, &stranger].map(RegionFolder::authority_certificate);
+    // an authority of somebody's own says nothing of regions
+    let private = base.path().join("private.pem");
+    fs::write(&private, PRIVATE_AUTHORITY).unwrap();
+    for pair in [Some(&paired), None] {
+        assert_eq!(check(pair, &[&other_pem]), Ok(()));
+        assert_eq!(check(pair, &[&private]), Ok(()));
+        assert_eq!(check(pair, &[&own_pem, &other_pem]), Ok(()));
+        assert!(check(pair, &[&foreign]).unwrap_err().contains("of another deployment"));
+        assert!(check(pair, &[&other_pem, &foreign]).unwrap_err().contains("of another deployment"));
+        assert!(
+            check(pair, &[&own_pem]).unwrap_err().contains("the authority of west, which is this region")
+        );
+    }
+    // a third region of the same deployment: only the descriptor tells
+    let third = RegionFolder::new(&base.path().join("south"));
+    init(third.root(), &standby_plan(&one, plan("south")).unwrap(), SystemTime::now()).unwrap();
+    let third = third.authority_certificate();
+    assert!(check(Some(&paired), &[&third]).unwrap_err().contains("does not name"));
+    assert_eq!(check(None, &[&third]), Ok(()));
 }

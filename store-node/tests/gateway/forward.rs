@@ -1,7 +1,11 @@
 //! What a gateway of a standby does with requests that the other region is to serve. Both gateways stand before one
 //! in-process region: what is asked is which of them answers, and what arrives there.
 
-use store_node::gateway::forward::ForwardOptions;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use store_node::gateway::forward::{ForwardOptions, ForwardWaits};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use wire::PairRole;
@@ -14,7 +18,7 @@ const MARKER: &str = "x-twinkeep-forwarded";
 
 fn to(reads: bool, endpoints: &[String]) -> ForwardOptions {
     let endpoints = endpoints.iter().map(|address| format!("http://{address}").parse().unwrap()).collect();
-    ForwardOptions { reads, endpoints, tls: None }
+    ForwardOptions { reads, endpoints, tls: None, waits: ForwardWaits::default() }
 }
 
 /// A primary with a bucket, and a standby that passes on to it.
@@ -184,7 +188,7 @@ async fn reads_wait_out_a_switch_and_a_sealed_region_answers_them_itself() {
     let (got, ()) = tokio::join!(standby.get("/bucket/key"), async {
         let refused_one = || primary.gateway.metrics().operations().iter().any(|seen| seen.statuses[5] > 0);
         while !refused_one() {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
         primary.say(PairRole::Primary);
     });
@@ -233,7 +237,7 @@ async fn a_request_whose_answer_never_came_is_not_sent_again() {
     assert!(seen.starts_with("PUT /bucket/a%20key%2B+b?x-id=PutObject HTTP/1.1\r\n"), "{seen}");
     assert!(seen.contains(&format!("host: {}\r\n", standby.host())), "{seen}");
     assert!(seen.contains("x-twinkeep-forwarded: twin-2\r\n") && !seen.contains("connection:"), "{seen}");
-    let again = tokio::time::timeout(std::time::Duration::from_millis(200), listener.accept()).await;
+    let again = tokio::time::timeout(Duration::from_millis(200), listener.accept()).await;
     assert!(again.is_err(), "it was sent once more");
 }
 
@@ -290,4 +294,169 @@ async fn buckets_below_the_pairs_domain_are_understood_on_both_sides() {
     put.sign(&standby.alice, "bucket.s3.three.example", Payload::Hashed, now());
     standby.send(&put).await;
     assert_eq!(primary.get("/bucket/key").await.text(), "s3.two.example");
+}
+
+/// An endpoint that answers probes and requests when it is told to; what came is counted.
+#[derive(Default)]
+struct Strange {
+    /// Probes are answered.
+    is_there: AtomicBool,
+    probes: AtomicUsize,
+    probes_now: AtomicUsize,
+    probes_at_once: AtomicUsize,
+    requests: AtomicUsize,
+    /// So many probes must have been answered before a request is.
+    answers_after: AtomicUsize,
+}
+
+impl Strange {
+    async fn start() -> (Arc<Self>, String) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let strange = Arc::<Self>::default();
+        let serving = strange.clone();
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                tokio::spawn(serving.clone().serve(stream));
+            }
+        });
+        (strange, address)
+    }
+
+    async fn serve(self: Arc<Self>, mut stream: TcpStream) {
+        let mut seen = Vec::new();
+        while !seen.windows(4).any(|window| window == b"\r\n\r\n") {
+            if stream.read_buf(&mut seen).await.unwrap_or(0) == 0 {
+                return;
+            }
+        }
+        let head = String::from_utf8_lossy(&seen).to_lowercase();
+        if head.contains("x-twinkeep-here: probe") {
+            assert!(head.starts_with("get / http/1.1\r\n") && !head.contains("authorization"), "{head}");
+            let at_once = self.probes_now.fetch_add(1, Ordering::SeqCst) + 1;
+            self.probes_at_once.fetch_max(at_once, Ordering::SeqCst);
+            if self.is_there.load(Ordering::SeqCst) {
+                let _ = stream
+                    .write_all(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+                    .await;
+            } else {
+                // says nothing until the other end gives up
+                let _ = stream.read_to_end(&mut seen).await;
+            }
+            self.probes_now.fetch_sub(1, Ordering::SeqCst);
+            self.probes.fetch_add(1, Ordering::SeqCst);
+            return;
+        }
+        self.requests.fetch_add(1, Ordering::SeqCst);
+        let wanted = self.answers_after.load(Ordering::SeqCst);
+        while wanted == 0 || self.probes.load(Ordering::SeqCst) < wanted {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let _ =
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\nconnection: close\r\n\r\ndone").await;
+    }
+}
+
+/// A standby that waits for `waits`, and passes on to such an endpoint.
+async fn standby_of_strange(waits: ForwardWaits) -> (Server, Server, Arc<Strange>) {
+    let primary = Server::start().await;
+    let (strange, address) = Strange::start().await;
+    let forward = ForwardOptions { waits, ..to(true, &[address]) };
+    let standby = primary.beside("twin-2", |options| options.forward = Some(forward)).await;
+    standby.say(PairRole::Standby);
+    (primary, standby, strange)
+}
+
+const LONG: Duration = Duration::from_secs(3600);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_that_takes_requests_and_says_nothing_is_left_out_and_probed_until_it_is_back() {
+    let short = Duration::from_millis(300);
+    let waits = ForwardWaits { patience: short, probe: short, answer: LONG, long_answer: LONG };
+    let (_primary, standby, strange) = standby_of_strange(waits).await;
+    let standby = Arc::new(standby);
+    let all: Vec<_> = (0..8)
+        .map(|number| {
+            let standby = standby.clone();
+            let put = Request::new("PUT", &format!("/bucket/{number}")).body("body");
+            tokio::spawn(async move { standby.call(put).await })
+        })
+        .collect();
+    for asked in all {
+        let answer = asked.await.unwrap();
+        assert_eq!((answer.status, answer.code().as_str()), (503, "SlowDown"), "{}", answer.text());
+    }
+    let sent = strange.requests.load(Ordering::SeqCst);
+    assert!(sent > 0);
+    // from now on nothing is sent there
+    for _ in 0..20 {
+        let answer = standby.get("/bucket/key").await;
+        assert!(answer.text().contains("endpoints do not answer: nothing was done"), "{}", answer.text());
+    }
+    assert_eq!(strange.requests.load(Ordering::SeqCst), sent);
+    assert_eq!(strange.probes_at_once.load(Ordering::SeqCst), 1, "a probe for all of them");
+    strange.answers_after.store(1, Ordering::SeqCst);
+    strange.is_there.store(true, Ordering::SeqCst);
+    loop {
+        let answer = standby.get("/bucket/key").await;
+        if answer.status == 200 {
+            assert!(answer.text() == "done" && answer.header(MARKER) == Some("twin-2"));
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(strange.requests.load(Ordering::SeqCst) > sent);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_is_waited_for_as_long_as_somebody_is_there_and_other_requests_for_a_time() {
+    let waits = ForwardWaits {
+        patience: Duration::from_millis(20),
+        probe: LONG,
+        answer: Duration::from_millis(200),
+        long_answer: LONG,
+    };
+    let (_primary, standby, strange) = standby_of_strange(waits).await;
+    strange.is_there.store(true, Ordering::SeqCst);
+    let answer = standby.call(Request::new("PUT", "/bucket/key").body("body")).await;
+    assert_eq!(answer.status, 503);
+    assert!(answer.text().contains("whether the request was carried out is not known"), "{}", answer.text());
+    // probes that came after it would have been cut
+    let wanted = strange.probes.load(Ordering::SeqCst) + 50;
+    strange.answers_after.store(wanted, Ordering::SeqCst);
+    let copy = Request::new("PUT", "/bucket/copy").header("x-amz-copy-source", "/bucket/key");
+    let copied = standby.call(copy).await;
+    assert_eq!((copied.status, copied.text().as_str()), (200, "done"));
+    assert!(strange.probes.load(Ordering::SeqCst) >= wanted);
+    // who was slow once is asked again
+    assert_eq!(standby.get("/bucket/key").await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_answers_probes_by_itself() {
+    let waits =
+        ForwardWaits { patience: Duration::from_millis(20), probe: LONG, answer: LONG, long_answer: LONG };
+    let primary = Server::start().await;
+    primary.make_bucket("bucket").await;
+    let forward = ForwardOptions { waits, ..to(true, &[primary.host()]) };
+    let standby = primary.beside("twin-2", |options| options.forward = Some(forward)).await;
+    standby.say(PairRole::Standby);
+    let refused = || {
+        let operations = primary.gateway.metrics().operations();
+        operations.iter().map(|seen| seen.statuses[4]).sum::<u64>()
+    };
+    let before = refused();
+    // a body that does not end: the request waits, and nothing is wrong
+    let mut put = Request::new("PUT", "/bucket/key").header("content-length", "6");
+    put.sign(&standby.alice, &standby.host(), Payload::Unsigned, now());
+    let mut stream = TcpStream::connect(standby.address).await.unwrap();
+    stream.write_all(&wire_form(&put, &standby.host())).await.unwrap();
+    stream.write_all(b"a ").await.unwrap();
+    while refused() < before + 5 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    stream.write_all(b"body").await.unwrap();
+    let answer = read_answer(stream).await;
+    assert!(is_forwarded(&answer) && answer.status == 200, "{}", answer.text());
 }

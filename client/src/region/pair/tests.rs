@@ -119,6 +119,65 @@ fn an_authority_with_another_key_than_its_certificates_signs_nothing() {
     assert!(!one.pair().exists() && !other.pair().exists());
 }
 
+/// From when on the certificate that node 1 of a region shows in the other one is valid.
+fn valid_since(folder: &RegionFolder) -> UnixMillis {
+    use rustls::pki_types::{CertificateDer, pem::PemObject};
+    let path = folder.pair_node(NodeId(1)).join("member.pem");
+    trust::valid_since(&CertificateDer::from_pem_file(path).unwrap()).unwrap()
+}
+
+#[test]
+fn certificates_of_a_region_are_made_worthless_by_a_time_that_no_later_descriptor_takes_back() {
+    let base = tempfile::tempdir().unwrap();
+    let [one, other] = pair(base.path());
+    let leaked = valid_since(&one);
+    let asked = |since| Renewal { members_since: vec![("west".into(), since)], serial_above: 0 };
+    let now = SystemTime::now();
+    let since = UnixMillis(leaked.0 + 3_599_123);
+    let made = introduce_anew(&one, &other, &asked(since), now).unwrap();
+    let whole = UnixMillis(since.0 / 1000 * 1000);
+    assert_eq!(made.sides("west").unwrap().0.members_since, Some(whole));
+    assert_eq!(made.sides("north").unwrap().0.members_since, None);
+    // what west's nodes have now counts, what they had does not; those of north are as ever
+    assert!(leaked < whole && valid_since(&one) >= whole, "{leaked:?} {:?}", valid_since(&one));
+    assert!(valid_since(&other) < whole);
+    let verified = verify_pair(&one.pair_descriptor(), &PairCheck::Region(&one)).unwrap();
+    assert_eq!((verified.members_since("north"), verified.members_since("west")), (Some(whole), None));
+    // made anew, also with an earlier time, and by a folder that lost its copy
+    std::fs::remove_file(other.pair_descriptor()).unwrap();
+    for renewal in [Renewal::default(), asked(UnixMillis(1000))] {
+        let made = introduce_anew(&other, &one, &renewal, now).unwrap();
+        assert_eq!(made.sides("west").unwrap().0.members_since, Some(whole));
+    }
+    let ahead = UnixMillis(since.0 + 7_200_000);
+    for (renewal, said) in [
+        (asked(ahead), "a time on that has not come"),
+        (Renewal { members_since: vec![("east".into(), since)], serial_above: 0 }, "east is neither"),
+        (Renewal { serial_above: u64::MAX, ..Renewal::default() }, "no serial above"),
+    ] {
+        let error = introduce_anew(&one, &other, &renewal, now).unwrap_err();
+        assert!(error.exit_code() == 2 && error.to_string().contains(said), "{error}");
+    }
+    let above = Renewal { serial_above: 40, ..Renewal::default() };
+    assert_eq!(introduce_anew(&one, &other, &above, now).unwrap().serial, 41);
+}
+
+#[test]
+fn a_standby_is_not_begun_without_the_authority_of_its_primary() {
+    let base = tempfile::tempdir().unwrap();
+    let one = made(base.path(), &plan("west", "production", "eu"));
+    let stranger = made(base.path(), &plan("south", "production", "eu"));
+    let begun = || standby_plan(&one, plan("north", "", "")).map(drop).map_err(|error| error.to_string());
+    assert_eq!(begun(), Ok(()));
+    let key = files::read_bytes(&one.authority_key()).unwrap();
+    files::write(&one.authority_key(), &files::read_bytes(&stranger.authority_key()).unwrap()).unwrap();
+    assert!(begun().unwrap_err().contains("the authority of west cannot sign"));
+    std::fs::remove_file(one.authority_key()).unwrap();
+    assert!(begun().unwrap_err().contains("is not there"));
+    files::write(&one.authority_key(), &key).unwrap();
+    assert_eq!(begun(), Ok(()));
+}
+
 #[test]
 fn what_is_not_the_descriptor_of_these_regions_does_not_verify() {
     let base = tempfile::tempdir().unwrap();

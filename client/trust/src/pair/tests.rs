@@ -48,8 +48,11 @@ fn region(name: &str) -> RegionDescriptor {
 }
 
 fn descriptor(one: &Authority, two: &Authority) -> PairDescriptor {
-    let side =
-        |name: &str, authority: &Authority| PairedRegion { name: name.into(), key: authority.public() };
+    let side = |name: &str, authority: &Authority| PairedRegion {
+        name: name.into(),
+        key: authority.public(),
+        members_since: None,
+    };
     PairDescriptor {
         deployment: DeploymentId([7; 16]),
         environment: "production".into(),

@@ -40,6 +40,10 @@ pub struct RefusedPeerRecord {
     /// How often until then.
     #[serde(default)]
     pub times: u64,
+    /// How many such lines, of this kind from this address (of IPv6: this network of 64 bits), found no room since the one
+    /// before.
+    #[serde(default)]
+    pub left_out: u64,
 }
 
 /// Which end opened a connection.

@@ -96,14 +96,15 @@ fn the_record_of_refused_peers_keeps_its_json() {
         certificate_sha256: Some("ab".into()),
         claimed: None,
         times: 2,
+        left_out: 7,
     };
-    let json = r#"{"at":5,"opened_by":"peer","address":"192.0.2.1:7600","reason":"certificate","detail":"the certificate is of another authority","certificate_sha256":"ab","claimed":null,"times":2}"#;
+    let json = r#"{"at":5,"opened_by":"peer","address":"192.0.2.1:7600","reason":"certificate","detail":"the certificate is of another authority","certificate_sha256":"ab","claimed":null,"times":2,"left_out":7}"#;
     assert_eq!(serde_json::to_string(&peer).unwrap(), json);
     assert_eq!(serde_json::from_str::<RefusedPeerRecord>(json).unwrap(), peer);
     // a line of an older or newer release
     let short = r#"{"at":5,"opened_by":"relay","address":"192.0.2.1:7600","reason":"weather"}"#;
     let read = serde_json::from_str::<RefusedPeerRecord>(short).unwrap();
-    assert_eq!((read.opened_by, read.times), (ConnectionOpener::Unknown, 0));
+    assert_eq!((read.opened_by, read.times, read.left_out), (ConnectionOpener::Unknown, 0, 0));
 }
 
 #[test]

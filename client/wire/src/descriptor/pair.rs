@@ -27,6 +27,9 @@ const TITLE: &str = "twinkeep pair descriptor 1";
 /// The first line up to the version.
 const TITLE_OF_ANY_VERSION: &str = "twinkeep pair descriptor ";
 
+/// What the line begins with that makes certificates worthless.
+const MEMBERS_SINCE: &str = "members_since_ms";
+
 /// A public key or a signature, bytes: those of ECDSA P-256 take 91 and at most 72.
 const FIELD_BYTES_MAX: usize = 256;
 
@@ -54,6 +57,8 @@ pub struct PairedRegion {
     pub name: String,
     /// The public key of its authority, as certificates hold it (DER of SubjectPublicKeyInfo).
     pub key: Vec<u8>,
+    /// What its nodes show in the other region counts only if it was issued since: a whole second, as certificates have it.
+    pub members_since: Option<UnixMillis>,
 }
 
 /// A descriptor as a file holds it. Whether the signatures fit is another question.
@@ -125,7 +130,9 @@ pub enum PairMismatch {
         found: String,
     },
     /// It has an older or newer descriptor.
-    #[error("another pair descriptor: serial {found} instead of {own}")]
+    #[error(
+        "another pair descriptor: serial {found} instead of {own}; whoever has the lower one needs its newest folder pair/node-N"
+    )]
     Serial {
         /// The serial here.
         own: u64,
@@ -154,6 +161,11 @@ impl PairDescriptor {
             if region.key.is_empty() || region.key.len() > FIELD_BYTES_MAX {
                 return Err(PairTextError::Line { line: "region" });
             }
+            // later than the descriptor: nothing that came with it would count
+            let is_wrong = |since: UnixMillis| since > self.issued_at || !since.0.is_multiple_of(1000);
+            if region.members_since.is_some_and(is_wrong) {
+                return Err(PairTextError::Line { line: MEMBERS_SINCE });
+            }
         }
         if first.name < second.name && first.key != second.key { Ok(()) } else { Err(PairTextError::Regions) }
     }
@@ -165,8 +177,14 @@ impl PairDescriptor {
             "{TITLE}\ndeployment {deployment}\nenvironment {environment}\njurisdiction {jurisdiction}\nserial {serial}\nissued_at_ms {}\n",
             issued_at.0
         );
-        for PairedRegion { name, key } in regions {
+        for PairedRegion { name, key, .. } in regions {
             line(&mut text, "region", name, key);
+        }
+        for PairedRegion { name, members_since, .. } in regions {
+            if let Some(since) = members_since {
+                writeln!(text, "{MEMBERS_SINCE} {name} {}", since.0)
+                    .expect("a String takes all that is written");
+            }
         }
         text
     }
@@ -197,27 +215,35 @@ impl SignedPair {
         if text.len() > PAIR_DESCRIPTOR_BYTES_MAX {
             return Err(PairTextError::NotOne);
         }
-        let mut lines = text.lines();
+        let mut lines = text.lines().peekable();
         let title = lines.next().unwrap_or_default();
         let version = title.strip_prefix(TITLE_OF_ANY_VERSION).ok_or(PairTextError::NotOne)?;
         if title != TITLE {
             let found = version.chars().filter(char::is_ascii_graphic).take(16).collect();
             return Err(PairTextError::Version { found });
         }
-        let mut value = |line: &'static str| {
-            let rest = lines.next().and_then(|found| found.strip_prefix(line));
-            rest.and_then(|rest| rest.strip_prefix(' ')).ok_or(PairTextError::Line { line })
-        };
+        let mut value = |line| value(lines.next(), line);
         let (deployment, environment) = (value("deployment")?, value("environment")?);
         let (jurisdiction, serial) = (value("jurisdiction")?, value("serial")?);
         let issued_at = value("issued_at_ms")?;
         let regions = [value("region")?, value("region")?];
+        // none, one or two of them
+        let mut since = Vec::new();
+        while let Some(found) = lines.next_if(|line| line.starts_with(MEMBERS_SINCE)) {
+            since.extend(self::value(Some(found), MEMBERS_SINCE)?.split_once(' '));
+        }
+        let mut value = |line| self::value(lines.next(), line);
         let signatures = [value("signature")?, value("signature")?];
-        let number = |line, text: &str| text.parse().map_err(|_| PairTextError::Line { line });
+        let number = |line, text: &str| text.parse::<u64>().map_err(|_| PairTextError::Line { line });
         let [first, second] = regions.map(|region| named("region", region));
         let (first, second) = (first?, second?);
         let [first_signature, second_signature] = signatures.map(|signature| named("signature", signature));
-        let region = |(name, key): (&str, Vec<u8>)| PairedRegion { name: name.to_owned(), key };
+        let region = |(name, key): (&str, Vec<u8>)| {
+            let said = since.iter().find(|(region, _)| *region == name);
+            let members_since = said.map(|(_, since)| number(MEMBERS_SINCE, since)).transpose()?;
+            let members_since = members_since.map(UnixMillis);
+            Ok::<_, PairTextError>(PairedRegion { name: name.to_owned(), key, members_since })
+        };
         let deployment = DeploymentId::parse(deployment).ok_or(PairTextError::Line { line: "deployment" })?;
         let descriptor = PairDescriptor {
             deployment,
@@ -225,7 +251,7 @@ impl SignedPair {
             jurisdiction: jurisdiction.to_owned(),
             serial: number("serial", serial)?,
             issued_at: UnixMillis(number("issued_at_ms", issued_at)?),
-            regions: [region(first), region(second)],
+            regions: [region(first)?, region(second)?],
         };
         descriptor.validate()?;
         let signed = Self { descriptor, signatures: [first_signature?.1, second_signature?.1] };
@@ -276,6 +302,11 @@ fn line(text: &mut String, what: &str, name: &str, bytes: &[u8]) {
     writeln!(text, "{what} {name} {}", STANDARD.encode(bytes)).expect("a String takes all that is written");
 }
 
+fn value<'a>(found: Option<&'a str>, line: &'static str) -> Result<&'a str, PairTextError> {
+    let rest = found.and_then(|found| found.strip_prefix(line)?.strip_prefix(' '));
+    rest.ok_or(PairTextError::Line { line })
+}
+
 fn named<'a>(line: &'static str, value: &'a str) -> Result<(&'a str, Vec<u8>), PairTextError> {
     let wrong = || PairTextError::Line { line };
     let (name, bytes) = value.split_once(' ').ok_or_else(wrong)?;
@@ -285,9 +316,9 @@ fn named<'a>(line: &'static str, value: &'a str) -> Result<(&'a str, Vec<u8>), P
 
 // a greeting with the longest name fits
 const _: () = assert!(32 + 8 + 4 + super::NAME_BYTES_MAX <= PAIR_HELLO_BYTES_MAX);
-// and so does a descriptor with the longest names and keys: three names and four of everything in base64
+// and so does a descriptor with the longest names and keys: five names, a dozen numbers' room, and four of everything in base64
 const _: () = assert!(
-    200 + 8 * super::NAME_BYTES_MAX + 4 * (FIELD_BYTES_MAX * 4 / 3 + 32) <= PAIR_DESCRIPTOR_BYTES_MAX
+    400 + 10 * super::NAME_BYTES_MAX + 4 * (FIELD_BYTES_MAX * 4 / 3 + 32) <= PAIR_DESCRIPTOR_BYTES_MAX
 );
 
 #[cfg(test)]
@@ -295,7 +326,8 @@ mod tests {
     use super::*;
 
     fn signed() -> SignedPair {
-        let region = |name: &str, byte| PairedRegion { name: name.into(), key: vec![byte; 91] };
+        let region =
+            |name: &str, byte| PairedRegion { name: name.into(), key: vec![byte; 91], members_since: None };
         let descriptor = PairDescriptor {
             deployment: DeploymentId([7; 16]),
             environment: "production".into(),
@@ -311,8 +343,11 @@ mod tests {
     fn the_text_of_a_descriptor_is_golden() {
         let text = SignedPair {
             descriptor: PairDescriptor {
-                regions: [("a", 1), ("b", 2)]
-                    .map(|(name, byte)| PairedRegion { name: name.into(), key: vec![byte; 3] }),
+                regions: [("a", 1), ("b", 2)].map(|(name, byte)| PairedRegion {
+                    name: name.into(),
+                    key: vec![byte; 3],
+                    members_since: None,
+                }),
                 ..signed().descriptor
             },
             signatures: [vec![3; 3], vec![4; 3]],
@@ -353,6 +388,33 @@ mod tests {
         }
         assert_eq!(SignedPair::parse(&text.repeat(20)), Err(PairTextError::NotOne));
         assert_eq!(SignedPair::parse("hello"), Err(PairTextError::NotOne));
+    }
+
+    #[test]
+    fn the_time_since_when_members_count_is_a_line_per_region_and_part_of_what_is_signed() {
+        let mut pair = signed();
+        pair.descriptor.regions[1].members_since = Some(UnixMillis(1_795_384_644_000));
+        let text = pair.to_text();
+        let line = "\nmembers_since_ms west-europe 1795384644000\nsignature north-europe ";
+        assert!(text.contains(line) && pair.descriptor.statement().contains("members_since_ms"), "{text}");
+        assert_eq!(SignedPair::parse(&text), Ok(pair.clone()));
+        pair.descriptor.regions[0].members_since = Some(UnixMillis(0));
+        assert_eq!(SignedPair::parse(&pair.to_text()), Ok(pair));
+        let only = "members_since_ms west-europe 1795384644000\n";
+        for wrong in [
+            // a region that there is not, the same twice, no whole second, after it was made, other spellings
+            "members_since_ms east-us 1795384644000\n".to_owned(),
+            only.repeat(2),
+            "members_since_ms west-europe 1795384644001\n".into(),
+            "members_since_ms west-europe 1795384645000\n".into(),
+            "members_since_ms west-europe 01795384644000\n".into(),
+            "members_since_ms west-europe\n".into(),
+            "members_since_ms west-europe 1795384644000 \n".into(),
+            "members_since_ms west-europe 18446744073709551616\n".into(),
+            format!("{only}members_since_ms north-europe 0\n"),
+        ] {
+            assert!(SignedPair::parse(&text.replace(only, &wrong)).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -116,3 +116,28 @@ async fn a_region_that_accepts_without_showing_its_descriptor_is_not_asked() {
     assert_eq!(PairHello::decode(greeting), Ok(hello()));
     assert_eq!(rest, [], "nothing was asked");
 }
+
+#[tokio::test]
+async fn a_certificate_from_before_the_time_in_the_descriptor_counts_for_nothing_and_is_on_record() {
+    let rig = Rig::new(PeerOptions::default()).await;
+    let own = rig.authority.tls(&identity(PeerRole::Node(SERVER))).with_pair(hello());
+    // those of the tests are valid from 1975 on
+    let since = |since| own.clone().with_pair_members_since(Some(since));
+    let begin = wire::UnixMillis(157_766_400_000);
+    let member = || rig.authority.tls(&identity(PeerRole::Pair(CLIENT.0))).with_pair(hello());
+    rig.server.set_tls(since(begin));
+    let peers = rig.peers_as(member(), PeerOptions::default());
+    assert!(ask(&peers, PeerClass::Bulk, ECHO, "entries").await.is_ok());
+
+    rig.server.set_tls(since(wire::UnixMillis(begin.0 + 1)));
+    let peers = rig.peers_as(member(), PeerOptions::default());
+    let answer = ask(&peers, PeerClass::Bulk, ECHO, "entries").await;
+    assert!(matches!(answer, Err(CallError::Unreachable { .. })), "{answer:?}");
+    let refused = &rig.server.refused().recent()[0];
+    assert_eq!(refused.reason, RefusedReason::Revoked { since: wire::UnixMillis(begin.0 + 1) });
+    let claimed = refused.certificate.clone().and_then(|shown| shown.claimed);
+    assert_eq!(claimed, Some(identity(PeerRole::Pair(CLIENT.0)).to_string()));
+    assert!(rig.server.refused().of_kind("revoked") > 0);
+    // members of the own region are not meant
+    assert!(ask(&rig.node(), PeerClass::Bulk, ECHO, "entries").await.is_ok());
+}

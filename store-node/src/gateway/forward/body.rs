@@ -14,7 +14,7 @@ use thiserror::Error;
 use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::endpoints::Connection;
+use super::place::Connection;
 use crate::gateway::budget::Room;
 use crate::gateway::guard::body::{GuardedBody, Refused};
 
@@ -66,6 +66,11 @@ impl PassedBody {
     pub(super) fn new(inner: Option<GuardedBody>, consent: Option<Consent>, progress: Arc<Progress>) -> Self {
         let consent = consent.map(|consent| Box::pin(consent.given()) as _);
         Self { done: inner.is_none(), inner, consent, progress }
+    }
+
+    /// None at all.
+    pub(super) fn empty() -> Self {
+        Self::new(None, None, Arc::default())
     }
 }
 

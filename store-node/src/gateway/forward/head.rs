@@ -1,9 +1,13 @@
 //! What of a head goes on to the next connection, and what belongs to this one only (RFC 9110, section 7.6.1).
 
-use http::header::{CONNECTION, TE, TRANSFER_ENCODING, UPGRADE};
+use std::io;
+
+use http::header::{CONNECTION, HOST, TE, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, Version};
+
+use crate::config::Endpoint;
 
 /// Names the region that passed a request on. Who gets it does not pass it on again. Answers carry it back.
 pub(crate) const MARKER: HeaderName = HeaderName::from_static("x-twinkeep-forwarded");
@@ -34,6 +38,17 @@ pub(super) fn request<B>(head: &Parts, region: &HeaderValue, body: B) -> Request
     strip(request.headers_mut());
     request.headers_mut().insert(MARKER, region.clone());
     request
+}
+
+/// A request that changes nothing and that nobody signed: whoever serves S3 at the endpoint refuses it by itself.
+pub(super) fn probe<B>(endpoint: &Endpoint, body: B) -> io::Result<Request<B>> {
+    let host = endpoint.to_string();
+    let (_, host) = host.split_once("://").unwrap_or_default();
+    let mut request = Request::new(body);
+    let host = HeaderValue::from_str(host).map_err(io::Error::other)?;
+    request.headers_mut().insert(HOST, host);
+    request.headers_mut().insert(HERE, HeaderValue::from_static("probe"));
+    Ok(request)
 }
 
 /// Takes out what belongs to the connection that it came by.

@@ -3,19 +3,24 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::request::Parts;
-use http::{Request, Response, StatusCode, header};
+use http::{Method, Request, Response, StatusCode, header};
+use http_body::Body;
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use s3s::{Body, HttpResponse};
+use s3s::HttpResponse;
 
 use super::body::{AnsweredBody, Consent, PassedBody, Progress};
-use super::endpoints::Connection;
+use super::place::Connection;
 use super::{Forward, Outcome, head};
 use crate::gateway::guard::body::GuardedBody;
 
-/// How long an answer may take once all of the request was passed on. 60 s: as long as clients wait by themselves, and
-/// three times what a region holds a request for.
-const ANSWER_WAIT: Duration = Duration::from_secs(60);
+/// A body that is read though it goes nowhere, bytes. 64 KiB: what clients send in one go, and answers wait for nothing more.
+const DISCARDED_BYTES_MAX: u64 = 64 << 10;
+
+/// How long it may take to come. 1 s: it is on its way.
+const DISCARD_WAIT: Duration = Duration::from_secs(1);
 
 /// Connections tried for one request: kept ones may have ended meanwhile, which is seen before anything is sent.
 const CONNECTIONS_MAX: usize = 4;
@@ -27,6 +32,13 @@ impl Forward {
         head: &Parts,
         body: Option<GuardedBody>,
     ) -> Result<HttpResponse, Outcome> {
+        // no place is taken, and no client kept waiting, for endpoints that are known to be away
+        if !self.endpoints.admit() {
+            if let Some(body) = body.filter(|_| !head.headers.contains_key(header::EXPECT)) {
+                discard(body).await;
+            }
+            return Err(Outcome::Unreachable);
+        }
         let room = self.room.request().await.map_err(|_| Outcome::Overloaded)?;
         let progress = Arc::<Progress>::default();
         let expects = head
@@ -54,7 +66,7 @@ impl Forward {
         head::strip(&mut parts.headers);
         parts.headers.insert(head::MARKER, self.name.clone());
         let body = AnsweredBody::new(incoming, connection, progress, room);
-        Ok(Response::from_parts(parts, Body::http_body_unsync(body)))
+        Ok(Response::from_parts(parts, s3s::Body::http_body_unsync(body)))
     }
 
     async fn exchange(
@@ -63,13 +75,25 @@ impl Forward {
         progress: &Progress,
     ) -> Result<(Response<Incoming>, Connection), Outcome> {
         let mut request = request;
+        let wait = if may_take_long(&request) { self.waits.long_answer } else { self.waits.answer };
         for _ in 0..CONNECTIONS_MAX {
-            let mut connection = self.endpoints.connect().await.ok_or(Outcome::Unreachable)?;
+            let Some(mut connection) = self.endpoints.connect().await else {
+                if !request.headers().contains_key(header::EXPECT) {
+                    discard(request.into_body()).await;
+                }
+                return Err(Outcome::Unreachable);
+            };
+            let silent = connection.until_silent();
             let sent = connection.sender().try_send_request(request);
-            let answered = tokio::select! {
-                answered = sent => answered,
-                () = too_long(progress) => {
-                    connection.is_silent();
+            let why = tokio::select! {
+                answered = sent => Ok(answered),
+                () = silent => Err("nobody answers there any more"),
+                () = too_long(progress, wait) => Err("it took too long"),
+            };
+            let answered = match why {
+                Ok(answered) => answered,
+                Err(why) => {
+                    tracing::debug!(why, "the other region's answer is not waited for");
                     return Err(Outcome::Cut);
                 }
             };
@@ -96,8 +120,23 @@ impl Forward {
     }
 }
 
+/// Reads a short body that goes nowhere: otherwise its rest would end the connection, and with it, perhaps, the answer. Not
+/// for clients that wait for consent, who keep theirs.
+async fn discard(mut body: impl Body<Data = Bytes> + Unpin) {
+    if body.size_hint().upper().is_some_and(|bytes| bytes <= DISCARDED_BYTES_MAX) {
+        let rest = async { while let Some(Ok(_)) = body.frame().await {} };
+        let _in_time = tokio::time::timeout(DISCARD_WAIT, rest).await;
+    }
+}
+
 /// Returns when the answer is overdue.
-async fn too_long(progress: &Progress) {
+async fn too_long(progress: &Progress, wait: Duration) {
     progress.ended.cancelled().await;
-    tokio::time::sleep(ANSWER_WAIT).await;
+    tokio::time::sleep(wait).await;
+}
+
+/// Copies are made by the region that is asked, which says nothing before they are done; so are uploads put together and
+/// lists of objects deleted, by POST.
+fn may_take_long<B>(request: &Request<B>) -> bool {
+    request.method() == Method::POST || request.headers().contains_key("x-amz-copy-source")
 }
