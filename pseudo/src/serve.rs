@@ -17,6 +17,7 @@ mod telemetry;
 mod worker;
 
 pub(crate) use config::Config;
+pub(crate) use config::keys::{as_json as keys_as_json, as_text as keys_as_text};
 pub(crate) use control::unlock;
 
 use crate::PseudoError;

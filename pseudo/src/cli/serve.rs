@@ -9,12 +9,15 @@ use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 pub(super) struct ServeArguments {
-    /// What it does: docs/pseudonymisation.md lists all keys
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
+    /// What it does
+    #[arg(long, value_name = "FILE", required_unless_present = "list")]
+    config: Option<PathBuf>,
     /// Say whether the configuration and its policies would be accepted, and do nothing
     #[arg(long)]
     check: bool,
+    /// List all keys of a configuration
+    #[arg(long, conflicts_with_all = ["config", "check"])]
+    list: bool,
 }
 
 #[derive(Debug, Args)]
@@ -28,13 +31,16 @@ pub(super) struct UnlockArguments {
 }
 
 pub(super) fn run(arguments: &ServeArguments, output: &Output) -> Result<(), PseudoError> {
-    let config = Config::load(&arguments.config)?;
+    let Some(path) = &arguments.config else {
+        return output.either(serve::keys_as_json(), serve::keys_as_text);
+    };
+    let config = Config::load(path)?;
     if !arguments.check {
         return serve::run(config);
     }
     let jobs: Vec<&str> = config.jobs.iter().map(|job| job.name.as_str()).collect();
     output.either(json!({ "jobs": jobs }), || {
-        format!("{}: accepted, with the jobs {}\n", arguments.config.display(), jobs.join(", "))
+        format!("{}: accepted, with the jobs {}\n", path.display(), jobs.join(", "))
     })
 }
 

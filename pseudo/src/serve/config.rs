@@ -181,7 +181,7 @@ impl Config {
             let offset = error.span().map_or(0, |span| span.start);
             let line = 1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count();
             let problem = format!("{}:{line}: {}", path.display(), error.message().replace('\n', " "));
-            PseudoError::usage(problem, "docs/pseudonymisation.md lists all keys")
+            PseudoError::usage(problem, "`pseudo serve --list` shows all keys")
         })?;
         let folder = path.parent().unwrap_or(Path::new("")).to_owned();
         Reading { path, folder }.checked(file)

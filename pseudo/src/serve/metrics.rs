@@ -27,7 +27,7 @@ pub(crate) fn render(shared: &Shared) -> String {
     head(&mut page, "twinkeep_pseudo_exports_total", "counter", "Due exports by what became of them.");
     for job in &jobs {
         for (result, count) in [("made", job.made), ("empty", job.empty), ("failed", job.failed)] {
-            let labels = format!("{{job=\"{}\",result=\"{result}\"}}", job.name);
+            let labels = format!("{{export_job=\"{}\",result=\"{result}\"}}", job.name);
             sample(&mut page, "twinkeep_pseudo_exports_total", &labels, count as f64);
         }
     }
@@ -53,7 +53,7 @@ pub(crate) fn render(shared: &Shared) -> String {
         let name = format!("twinkeep_pseudo_job_{name}");
         head(&mut page, &name, kind, meaning);
         for job in &jobs {
-            sample(&mut page, &name, &format!("{{job=\"{}\"}}", job.name), figure(job));
+            sample(&mut page, &name, &format!("{{export_job=\"{}\"}}", job.name), figure(job));
         }
     }
     if shared.config.retention.is_some() {

@@ -1,4 +1,6 @@
-//! Every key of the service's configuration, documented once: `docs/pseudonymisation.md` has this table.
+//! Every key of the service's configuration, documented once: `pseudo serve --list` and `docs/pseudonymisation.md` come from here.
+
+use serde_json::{Value, json};
 
 /// One key: its name, what it takes, what holds without it, an example, what it does.
 pub(crate) struct KeyDoc {
@@ -180,6 +182,23 @@ pub(crate) const KEYS: &[KeyDoc] = &[
     ),
     key("job.part_rows", "a number above 0", "1048576", "100000", "Rows of a part, at most."),
 ];
+
+/// All keys, a line each and what it means below.
+pub(crate) fn as_text() -> String {
+    let line = |doc: &KeyDoc| {
+        format!(
+            "{} = {}\n  {}; without it: {}\n  {}\n",
+            doc.key, doc.example, doc.kind, doc.default, doc.meaning
+        )
+    };
+    KEYS.iter().map(line).collect()
+}
+
+/// All keys as JSON.
+pub(crate) fn as_json() -> Value {
+    let key = |doc: &KeyDoc| json!({ "key": doc.key, "takes": doc.kind, "default": doc.default, "example": doc.example, "meaning": doc.meaning });
+    json!({ "keys": KEYS.iter().map(key).collect::<Vec<_>>() })
+}
 
 /// The table of the documentation.
 #[cfg(test)]
