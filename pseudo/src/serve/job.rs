@@ -37,6 +37,11 @@ impl<'a> Job<'a> {
         Self { number, config, known: Known::default(), empty: None, due: 0, failed: 0 }
     }
 
+    /// Whether something is to be done now; also when the clock was set back, which makes what was planned too late.
+    pub(crate) fn is_due(&self, now: i64) -> bool {
+        self.due <= now || self.due > self.config.schedule.next(now).max(now + BACKOFF_SECONDS.1)
+    }
+
     /// Does what is to be done now, and says when to come again.
     pub(crate) fn attempt(&mut self, tools: &Tools<'_>) {
         let job = self.config.name.as_str();
@@ -82,8 +87,15 @@ impl<'a> Job<'a> {
                 return Ok(());
             }
         }
-        let name = export_name(&self.config.name, self.config.schedule.latest(clock::now()));
-        // also when the clock went back: an export never comes before one that is there
+        let (job, now) = (&self.config.name, clock::now());
+        if let Some(newest) = self.known.newest()
+            && newest > export_name(job, now).as_str()
+        {
+            let problem = format!("export {newest} is of a time that has not come");
+            return Err(PseudoError::usage(problem, "set the clock right: exports go on after that time"));
+        }
+        let name = export_name(job, self.config.schedule.latest(now));
+        // also under another schedule: an export never comes before one that is there
         let is_past = |there: Option<&str>| there.is_some_and(|there| there >= name.as_str());
         if is_past(self.known.newest()) || is_past(self.empty.as_deref()) {
             return Ok(());

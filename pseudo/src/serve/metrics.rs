@@ -97,3 +97,37 @@ fn head(page: &mut String, name: &str, kind: &str, meaning: &str) {
 fn sample(page: &mut String, name: &str, labels: &str, value: f64) {
     let _ = writeln!(page, "{name}{labels} {value}");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::files;
+    use crate::keys::KeyFolder;
+    use crate::serve::Config;
+    use custody::RootKey;
+    use std::fs;
+
+    #[test]
+    fn every_metric_is_explained_and_a_locked_service_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = |name: &str| folder.path().join(name);
+        let root = RootKey::generate(files::random).unwrap();
+        KeyFolder::create(&place("keys"), root.check()).unwrap();
+        fs::write(place("usage.toml"), include_str!("../../tests/fixtures/service-policy.toml")).unwrap();
+        let config = include_str!("../../../deploy/pseudo/service.toml")
+            .replace("/etc/twinkeep-pseudo/usage.toml", "usage.toml")
+            .replace("/var/lib/twinkeep-pseudo/keys", "keys");
+        fs::write(place("service.toml"), config).unwrap();
+        let shared = Shared::new(Config::load(&place("service.toml")).unwrap()).unwrap();
+        let explained = include_str!("../../../docs/metrics.md");
+        let page = render(&shared);
+        let names: Vec<&str> =
+            page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+        assert_eq!(names.len(), 13);
+        for name in names {
+            assert!(explained.contains(&format!("`{name}")), "{name}");
+            assert!(page.lines().any(|line| line.starts_with(name)), "{name} has no value");
+        }
+        assert!(shared.not_ready().iter().any(|reason| reason.code == "locked"));
+    }
+}

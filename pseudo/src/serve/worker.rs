@@ -30,7 +30,7 @@ pub(crate) fn run(shared: &Shared) -> Result<(), PseudoError> {
         };
         let tools = Tools { s3: &s3, opened: &opened, shared };
         for job in &mut jobs {
-            if job.due <= clock::now() && !shared.is_ending() {
+            if job.is_due(clock::now()) && !shared.is_ending() {
                 job.attempt(&tools);
             }
         }
