@@ -212,7 +212,8 @@ impl Desk {
         needles.push(Needle::new("the service's secret key", self.service.secret_key.as_bytes()));
         let share = fs::read_to_string(self.path("shares/share-1.txt")).unwrap();
         // the end of a share is its secret
-        needles.push(Needle::new("a share", share.trim().rsplit(' ').nth(2).unwrap().as_bytes()));
+        let words: Vec<&str> = share.split_whitespace().collect();
+        needles.push(Needle::new("a share", words[words.len() - 5..words.len() - 1].join(" ").as_bytes()));
         needles.push(Needle::new("the passphrase", PASSPHRASE.as_bytes()));
         search_folder(&self.path(folder), &needles).unwrap()
     }
