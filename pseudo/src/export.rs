@@ -203,6 +203,7 @@ impl Export<'_> {
             order.part_rows_max,
             there.into_iter().collect::<HashSet<_>>(),
             vault.cloned(),
+            self.stop,
         );
         let mut spill = || Ok(Box::new(tempfile::tempfile_in(&self.temporary)?) as Box<dyn SpillFile>);
         let plans = Plans::new(policy, self.memory_bytes, &self.temporary);
