@@ -80,8 +80,11 @@ fn systemd_units_verify_and_are_confined() {
         let here = text.lines().map(|line| match line.strip_prefix("ExecStart=") {
             Some(command) => {
                 let (program, arguments) = command.split_once(' ').unwrap_or((command, ""));
-                let is_client = program.ends_with("/twinkeep");
-                let built = if is_client { &binaries.twinkeep } else { &binaries.store_node };
+                let built = match program.rsplit('/').next() {
+                    Some("twinkeep") => binaries.twinkeep.clone(),
+                    Some("pseudo") => binaries.twinkeep.with_file_name("pseudo"),
+                    _ => binaries.store_node.clone(),
+                };
                 format!("ExecStart={} {arguments}\n", built.display())
             }
             None => format!("{line}\n"),
@@ -103,7 +106,9 @@ fn systemd_units_verify_and_are_confined() {
 #[test]
 fn example_configurations_are_accepted() {
     let binaries = tools::binaries().unwrap();
-    for config in shipped(&[".toml"]).into_iter().filter(|path| !is_pair(path)) {
+    // what the pseudonymisation service reads is accepted by a test of its own, with a policy beside it
+    let other = |path: &Path| path.parent().is_some_and(|folder| folder.ends_with("pseudo"));
+    for config in shipped(&[".toml"]).into_iter().filter(|path| !is_pair(path) && !other(path)) {
         let mut command = Command::new(&binaries.store_node);
         tools::expect_success(
             command.args(["config", "check"]).arg(&config),

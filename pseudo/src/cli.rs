@@ -12,8 +12,10 @@ mod lint;
 mod output;
 mod reidentify;
 mod release;
+mod retention;
 mod risk;
 mod run;
+mod serve;
 mod subject;
 mod vault;
 mod verify;
@@ -52,6 +54,12 @@ enum Command {
     Release(Box<release::ReleaseCommand>),
     /// List the exports of a place: for whom, why, until when, and what was decided
     Register(Box<release::RegisterArguments>),
+    /// Delete the exports of a place whose day has come, with a signed record of each
+    Retention(Box<retention::RetentionArguments>),
+    /// Run the service: exports by schedule, deletions when their day has come
+    Serve(serve::ServeArguments),
+    /// Bring a share to a service that runs; with enough of them it opens its keys
+    Unlock(serve::UnlockArguments),
     /// Keys: the root in shares, the domain keys under it, what signs
     #[command(subcommand)]
     Keys(keys::KeysCommand),
@@ -90,6 +98,9 @@ pub fn run() -> ExitCode {
         Command::Verify(arguments) => verify::run(arguments, &output),
         Command::Release(command) => release::run(command, &output),
         Command::Register(arguments) => release::register(arguments, &output),
+        Command::Retention(arguments) => retention::run(arguments, &output),
+        Command::Serve(arguments) => serve::run(arguments, &output),
+        Command::Unlock(arguments) => serve::unlock(arguments, &output),
         Command::Keys(command) => keys::run(command, &output),
         Command::Vault(command) => vault::run(command, &output),
         Command::Reidentify(command) => reidentify::run(command, &output),

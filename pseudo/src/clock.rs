@@ -21,6 +21,11 @@ pub(crate) fn text(seconds: i64) -> String {
     format!("{date}T{:02}:{:02}:{:02}Z", time.hour(), time.minute(), time.second())
 }
 
+/// The day of a time, in UTC.
+pub(crate) fn day_of(seconds: i64) -> String {
+    text(seconds).split('T').next().unwrap_or_default().to_owned()
+}
+
 /// The day on which a period that begins now ends.
 pub(crate) fn day_after(seconds: i64, period: Period) -> String {
     let begin: DateTime<Utc> = DateTime::from_timestamp(seconds, 0).unwrap_or_default();

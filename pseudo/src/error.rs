@@ -181,6 +181,17 @@ impl PseudoError {
         }
     }
 
+    /// The error and its causes, one line.
+    pub(crate) fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut source = std::error::Error::source(self);
+        while let Some(cause) = source {
+            text.push_str(&format!(": {cause}"));
+            source = cause.source();
+        }
+        text
+    }
+
     /// One word for programs.
     pub fn kind(&self) -> &'static str {
         match self {

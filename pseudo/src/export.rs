@@ -6,10 +6,17 @@
 //!
 //! A run that was killed is gone on with by the same command: the order says how it began, so it makes the same bytes again, and
 //! parts that are there are compared instead of put. No row is lost or doubled, since a part is whole or absent and always the same.
+//! One that cannot be gone on with (another policy, a source that changed, a key that is destroyed) is discarded and begun anew
+//! by whoever asks for that: nobody has read it, since it has no manifest.
 
+mod held;
 mod parts;
 mod reading;
 mod spool;
+mod wanted;
+
+pub(crate) use held::{Fingerprint, Held};
+pub(crate) use wanted::Wanted;
 
 use crate::figures::{self, Gate, Plans};
 use crate::keys::{hex, unhex};
@@ -32,12 +39,18 @@ use std::collections::HashSet;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use transform::{People, RunSeed};
 
 /// The release that makes exports.
 pub(crate) const BUILD: &str = concat!("twinkeep pseudo ", env!("CARGO_PKG_VERSION"));
 /// Objects in an export's folder that are looked at, at most: as many parts as sources, and documents.
 const LISTED_MAX: usize = 2 * SOURCES_MAX;
+/// Objects that are looked through for those that no export holds yet, at most: a listing of them is some hundred MiB.
+const CANDIDATES_MAX: usize = 1_000_000;
+
+/// Why a run ends that was told to.
+const STOPPED: &str = "the program is ending; the export is gone on with at its next start";
 
 /// What to export, under what, and where to.
 pub(crate) struct Export<'a> {
@@ -46,6 +59,8 @@ pub(crate) struct Export<'a> {
     pub(crate) policy: &'a Policy,
     pub(crate) terms: Terms,
     pub(crate) from: Vec<Place>,
+    /// What other exports hold, if this one is to have only what none of them does.
+    pub(crate) held: Option<&'a Held>,
     /// The export's own folder.
     pub(crate) to: Place,
     pub(crate) part_rows_max: u64,
@@ -53,6 +68,18 @@ pub(crate) struct Export<'a> {
     pub(crate) temporary: PathBuf,
     pub(crate) operator: &'a Operator,
     pub(crate) service: &'a SigningKey,
+    /// Set when the run is to end where it is; it is gone on with later.
+    pub(crate) stop: &'a AtomicBool,
+}
+
+/// What an earlier run left.
+pub(crate) enum Begun {
+    /// Nothing.
+    No,
+    /// An order that this run can go on with.
+    Same(Box<Order>),
+    /// An order of the same maker under another policy, for another recipient or by another release.
+    Otherwise,
 }
 
 /// What became of it.
@@ -65,15 +92,15 @@ pub(crate) struct Done {
 }
 
 impl Export<'_> {
-    /// The order of an earlier run that was not finished; `None` when there was none.
-    pub(crate) fn begun(&self) -> Result<Option<Order>, PseudoError> {
+    /// What an earlier run left that was not finished.
+    pub(crate) fn begun(&self) -> Result<Begun, PseudoError> {
         let bucket = &self.to.bucket;
         if self.s3.pin(bucket, &self.to.key(MANIFEST))?.is_some() {
             let advice = "choose another --id: what has a manifest is never written again";
             return Err(PseudoError::usage(format!("export {} is there already", self.name), advice));
         }
         let Some(bytes) = self.s3.get(bucket, &self.to.key(ORDER), SIGNED_BYTES_MAX)? else {
-            return Ok(None);
+            return Ok(Begun::No);
         };
         let order: Order = signed::open_by(Kind::Order, &bytes, self.operator.key.public())
             .map_err(PseudoError::signed("the order of this export"))?;
@@ -82,16 +109,38 @@ impl Export<'_> {
             && order.terms.policy_sha256 == self.terms.policy_sha256
             && order.terms.recipient == self.terms.recipient
             && order.build == BUILD;
-        if !same {
-            let problem =
-                "this export was begun under another policy, for another recipient or by another release";
-            return Err(PseudoError::usage(problem, "choose another --id"));
-        }
-        Ok(Some(order))
+        Ok(if same { Begun::Same(Box::new(order)) } else { Begun::Otherwise })
     }
 
-    /// Pins the sources and writes the order down.
-    pub(crate) fn begin(&self, master: &MasterKey, created: i64) -> Result<Order, PseudoError> {
+    /// Whether all sources of an order can still be read as they were pinned.
+    pub(crate) fn has_its_sources(&self, order: &Order) -> Result<bool, PseudoError> {
+        for source in &order.sources {
+            if !self.s3.is_still(&source.bucket, &source.key, &source.pin)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Destroys what an unfinished run left, its order last, so that one that is killed here is gone on with.
+    pub(crate) fn discard(&self) -> Result<(), PseudoError> {
+        let (bucket, order) = (&self.to.bucket, self.to.key(ORDER));
+        let keys = self.s3.list(&self.to, LISTED_MAX)?;
+        if keys.contains(&self.to.key(MANIFEST)) {
+            return Err(PseudoError::usage(format!("export {} is finished", self.name), ""));
+        }
+        for key in keys.iter().filter(|key| **key != order) {
+            self.s3.destroy(bucket, key)?;
+        }
+        self.s3.destroy(bucket, &order)
+    }
+
+    /// Pins the sources and writes the order down; `None` if there is nothing to export.
+    pub(crate) fn begin(&self, master: &MasterKey, created: i64) -> Result<Option<Order>, PseudoError> {
+        let sources = self.pinned()?;
+        if sources.is_empty() {
+            return Ok(None);
+        }
         let mut seed = [0; 16];
         files::random(&mut seed)?;
         let order = Order {
@@ -102,13 +151,13 @@ impl Export<'_> {
             key: key_name(master),
             run: hex(&seed),
             part_rows_max: self.part_rows_max,
-            sources: self.pinned()?,
+            sources,
             maker: self.operator.certificate.clone(),
             build: BUILD.to_owned(),
         };
         let sealed = signed::seal(Kind::Order, &order, &self.operator.key);
         self.s3.create_or_same(&self.to.bucket, &self.to.key(ORDER), &sealed)?;
-        Ok(order)
+        Ok(Some(order))
     }
 
     /// Makes everything the order says, and the manifest.
@@ -135,6 +184,7 @@ impl Export<'_> {
             sources: &order.sources,
             format: policy.source.format,
             temporary: &self.temporary,
+            stop: self.stop,
             seen: reading::Seen::default(),
         };
         let failed = |error| PseudoError::Export { source: Box::new(error) };
@@ -153,6 +203,7 @@ impl Export<'_> {
             order.part_rows_max,
             there.into_iter().collect::<HashSet<_>>(),
             vault.cloned(),
+            self.stop,
         );
         let mut spill = || Ok(Box::new(tempfile::tempfile_in(&self.temporary)?) as Box<dyn SpillFile>);
         let plans = Plans::new(policy, self.memory_bytes, &self.temporary);
@@ -161,6 +212,9 @@ impl Export<'_> {
         let report = Engine::new(plan, self.memory_bytes)
             .run_parts(sources.inputs(), &mut upload, &mut spill, &mut |cells| {
                 number += 1;
+                if self.stop.load(Ordering::Relaxed) {
+                    return Err(io::Error::other(STOPPED));
+                }
                 let Some(meter) = &mut meter else { return Ok(()) };
                 meter.row(cells, number).map_err(|error| io::Error::other(error.to_string()))
             })
@@ -197,35 +251,57 @@ impl Export<'_> {
     }
 
     fn pinned(&self) -> Result<Vec<Source>, PseudoError> {
-        let mut sources = Vec::new();
-        for place in &self.from {
-            let keys = if place.is_folder {
-                self.s3.list(place, SOURCES_MAX - sources.len())?
-            } else {
-                vec![place.prefix.clone()]
+        let mut sources: Vec<Source> = Vec::new();
+        for (bucket, key) in self.candidates()? {
+            let number = sources.len() + 1;
+            let failed = |problem: &str| PseudoError::Store {
+                place: format!("source {number}"),
+                problem: problem.to_owned(),
             };
-            for key in keys {
-                let pin = self.s3.pin(&place.bucket, &key)?.ok_or_else(|| PseudoError::Store {
-                    place: format!("source {}", sources.len() + 1),
-                    problem: "there is no such object".to_owned(),
-                })?;
-                if pin.etag.is_none() {
-                    let problem = "the server gives no ETags, so that a change would not be seen".to_owned();
-                    let place = format!("source {}", sources.len() + 1);
-                    return Err(PseudoError::Store { place, problem });
-                }
-                sources.push(Source { bucket: place.bucket.clone(), key, pin, sha256: None });
+            let pin = self.s3.pin(&bucket, &key)?.ok_or_else(|| failed("there is no such object"))?;
+            let Some(etag) = &pin.etag else {
+                return Err(failed("the server gives no ETags, so that a change would not be seen"));
+            };
+            // it may have become something that is held since it was listed
+            let print = Fingerprint::of(&bucket, &key, etag, pin.bytes);
+            if self.held.is_some_and(|held| held.has(&print)) {
+                continue;
+            }
+            sources.push(Source { bucket, key, pin, sha256: None });
+            if sources.len() == SOURCES_MAX && self.held.is_some() {
+                // the next export has the rest
+                break;
             }
         }
         let mut names = HashSet::new();
         if sources.iter().any(|source| !names.insert((&source.bucket, &source.key))) {
             return Err(PseudoError::usage("two sources have objects in common", "name each object once"));
         }
-        if sources.is_empty() {
-            let advice = "a place that ends with a slash is everything below it, without one a single object";
-            return Err(PseudoError::usage("the sources have no objects", advice));
-        }
         Ok(sources)
+    }
+
+    /// Objects to read, by bucket and name; those left out that are held as they are listed.
+    fn candidates(&self) -> Result<Vec<(String, String)>, PseudoError> {
+        let most = if self.held.is_some() { CANDIDATES_MAX } else { SOURCES_MAX };
+        let mut candidates = Vec::new();
+        for place in &self.from {
+            if !place.is_folder {
+                candidates.push((place.bucket.clone(), place.prefix.clone()));
+                continue;
+            }
+            for listed in self.s3.listed(place, most - candidates.len().min(most))? {
+                let is_held = self.held.is_some_and(|held| {
+                    let etag = listed.etag.as_deref();
+                    etag.is_some_and(|etag| {
+                        held.has(&Fingerprint::of(&place.bucket, &listed.key, etag, listed.bytes))
+                    })
+                });
+                if !is_held {
+                    candidates.push((place.bucket.clone(), listed.key));
+                }
+            }
+        }
+        Ok(candidates)
     }
 
     fn documents(&self) -> Result<Vec<File>, PseudoError> {

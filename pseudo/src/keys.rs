@@ -18,7 +18,7 @@ const SUFFIX: &str = "key";
 const SIGNING_FILE: &str = "signing.wrapped";
 const TOTP_SUFFIX: &str = "totp";
 /// A share as text with as much space as anyone types, bytes.
-const SHARE_TEXT_BYTES_MAX: usize = 8 * SHARE_BYTES;
+pub(crate) const SHARE_TEXT_BYTES_MAX: usize = 8 * SHARE_BYTES;
 /// Files of one folder: every version of a hundred domains.
 const FILES_MAX: usize = 100_000;
 
@@ -189,12 +189,16 @@ impl KeyFolder {
 
 /// The root of shares in files.
 pub(crate) fn gather(paths: &[PathBuf]) -> Result<RootKey, PseudoError> {
+    RootKey::combine(&gather_shares(paths)?).map_err(PseudoError::custody("shares"))
+}
+
+/// Shares in files.
+pub(crate) fn gather_shares(paths: &[PathBuf]) -> Result<Vec<Share>, PseudoError> {
     let share = |path: &PathBuf| {
         let text = files::read_text(path, SHARE_TEXT_BYTES_MAX)?;
         Share::from_text(&text).map_err(PseudoError::custody(path.display().to_string()))
     };
-    let shares: Vec<Share> = paths.iter().map(share).collect::<Result<_, _>>()?;
-    RootKey::combine(&shares).map_err(PseudoError::custody("shares"))
+    paths.iter().map(share).collect()
 }
 
 /// Bytes in hexadecimal.

@@ -1,5 +1,5 @@
-//! The pseudonymisation service: for now its command line `pseudo`, which keeps keys, checks policies, pseudonymises files and stored objects, and measures
-//! how far a table is from its people.
+//! The pseudonymisation service: a process that makes exports by schedule (`serve`), and the command line `pseudo`, which keeps keys, checks policies,
+//! pseudonymises files and stored objects, and measures how far a table is from its people.
 //!
 //! It depends on nothing of the store but leaves: not on `replication`, not on `store-node`; and nothing of the store
 //! depends on it. What it reads is hostile and what it reads is secret: every error names columns, lines and rows, none
@@ -25,11 +25,14 @@ mod manifest;
 mod measure;
 mod operators;
 mod plain;
+mod policies;
 mod register;
 mod release;
 mod report;
+mod retention;
 mod s3;
 mod search;
+mod serve;
 mod signed;
 mod subject;
 mod table;

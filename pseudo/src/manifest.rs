@@ -17,6 +17,7 @@ pub(crate) const ORDER: &str = "order.json";
 pub(crate) const MANIFEST: &str = "manifest.json";
 pub(crate) const DECISION: &str = "decision.json";
 pub(crate) const RELEASE: &str = "release.json";
+pub(crate) const DELETION: &str = "deletion.json";
 
 /// Who may make and release exports, as the service vouches for it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -212,6 +213,29 @@ pub(crate) struct Decision {
     pub(crate) format: String,
     pub(crate) outputs: Vec<File>,
     pub(crate) documents: Vec<File>,
+}
+
+/// That an export is deleted since its day has come: signed by the service, and all that stays of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Deletion {
+    pub(crate) version: u32,
+    pub(crate) export: String,
+    /// When it began; it is over when nothing but this is left.
+    pub(crate) begun: String,
+    /// What had been decided, if anything.
+    pub(crate) verdict: Option<Verdict>,
+    /// Where it had been released to, or was to be.
+    pub(crate) released_to: Option<String>,
+    pub(crate) manifest_sha256: String,
+    pub(crate) created: String,
+    pub(crate) terms: Terms,
+    pub(crate) records: u64,
+    pub(crate) files: u64,
+    pub(crate) bytes: u64,
+    /// Fingerprints of its sources: an incremental job does not export them again. No name is kept.
+    pub(crate) sources: Vec<String>,
+    pub(crate) build: String,
 }
 
 impl Decision {

@@ -23,7 +23,7 @@ const PASSPHRASE_VARIABLE: &str = "PSEUDO_PASSPHRASE";
 pub(crate) struct Passphrase {
     /// A file whose first line is the operator's passphrase [default: PSEUDO_PASSPHRASE in the environment]
     #[arg(long, value_name = "FILE")]
-    passphrase_file: Option<PathBuf>,
+    pub(crate) passphrase_file: Option<PathBuf>,
 }
 
 /// Who acts.
@@ -31,9 +31,9 @@ pub(crate) struct Passphrase {
 pub(crate) struct Acting {
     /// The operator's file; its certificate lies beside it
     #[arg(long, value_name = "FILE", env = "PSEUDO_OPERATOR")]
-    operator: PathBuf,
+    pub(crate) operator: PathBuf,
     #[command(flatten)]
-    passphrase: Passphrase,
+    pub(crate) passphrase: Passphrase,
 }
 
 /// An operator, known to the service.

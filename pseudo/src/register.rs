@@ -1,11 +1,12 @@
 //! The register of exports: read from the manifests and decisions that lie with the drafts, so that it cannot say anything else.
 
-use crate::manifest::MANIFEST;
+use crate::manifest::{DELETION, Deletion, MANIFEST};
 use crate::release::{self, Stand};
 use crate::s3::{Place, S3};
-use crate::{PseudoError, clock};
+use crate::{PseudoError, clock, retention};
 use custody::PublicKey;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 /// Objects below the place of drafts that are looked through, at most.
 const LISTED_MAX: usize = 1_000_000;
@@ -18,15 +19,35 @@ pub(crate) struct Entry {
     pub(crate) stand: Result<Stand, PseudoError>,
 }
 
+/// An export that was deleted, or is being deleted.
+pub(crate) struct Gone {
+    pub(crate) name: String,
+    /// Whether nothing but the record is left among the drafts.
+    pub(crate) is_over: bool,
+    /// The record; or why it cannot be read.
+    pub(crate) record: Result<Deletion, PseudoError>,
+}
+
+/// All that is known of the exports of a place.
+pub(crate) struct Register {
+    pub(crate) exports: Vec<Entry>,
+    pub(crate) deleted: Vec<Gone>,
+}
+
 /// All exports below a place, by name.
-pub(crate) fn read(s3: &S3, drafts: &Place, service: PublicKey) -> Result<Vec<Entry>, PseudoError> {
+pub(crate) fn read(s3: &S3, drafts: &Place, service: PublicKey) -> Result<Register, PseudoError> {
+    let keys = s3.list(drafts, LISTED_MAX)?;
+    let parts = |key: &String| {
+        let (name, rest) = key.strip_prefix(&drafts.key(""))?.split_once('/')?;
+        Some((name.to_owned(), rest.to_owned()))
+    };
+    let all: Vec<(String, String)> = keys.iter().filter_map(parts).collect();
+    let named = |wanted: &str| -> BTreeSet<&str> {
+        all.iter().filter(|(_, rest)| rest == wanted).map(|(name, _)| name.as_str()).collect()
+    };
+    let gone = named(DELETION);
     let mut entries = Vec::new();
-    for key in s3.list(drafts, LISTED_MAX)? {
-        let below = key.strip_prefix(&drafts.key("")).unwrap_or_default();
-        let Some((name, rest)) = below.split_once('/') else { continue };
-        if rest != MANIFEST {
-            continue;
-        }
+    for name in named(MANIFEST).difference(&gone).copied() {
         let stand = release::look(s3, &drafts.below(name), service).and_then(|stand| {
             // a manifest in another export's folder would be listed as what it is not
             if stand.manifest.export == name {
@@ -37,7 +58,55 @@ pub(crate) fn read(s3: &S3, drafts: &Place, service: PublicKey) -> Result<Vec<En
         });
         entries.push(Entry { name: name.to_owned(), stand });
     }
-    Ok(entries)
+    let deleted = gone.into_iter().filter_map(|name| {
+        let is_over = all.iter().filter(|(other, _)| other == name).count() == 1;
+        let record = retention::record(s3, &drafts.below(name), name, service).transpose()?;
+        Some(Gone { name: name.to_owned(), is_over, record })
+    });
+    let deleted = deleted.collect();
+    Ok(Register { exports: entries, deleted })
+}
+
+impl Gone {
+    /// The record as JSON.
+    pub(crate) fn as_json(&self) -> Value {
+        let state = if self.is_over { "deleted" } else { "being deleted" };
+        match &self.record {
+            Ok(Deletion { begun, created, terms, records, released_to, .. }) => json!({
+                "export": self.name,
+                "state": state,
+                "recipient": terms.recipient,
+                "purpose": terms.purpose,
+                "legal_basis": terms.legal_basis,
+                "delete_on": terms.delete_on,
+                "deleted": begun,
+                "created": created,
+                "records": records,
+                "released_to": released_to,
+            }),
+            Err(error) => {
+                json!({ "export": self.name, "state": "damaged", "problem": error.to_string() })
+            }
+        }
+    }
+
+    /// The cells of a line for people, as [`Entry::cells`] has them.
+    pub(crate) fn cells(&self) -> [String; 8] {
+        let state = if self.is_over { "deleted" } else { "being deleted" };
+        let Ok(Deletion { terms, records, .. }) = &self.record else {
+            return [self.name.as_str(), "damaged", "", "", "", "", "", ""].map(str::to_owned);
+        };
+        [
+            self.name.clone(),
+            state.to_owned(),
+            terms.recipient.clone(),
+            terms.purpose.clone(),
+            terms.legal_basis.clone(),
+            terms.delete_on.clone(),
+            records.to_string(),
+            "-".to_owned(),
+        ]
+    }
 }
 
 impl Entry {

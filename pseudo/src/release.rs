@@ -6,7 +6,9 @@
 
 use crate::figures;
 use crate::keys::hex;
-use crate::manifest::{DECISION, Decision, MANIFEST, Manifest, RELEASE, SIGNED_BYTES_MAX, VERSION, Verdict};
+use crate::manifest::{
+    DECISION, DELETION, Decision, MANIFEST, Manifest, RELEASE, SIGNED_BYTES_MAX, VERSION, Verdict,
+};
 use crate::operators::Operator;
 use crate::s3::{Place, S3};
 use crate::signed::{self, Kind};
@@ -40,6 +42,13 @@ pub(crate) struct Stand {
     pub(crate) state: State,
     bytes: Vec<u8>,
     decided: Option<Vec<u8>>,
+}
+
+impl Stand {
+    /// The signed manifest, as it lies there.
+    pub(crate) fn manifest_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 impl State {
@@ -100,6 +109,7 @@ pub(crate) fn approve(
     reason: &str,
 ) -> Result<Stand, PseudoError> {
     let stand = look(s3, draft, service)?;
+    stays(s3, draft, &stand)?;
     if stand.state == State::Draft {
         second_person(&stand, by, service)?;
         let misses = figures::misses(stand.manifest.gate.as_ref(), stand.manifest.figures.as_ref());
@@ -120,7 +130,20 @@ pub(crate) fn approve(
         ));
     }
     copy(s3, draft, to, &stand, &decided)?;
+    stays(s3, draft, &stand)?;
     look(s3, draft, service)
+}
+
+/// Whether an export's day of deletion is not over, and nobody deletes it.
+fn stays(s3: &S3, draft: &Place, stand: &Stand) -> Result<(), PseudoError> {
+    let is_over = stand.manifest.terms.delete_on < clock::day_of(clock::now());
+    if !is_over && s3.pin(&draft.bucket, &draft.key(DELETION))?.is_none() {
+        return Ok(());
+    }
+    Err(PseudoError::Gate {
+        problem: "this export is deleted, or the day by which it was to be deleted is over".to_owned(),
+        advice: "export again".to_owned(),
+    })
 }
 
 /// Signs that an export is never released. Anybody but its maker may.

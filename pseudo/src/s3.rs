@@ -9,6 +9,7 @@ use crate::PseudoError;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream::BoxStream};
 use object_store::aws::AmazonS3;
+use object_store::client::HttpClient;
 use object_store::path::Path;
 use object_store::{GetOptions, ObjectStore, ObjectStoreExt as _, PutMode, PutPayload};
 use serde::{Deserialize, Serialize};
@@ -22,12 +23,25 @@ use tokio::runtime::{Handle, Runtime};
 pub(crate) use connection::{Connection, Credentials};
 pub(crate) use place::Place;
 
+/// Versions of one object that are deleted, at most: what is made here is made once, so there is one.
+const VERSIONS_MAX: usize = 100;
+
 /// One server, with one pair of credentials.
 pub(crate) struct S3 {
     runtime: Runtime,
     connection: Connection,
     credentials: Credentials,
     buckets: RefCell<HashMap<String, Arc<AmazonS3>>>,
+    /// Asks for deletions of single versions, which the library does not know.
+    deleting: HttpClient,
+}
+
+/// An object as a listing has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Listed {
+    pub(crate) key: String,
+    pub(crate) etag: Option<String>,
+    pub(crate) bytes: u64,
 }
 
 /// What an object was when it was looked at.
@@ -47,22 +61,46 @@ impl S3 {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.map_err(PseudoError::file("starting threads", "the system".as_ref()))?;
-        Ok(Self { runtime, connection, credentials, buckets: RefCell::default() })
+        let deleting = connection.client()?;
+        Ok(Self { runtime, connection, credentials, buckets: RefCell::default(), deleting })
     }
 
     /// Names of the objects below a place, in order; so many at most.
     pub(crate) fn list(&self, place: &Place, most: usize) -> Result<Vec<String>, PseudoError> {
+        Ok(self.listed(place, most)?.into_iter().map(|listed| listed.key).collect())
+    }
+
+    /// The objects below a place, in the order of their names; so many at most.
+    pub(crate) fn listed(&self, place: &Place, most: usize) -> Result<Vec<Listed>, PseudoError> {
         let failed = |error| store(format!("listing {}", place.bucket), &error);
         let folder = Path::parse(&place.prefix).map_err(|_| bad_name(&place.bucket))?;
         let mut listed = self.bucket(&place.bucket)?.list((!place.prefix.is_empty()).then_some(&folder));
-        let mut names = Vec::new();
+        let mut objects = Vec::new();
         while let Some(meta) = self.runtime.block_on(listed.next()) {
-            if names.len() == most {
+            if objects.len() == most {
                 let problem = format!("there are more than {most} objects");
                 return Err(PseudoError::Store { place: format!("listing {}", place.bucket), problem });
             }
-            names.push(meta.map_err(failed)?.location.to_string());
+            let meta = meta.map_err(failed)?;
+            objects.push(Listed { key: meta.location.to_string(), etag: meta.e_tag, bytes: meta.size });
         }
+        objects.sort_by(|a, b| a.key.cmp(&b.key));
+        Ok(objects)
+    }
+
+    /// Names of the folders in a place, in order; so many at most.
+    pub(crate) fn folders(&self, place: &Place, most: usize) -> Result<Vec<String>, PseudoError> {
+        let operation = || format!("listing {}", place.bucket);
+        let folder = Path::parse(&place.prefix).map_err(|_| bad_name(&place.bucket))?;
+        let folder = (!place.prefix.is_empty()).then_some(&folder);
+        let listed = self.runtime.block_on(self.bucket(&place.bucket)?.list_with_delimiter(folder));
+        let listed = listed.map_err(|error| store(operation(), &error))?;
+        if listed.common_prefixes.len() > most {
+            let problem = format!("there are more than {most} folders");
+            return Err(PseudoError::Store { place: operation(), problem });
+        }
+        let name = |path: Path| path.filename().map(str::to_owned);
+        let mut names: Vec<String> = listed.common_prefixes.into_iter().filter_map(name).collect();
         names.sort();
         Ok(names)
     }
@@ -77,6 +115,18 @@ impl S3 {
                 Ok(Some(Pin { version_id: meta.version, etag: meta.e_tag, bytes: meta.size }))
             }
             Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(store(format!("looking at an object of {bucket}"), &error)),
+        }
+    }
+
+    /// Whether an object can still be read as it was pinned.
+    pub(crate) fn is_still(&self, bucket: &str, key: &str, pin: &Pin) -> Result<bool, PseudoError> {
+        let path = path(bucket, key)?;
+        let (version, if_match) = (pin.version_id.clone(), pin.etag.clone());
+        let options = GetOptions { head: true, version, if_match, ..GetOptions::default() };
+        match self.runtime.block_on(self.bucket(bucket)?.get_opts(&path, options)) {
+            Ok(found) => Ok(found.meta.size == pin.bytes),
+            Err(object_store::Error::NotFound { .. } | object_store::Error::Precondition { .. }) => Ok(false),
             Err(error) => Err(store(format!("looking at an object of {bucket}"), &error)),
         }
     }
@@ -142,6 +192,23 @@ impl S3 {
         }
         let problem = "there is another of this name".to_owned();
         Err(PseudoError::Store { place: format!("making an object in {bucket}"), problem })
+    }
+
+    /// Destroys an object with every version of it that can be seen: where a bucket keeps versions, deleting a name alone would keep the content.
+    /// One that is not there is fine.
+    pub(crate) fn destroy(&self, bucket: &str, key: &str) -> Result<(), PseudoError> {
+        for _ in 0..VERSIONS_MAX {
+            let Some(pin) = self.pin(bucket, key)? else { return Ok(()) };
+            self.runtime.block_on(self.connection.delete(
+                &self.credentials,
+                &self.deleting,
+                bucket,
+                path(bucket, key)?.as_ref(),
+                pin.version_id.as_deref(),
+            ))?;
+        }
+        let problem = "it is still there after it was deleted: does the bucket lock objects?".to_owned();
+        Err(PseudoError::Store { place: format!("deleting an object of {bucket}"), problem })
     }
 
     fn bucket(&self, name: &str) -> Result<Arc<AmazonS3>, PseudoError> {

@@ -37,6 +37,8 @@ pub(crate) enum Kind {
     Erasure,
     /// What is held about a person.
     Report,
+    /// That an export is deleted.
+    Deletion,
 }
 
 /// Why something signed is refused.
@@ -68,6 +70,7 @@ impl Kind {
             Self::Entry => "entry",
             Self::Erasure => "erasure",
             Self::Report => "report",
+            Self::Deletion => "deletion",
         }
     }
 

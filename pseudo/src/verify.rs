@@ -1,7 +1,9 @@
 //! Checking what is signed about an export, and its files where they can be reached.
 
 use crate::keys::{hex, unhex};
-use crate::manifest::{DECISION, Decision, Erasure, File, MANIFEST, Manifest, ORDER, RELEASE, VERSION};
+use crate::manifest::{
+    DECISION, DELETION, Decision, Deletion, Erasure, File, MANIFEST, Manifest, ORDER, RELEASE, VERSION,
+};
 use crate::operators;
 use crate::s3::{Place, S3};
 use crate::signed::{self, Kind, Refused};
@@ -32,6 +34,8 @@ pub(crate) enum Checked {
     Erasure(Box<Erasure>),
     /// A report on people, signed by the service: how many they are.
     Report(usize),
+    /// That an export is deleted, signed by the service.
+    Deletion(Box<Deletion>),
 }
 
 /// Where the files of an export may be.
@@ -69,9 +73,17 @@ pub(crate) fn check(bytes: &[u8], service: PublicKey) -> Result<Checked, Refused
         Err(Refused::Signature(_)) => {}
         Err(refused) => return Err(refused),
     }
+    match signed::open_by::<Deletion>(Kind::Deletion, bytes, service) {
+        Ok(deletion) if deletion.version == VERSION => return Ok(Checked::Deletion(Box::new(deletion))),
+        Ok(_) => return Err(Refused::Unknown("record of deletion")),
+        Err(Refused::Signature(_)) => {}
+        Err(refused) => return Err(refused),
+    }
     match signed::open_by::<serde_json::Value>(Kind::Report, bytes, service) {
         Ok(report) => Ok(Checked::Report(report["subjects"].as_array().map_or(0, Vec::len))),
-        Err(Refused::Signature(_)) => Err(Refused::Signature("manifest, decision, certificate or report")),
+        Err(Refused::Signature(_)) => {
+            Err(Refused::Signature("manifest, decision, certificate, report or record"))
+        }
         Err(refused) => Err(refused),
     }
 }
@@ -107,7 +119,7 @@ pub(crate) fn files<'a>(
 ) -> Result<Vec<String>, PseudoError> {
     let mut wrong = Vec::new();
     let mut known: HashSet<String> =
-        [ORDER, MANIFEST, DECISION, RELEASE].into_iter().map(str::to_owned).collect();
+        [ORDER, MANIFEST, DECISION, RELEASE, DELETION].into_iter().map(str::to_owned).collect();
     for file in named {
         known.insert(file.name.clone());
         if !is_sane(&file.name) {

@@ -18,7 +18,7 @@ use serde_json::Value;
 pub(crate) const POLICY: &str = include_str!("policy.toml");
 /// What must never be seen outside the bucket of sources.
 pub(crate) const CLEAR: [&str; 3] = ["ada.lovelace", "Ada Lovelace Planted", "secret-of-an-unknown-field"];
-const PASSPHRASE: &str = "a passphrase of an operator";
+pub(crate) const PASSPHRASE: &str = "a passphrase of an operator";
 
 /// The region, the people, the keys.
 pub(crate) struct Desk {
@@ -27,6 +27,8 @@ pub(crate) struct Desk {
     pub(crate) maker: Credentials,
     pub(crate) approver: Credentials,
     pub(crate) analyst: Credentials,
+    /// What the running service may: more than who makes exports by hand, since it deletes them too.
+    pub(crate) service: Credentials,
     pub(crate) public_key: String,
     said: Mutex<fs::File>,
 }
@@ -73,10 +75,14 @@ impl Desk {
         let maker = user("maker", &[("jobs", "read,list"), ("drafts", "read,list,write")]);
         let approver = user("approver", &[("drafts", "read,list,write"), ("analytics", "read,list,write")]);
         let analyst = user("analyst", &[("analytics", "read,list")]);
+        let service = user(
+            "service",
+            &[("jobs", "read,list"), ("drafts", "read,list,write,delete"), ("analytics", "read,list,delete")],
+        );
         fs::create_dir(run.path("said")).unwrap();
         fs::write(run.path("policy.toml"), POLICY).unwrap();
         let said = Mutex::new(fs::File::create(run.path("said/messages")).unwrap());
-        let mut desk = Self { run, dev, maker, approver, analyst, public_key: String::new(), said };
+        let mut desk = Self { run, dev, maker, approver, analyst, service, public_key: String::new(), said };
         desk.make_keys();
         desk
     }
@@ -122,6 +128,23 @@ impl Desk {
         command.env("AWS_ENDPOINT_URL", &self.dev.ready.endpoint).env("AWS_REGION", &by.region);
         command.env("PSEUDO_PASSPHRASE", PASSPHRASE).env("NO_PROXY", "127.0.0.1,localhost");
         command
+    }
+
+    /// Starts a service whose messages go to a file of this run.
+    pub(crate) fn serve(&self, config: &str, messages: &str) -> Child {
+        let said = fs::OpenOptions::new().create(true).append(true).open(self.path(messages)).unwrap();
+        let mut command = self.command(&self.service, &format!("serve --config @{config}"));
+        // all that it needs is in its configuration
+        for name in [
+            "AWS_ACCESS_KEY_ID",
+            "AWS_SECRET_ACCESS_KEY",
+            "AWS_ENDPOINT_URL",
+            "AWS_REGION",
+            "PSEUDO_PASSPHRASE",
+        ] {
+            command.env_remove(name);
+        }
+        command.stdout(Stdio::null()).stderr(said).spawn().unwrap()
     }
 
     /// What it says when it goes well.
@@ -186,6 +209,11 @@ impl Desk {
             CLEAR.iter().map(|clear| Needle::new(clear, clear.as_bytes())).collect();
         needles.push(Needle::new("as it was written", b"Ada.Lovelace"));
         needles.push(Needle::new("the secret key", self.maker.secret_key.as_bytes()));
+        needles.push(Needle::new("the service's secret key", self.service.secret_key.as_bytes()));
+        let share = fs::read_to_string(self.path("shares/share-1.txt")).unwrap();
+        // the end of a share is its secret
+        let words: Vec<&str> = share.split_whitespace().collect();
+        needles.push(Needle::new("a share", words[words.len() - 5..words.len() - 1].join(" ").as_bytes()));
         needles.push(Needle::new("the passphrase", PASSPHRASE.as_bytes()));
         search_folder(&self.path(folder), &needles).unwrap()
     }

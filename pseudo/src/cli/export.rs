@@ -1,21 +1,24 @@
 //! `pseudo export`: objects in, objects out, and a signed manifest.
 
 use super::keys::Opened;
-use super::lint;
 use super::output::Output;
 use super::vault::Working;
-use crate::export::{Done, Export};
-use crate::manifest::{Terms, is_export_name};
+use crate::export::{Begun, Done, Export, Wanted};
+use crate::manifest::is_export_name;
 use crate::operators::Acting;
 use crate::s3::{Connection, Place, S3};
 use crate::vault::VaultAt;
-use crate::{PseudoError, clock, files};
+use crate::{PseudoError, clock, files, policies};
 use clap::Args;
 use custody::KeyVersion;
 use pipeline::SHUFFLE_MEMORY_BYTES;
-use policy::{Policy, Severity};
+use policy::Policy;
 use serde_json::{Value, json};
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+
+/// A command ends when it is killed, which an export bears.
+static NEVER: AtomicBool = AtomicBool::new(false);
 
 #[derive(Debug, Args)]
 pub(super) struct ExportArguments {
@@ -60,16 +63,16 @@ pub(super) struct ExportArguments {
 }
 
 pub(super) fn run(arguments: &ExportArguments, output: &Output) -> Result<(), PseudoError> {
-    let policy = lint::read(&arguments.policy)?;
-    if policy.lint(None).iter().any(|finding| finding.severity == Severity::Error) {
-        let problem = format!("{}: the policy has errors", arguments.policy.display());
-        return Err(PseudoError::usage(
-            problem,
-            "`pseudo lint` says which; nothing runs before they are mended",
-        ));
-    }
+    let policy = policies::sound(&arguments.policy)?;
     let created = clock::now();
-    let terms = terms(arguments, &policy, created)?;
+    let wanted = Wanted {
+        policy: &policy,
+        sources: &arguments.source,
+        drafts: &arguments.to,
+        recipient: arguments.recipient.as_deref(),
+        delete_on: arguments.delete_on.as_deref(),
+    };
+    let terms = wanted.terms(created)?;
     let name = name(arguments, &policy, created)?;
     let version = arguments.key_version.map(KeyVersion::new).transpose();
     let version = version.map_err(PseudoError::custody("--key-version"))?;
@@ -83,14 +86,24 @@ pub(super) fn run(arguments: &ExportArguments, output: &Output) -> Result<(), Ps
         name,
         policy: &policy,
         terms,
-        from: sources(arguments, &policy)?,
+        from: wanted.sources()?,
+        held: None,
         part_rows_max: arguments.part_rows,
         memory_bytes: (arguments.memory as usize) << 20,
         temporary: arguments.temporary.clone().unwrap_or_else(std::env::temp_dir),
         operator: &operator,
         service: &service,
+        stop: &NEVER,
     };
-    let begun = export.begun()?;
+    let begun = match export.begun()? {
+        Begun::No => None,
+        Begun::Same(order) => Some(*order),
+        Begun::Otherwise => {
+            let problem =
+                "this export was begun under another policy, for another recipient or by another release";
+            return Err(PseudoError::usage(problem, "choose another --id"));
+        }
+    };
     let version = match &begun {
         Some(order) => Some(KeyVersion::new(order.key.version).map_err(PseudoError::custody("the order"))?),
         None => version,
@@ -100,7 +113,14 @@ pub(super) fn run(arguments: &ExportArguments, output: &Output) -> Result<(), Ps
     drop(root);
     let vault = working.as_ref().map(|(working, _)| working.vault.clone());
     let is_resumed = begun.is_some();
-    let order = begun.map_or_else(|| export.begin(&master, created), Ok)?;
+    let order = match begun {
+        Some(order) => Some(order),
+        None => export.begin(&master, created)?,
+    };
+    let order = order.ok_or_else(|| {
+        let advice = "a place that ends with a slash is everything below it, without one a single object";
+        PseudoError::usage("the sources have no objects", advice)
+    })?;
     let done = export.run(order, is_resumed, &master, vault.as_ref())?;
     if let Some((working, service)) = &mut working {
         working.finish(service)?;
@@ -128,69 +148,6 @@ fn name(arguments: &ExportArguments, policy: &Policy, created: i64) -> Result<St
     }
     let advice = "1 to 128 of a-z, 0-9, '-', '_', '.', and a letter or digit first";
     Err(PseudoError::usage("an export cannot be called so", advice))
-}
-
-fn sources(arguments: &ExportArguments, policy: &Policy) -> Result<Vec<Place>, PseudoError> {
-    let source = &policy.source;
-    let wrong = |problem: String| PseudoError::usage(format!("the policy's source: {problem}"), "");
-    let allowed = source.bucket.as_deref();
-    let allowed = allowed.map(|bucket| Place::new(bucket, source.prefix.as_deref().unwrap_or("")));
-    let allowed = allowed.transpose().map_err(wrong)?;
-    if let (Some(allowed), false) = (&allowed, arguments.source.is_empty()) {
-        if arguments.source.iter().all(|place| place.is_within(allowed)) {
-            return Ok(arguments.source.clone());
-        }
-        let problem = format!("the policy is for objects below {allowed}, and a source is elsewhere");
-        return Err(PseudoError::usage(problem, "name sources within it, or change the policy"));
-    }
-    match allowed {
-        Some(allowed) => Ok(vec![Place { is_folder: true, ..allowed }]),
-        None if arguments.source.is_empty() => {
-            Err(PseudoError::usage("there is no source", "name it with --source, or in the policy"))
-        }
-        None => Ok(arguments.source.clone()),
-    }
-}
-
-fn terms(arguments: &ExportArguments, policy: &Policy, created: i64) -> Result<Terms, PseudoError> {
-    let recipient = arguments.recipient.clone().or_else(|| policy.recipient.clone());
-    let recipient = recipient.filter(|recipient| !recipient.trim().is_empty()).ok_or_else(|| {
-        PseudoError::usage(
-            "nobody is named who gets this export",
-            "name them with --recipient, or in the policy",
-        )
-    })?;
-    let latest = clock::day_after(created, policy.retention.delete_after);
-    let delete_on = match &arguments.delete_on {
-        None => latest,
-        Some(day) => clock::day(day).filter(|day| *day <= latest).ok_or_else(|| {
-            let advice = format!("a day as YYYY-MM-DD, {latest} at the latest");
-            PseudoError::usage("--delete-on is no day, or later than the policy allows", advice)
-        })?,
-    };
-    let target = policy.target.bucket.as_deref();
-    let target = target.map(|bucket| Place::new(bucket, policy.target.prefix.as_deref().unwrap_or("")));
-    let target =
-        target.transpose().map_err(|problem| PseudoError::usage(problem, "mend the policy's target"))?;
-    if target.as_ref().is_some_and(|target| arguments.to.is_within(target) || target.is_within(&arguments.to))
-    {
-        let advice = "choose a place for drafts that readers of the target are not let into";
-        return Err(PseudoError::usage("drafts would lie where the policy has exports released to", advice));
-    }
-    Ok(Terms {
-        policy: policy.name.clone(),
-        policy_version: policy.version,
-        policy_sha256: policy.hash_text(),
-        domain: policy.domain.to_string(),
-        dataset: policy.dataset.to_string(),
-        purpose: policy.purpose.clone(),
-        legal_basis: policy.legal_basis.clone(),
-        owner: policy.owner.clone(),
-        recipient,
-        anonymise_on: clock::day_after(created, policy.retention.anonymise_after),
-        delete_on,
-        released_to: target.map(|target| target.to_string()),
-    })
 }
 
 fn as_json(done: &Done, place: &Place) -> Value {

@@ -1,12 +1,14 @@
 //! `pseudo lint`: what is wrong with a policy.
 
 use super::output::Output;
-use crate::{PseudoError, files};
+use crate::PseudoError;
 use clap::Args;
-use policy::{POLICY_BYTES_MAX, Policy, Profile, Severity};
+use policy::{Profile, Severity};
 use serde_json::json;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+
+pub(super) use crate::policies::read;
 
 /// Records of a sample: enough to see what fields hold.
 pub(super) const SAMPLE_RECORDS: u64 = 20_000;
@@ -51,12 +53,6 @@ pub(super) fn run(arguments: &LintArguments, output: &Output) -> Result<(), Pseu
         },
     )?;
     if errors == 0 { Ok(()) } else { Err(PseudoError::Unsound { path: arguments.policy.clone(), errors }) }
-}
-
-/// Reads a policy.
-pub(super) fn read(path: &Path) -> Result<Policy, PseudoError> {
-    let text = files::read_text(path, POLICY_BYTES_MAX)?;
-    Policy::parse(&text).map_err(|source| PseudoError::Policy { path: path.to_owned(), source })
 }
 
 /// What a sample says about its fields.

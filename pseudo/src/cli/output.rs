@@ -2,8 +2,6 @@
 
 use crate::PseudoError;
 use serde_json::Value;
-use std::error::Error;
-use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -33,7 +31,7 @@ impl Output {
         {
             return ExitCode::SUCCESS;
         }
-        let (message, advice) = (chain(error), error.advice());
+        let (message, advice) = (error.chain(), error.advice());
         // the findings were printed already
         if self.json && !matches!(error, PseudoError::Unsound { .. }) {
             let object = serde_json::json!({
@@ -61,15 +59,4 @@ impl Output {
         }
         self.text(&format!("{value}\n"))
     }
-}
-
-/// The error and its causes, one line.
-fn chain(error: &PseudoError) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let _ = write!(text, ": {cause}");
-        source = cause.source();
-    }
-    text
 }

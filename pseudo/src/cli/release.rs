@@ -102,13 +102,19 @@ pub(super) fn run(command: &ReleaseCommand, output: &Output) -> Result<(), Pseud
 
 pub(super) fn register(arguments: &RegisterArguments, output: &Output) -> Result<(), PseudoError> {
     let s3 = S3::new(arguments.connection.clone(), arguments.connection.who()?)?;
-    let entries = register::read(&s3, &arguments.drafts, public_key(&arguments.key)?)?;
-    let value = json!({ "exports": entries.iter().map(register::Entry::as_json).collect::<Vec<_>>() });
+    let found = register::read(&s3, &arguments.drafts, public_key(&arguments.key)?)?;
+    let (entries, deleted) = (&found.exports, &found.deleted);
+    let value = json!({
+        "exports": entries.iter().map(register::Entry::as_json).collect::<Vec<_>>(),
+        "deleted": deleted.iter().map(register::Gone::as_json).collect::<Vec<_>>(),
+    });
     output.either(value, || {
         let header = ["export", "state", "recipient", "purpose", "legal basis", "delete on", "records", "k"]
             .map(str::to_owned);
-        let rows: Vec<[String; 8]> =
-            std::iter::once(header).chain(entries.iter().map(register::Entry::cells)).collect();
+        let rows: Vec<[String; 8]> = std::iter::once(header)
+            .chain(entries.iter().map(register::Entry::cells))
+            .chain(deleted.iter().map(register::Gone::cells))
+            .collect();
         let width =
             |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
         let widths: Vec<usize> = (0..8).map(width).collect();
@@ -118,10 +124,13 @@ pub(super) fn register(arguments: &RegisterArguments, output: &Output) -> Result
         };
         rows.iter().map(line).collect()
     })?;
-    match entries.iter().filter(|entry| entry.stand.is_err()).count() {
+    let damaged = entries.iter().filter(|entry| entry.stand.is_err()).count()
+        + deleted.iter().filter(|gone| gone.record.is_err()).count();
+    match damaged {
         0 => Ok(()),
         damaged => {
-            let problem = format!("{damaged} of {} exports cannot be relied on", entries.len());
+            let all = entries.len() + deleted.len();
+            let problem = format!("{damaged} of {all} exports cannot be relied on");
             Err(PseudoError::Signed { place: "the register".to_owned(), problem })
         }
     }

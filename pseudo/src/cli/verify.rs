@@ -40,6 +40,15 @@ pub(super) fn run(arguments: &VerifyArguments, output: &Output) -> Result<(), Ps
             return output
                 .either(value, || format!("the report on {subjects} people is signed as it should be\n"));
         }
+        Checked::Deletion(deletion) => {
+            let value = json!({ "kind": "deletion", "signature": "right", "record": deletion });
+            return output.either(value, || {
+                format!(
+                    "the record of deletion of export {} is signed as it should be: begun at {}, due on {}\n",
+                    deletion.export, deletion.begun, deletion.terms.delete_on
+                )
+            });
+        }
         Checked::Manifest(manifest) => ("manifest", &manifest.export, manifest.files().collect(), None),
         Checked::Decision(decision, approver) => {
             let named =

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use std::collections::HashSet;
 use std::io::{self, Read as _, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// A part that has grown beyond this gets no more rows, bytes: what readers like to fetch, and it is in memory once.
 const PART_BYTES_MAX: u64 = 64 << 20;
@@ -28,6 +28,8 @@ pub(crate) struct Upload<'a> {
     there: HashSet<String>,
     /// Who is behind the tokens of a part is in it before the part is put.
     vault: Option<Arc<Vault>>,
+    /// Set when no further part is to be put.
+    stop: &'a AtomicBool,
     written: Arc<AtomicU64>,
     /// Parts that are in the bucket.
     pub(crate) done: Vec<File>,
@@ -48,8 +50,9 @@ impl<'a> Upload<'a> {
         rows_max: u64,
         there: HashSet<String>,
         vault: Option<Arc<Vault>>,
+        stop: &'a AtomicBool,
     ) -> Self {
-        Self { s3, place, suffix, rows_max, there, vault, written: Arc::default(), done: Vec::new() }
+        Self { s3, place, suffix, rows_max, there, vault, stop, written: Arc::default(), done: Vec::new() }
     }
 
     fn put(&self, name: &str, bytes: Vec<u8>) -> Result<(), PseudoError> {
@@ -108,6 +111,9 @@ impl Parts for Upload<'_> {
     }
 
     fn close(&mut self, part: Part, rows: u64) -> io::Result<()> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(io::Error::other(super::STOPPED));
+        }
         let name = format!("data/part-{:05}.{}", self.done.len(), self.suffix);
         let (bytes, sha256) = (part.bytes.len() as u64, hex(&Sha256::digest(&part.bytes)));
         self.put(&name, part.bytes).map_err(|error| io::Error::other(error.to_string()))?;

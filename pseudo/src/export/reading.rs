@@ -11,6 +11,7 @@ use std::cell::RefCell;
 use std::io::{self, Read};
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What the reader of a format may leave at the end, bytes: white space behind an array. A run that stops reads no more than this.
 const DRAIN_BYTES_MAX: u64 = 1 << 20;
@@ -25,6 +26,8 @@ pub(crate) struct Sources<'a> {
     pub(crate) format: Format,
     /// Where Parquet, which is read from its end, is kept while it is read; sealed.
     pub(crate) temporary: &'a Path,
+    /// Set when reading is to end where it is.
+    pub(crate) stop: &'a AtomicBool,
     pub(crate) seen: Seen,
 }
 
@@ -33,6 +36,7 @@ impl<'a> Sources<'a> {
     pub(crate) fn inputs(&self) -> impl Iterator<Item = io::Result<Input<'a>>> {
         self.seen.borrow_mut().resize(self.sources.len(), None);
         let (s3, format, temporary, seen) = (self.s3, self.format, self.temporary, self.seen.clone());
+        let stop = self.stop;
         self.sources.iter().enumerate().map(move |(place, source)| {
             let numbered =
                 |error: io::Error| io::Error::new(error.kind(), format!("source {}: {error}", place + 1));
@@ -40,6 +44,7 @@ impl<'a> Sources<'a> {
             let reading = reading.map_err(|error| numbered(io::Error::other(error.to_string())))?;
             let hashing = Hashing {
                 reading,
+                stop,
                 place,
                 hasher: Sha256::new(),
                 bytes: 0,
@@ -68,8 +73,9 @@ impl<'a> Sources<'a> {
 }
 
 /// Hashes what passes. What the reader of a format leaves unread at the end is read when it is dropped.
-struct Hashing<R: Read> {
+struct Hashing<'a, R: Read> {
     reading: R,
+    stop: &'a AtomicBool,
     place: usize,
     hasher: Sha256,
     bytes: u64,
@@ -77,8 +83,12 @@ struct Hashing<R: Read> {
     failed: bool,
 }
 
-impl<R: Read> Read for Hashing<R> {
+impl<R: Read> Read for Hashing<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.stop.load(Ordering::Relaxed) {
+            self.failed = true;
+            return Err(io::Error::other(super::STOPPED));
+        }
         match self.reading.read(buffer) {
             Ok(count) => {
                 self.hasher.update(&buffer[..count]);
@@ -93,7 +103,7 @@ impl<R: Read> Read for Hashing<R> {
     }
 }
 
-impl<R: Read> Drop for Hashing<R> {
+impl<R: Read> Drop for Hashing<'_, R> {
     fn drop(&mut self) {
         let drained = io::copy(&mut self.by_ref().take(DRAIN_BYTES_MAX), &mut io::sink());
         if self.failed || drained.is_err() {

@@ -2,7 +2,8 @@
 
 use crate::{PseudoError, files};
 use clap::Args;
-use object_store::aws::{AmazonS3, AmazonS3Builder, S3ConditionalPut};
+use object_store::aws::{AmazonS3, AmazonS3Builder, AwsAuthorizer, AwsCredential, S3ConditionalPut};
+use object_store::client::{HttpClient, HttpConnector, HttpRequestBody, ReqwestConnector};
 use object_store::{Certificate, ClientOptions};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
@@ -24,16 +25,16 @@ const TOKEN: &str = "AWS_SESSION_TOKEN";
 pub(crate) struct Connection {
     /// The S3 endpoint: https, or http on this machine
     #[arg(long, value_name = "URL", env = "AWS_ENDPOINT_URL")]
-    endpoint: Option<String>,
+    pub(crate) endpoint: Option<String>,
     /// The region's name
     #[arg(long, value_name = "NAME", env = "AWS_REGION", default_value = "us-east-1")]
-    region: String,
+    pub(crate) region: String,
     /// A certificate authority to trust beside the system's
     #[arg(long, value_name = "FILE", env = "AWS_CA_BUNDLE")]
-    ca_file: Option<PathBuf>,
+    pub(crate) ca_file: Option<PathBuf>,
     /// Let data and signatures go over http to another machine
     #[arg(long)]
-    allow_http: bool,
+    pub(crate) allow_http: bool,
     /// Lines AWS_ACCESS_KEY_ID=... and AWS_SECRET_ACCESS_KEY=... that only their owner may read [default: the environment]
     #[arg(long, value_name = "FILE")]
     pub(crate) credentials: Option<PathBuf>,
@@ -76,7 +77,60 @@ impl Connection {
 
     /// One bucket of the server.
     pub(super) fn bucket(&self, name: &str, credentials: &Credentials) -> Result<AmazonS3, PseudoError> {
-        let wrong = |_| PseudoError::usage("the endpoint or region cannot be used", "check --endpoint");
+        let mut builder = AmazonS3Builder::new()
+            .with_endpoint(self.endpoint()?)
+            .with_region(&self.region)
+            .with_bucket_name(name)
+            .with_access_key_id(&credentials.access_key)
+            .with_secret_access_key(credentials.secret_key.as_str())
+            .with_conditional_put(S3ConditionalPut::ETagMatch)
+            .with_client_options(self.options()?);
+        if let Some(token) = &credentials.token {
+            builder = builder.with_token(token.as_str());
+        }
+        builder.build().map_err(unusable)
+    }
+
+    /// A client for requests that are put together here.
+    pub(super) fn client(&self) -> Result<HttpClient, PseudoError> {
+        ReqwestConnector::default().connect(&self.options()?).map_err(unusable)
+    }
+
+    /// Deletes an object, or one version of it. It is no error that there is none.
+    pub(super) async fn delete(
+        &self,
+        credentials: &Credentials,
+        client: &HttpClient,
+        bucket: &str,
+        key: &str,
+        version: Option<&str>,
+    ) -> Result<(), PseudoError> {
+        let failed = |problem: &str| PseudoError::Store {
+            place: format!("deleting an object of {bucket}"),
+            problem: problem.to_owned(),
+        };
+        let version = version.map(|version| format!("?versionId={}", encoded(version, false)));
+        let endpoint = self.endpoint()?.trim_end_matches('/');
+        let uri = format!("{endpoint}/{bucket}/{}{}", encoded(key, true), version.unwrap_or_default());
+        let request = http::Request::builder().method("DELETE").uri(uri).body(HttpRequestBody::empty());
+        let mut request = request.map_err(|_| failed("its name cannot be asked for"))?;
+        let credential = AwsCredential {
+            key_id: credentials.access_key.clone(),
+            secret_key: credentials.secret_key.to_string(),
+            token: credentials.token.as_ref().map(|token| token.to_string()),
+        };
+        AwsAuthorizer::new(&credential, "s3", &self.region)
+            .try_authorize(&mut request, None)
+            .map_err(|_| failed("the request cannot be signed"))?;
+        let answer = client.execute(request).await.map_err(|_| failed("the request failed"))?;
+        match answer.status().as_u16() {
+            200..=299 | 404 => Ok(()),
+            403 => Err(failed("these credentials may not do this")),
+            status => Err(failed(&format!("the server answered {status}"))),
+        }
+    }
+
+    fn options(&self) -> Result<ClientOptions, PseudoError> {
         let mut options = ClientOptions::new()
             .with_allow_http(true)
             .with_connect_timeout(CONNECT_TIMEOUT)
@@ -89,18 +143,7 @@ impl Connection {
                 options = options.with_root_certificate(certificate);
             }
         }
-        let mut builder = AmazonS3Builder::new()
-            .with_endpoint(self.endpoint()?)
-            .with_region(&self.region)
-            .with_bucket_name(name)
-            .with_access_key_id(&credentials.access_key)
-            .with_secret_access_key(credentials.secret_key.as_str())
-            .with_conditional_put(S3ConditionalPut::ETagMatch)
-            .with_client_options(options);
-        if let Some(token) = &credentials.token {
-            builder = builder.with_token(token.as_str());
-        }
-        builder.build().map_err(wrong)
+        Ok(options)
     }
 
     /// As whom: by the file, else by the environment.
@@ -125,6 +168,26 @@ impl Connection {
             PseudoError::table(path, format!("no lines {ACCESS_KEY}=... and {SECRET_KEY}=..."))
         })
     }
+}
+
+/// An endpoint or region that no request can be made with.
+fn unusable(_: object_store::Error) -> PseudoError {
+    PseudoError::usage("the endpoint or region cannot be used", "check --endpoint")
+}
+
+/// Text as it stands in an address: all but letters, digits and `-._~` escaped; slashes stay if they part a name.
+fn encoded(text: &str, keeps_slashes: bool) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        let is_plain =
+            byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || (keeps_slashes && byte == b'/');
+        if is_plain {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
 }
 
 impl Credentials {

@@ -1,0 +1,54 @@
+//! `pseudo serve` and `pseudo unlock`: the running service, and the people who open its keys.
+
+use super::output::Output;
+use crate::PseudoError;
+use crate::serve::{self, Config};
+use clap::Args;
+use serde_json::json;
+use std::path::PathBuf;
+
+#[derive(Debug, Args)]
+pub(super) struct ServeArguments {
+    /// What it does
+    #[arg(long, value_name = "FILE", required_unless_present = "list")]
+    config: Option<PathBuf>,
+    /// Say whether the configuration and its policies would be accepted, and do nothing
+    #[arg(long)]
+    check: bool,
+    /// List all keys of a configuration
+    #[arg(long, conflicts_with_all = ["config", "check"])]
+    list: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct UnlockArguments {
+    /// The service's socket, as its configuration names it
+    #[arg(long, value_name = "PATH", env = "PSEUDO_CONTROL")]
+    control: PathBuf,
+    /// The share; `-` is standard input
+    #[arg(long, value_name = "FILE")]
+    share: PathBuf,
+}
+
+pub(super) fn run(arguments: &ServeArguments, output: &Output) -> Result<(), PseudoError> {
+    let Some(path) = &arguments.config else {
+        return output.either(serve::keys_as_json(), serve::keys_as_text);
+    };
+    let config = Config::load(path)?;
+    if !arguments.check {
+        return serve::run(config);
+    }
+    let jobs: Vec<&str> = config.jobs.iter().map(|job| job.name.as_str()).collect();
+    output.either(json!({ "jobs": jobs }), || {
+        format!("{}: accepted, with the jobs {}\n", path.display(), jobs.join(", "))
+    })
+}
+
+pub(super) fn unlock(arguments: &UnlockArguments, output: &Output) -> Result<(), PseudoError> {
+    let answer = serve::unlock(&arguments.control, &arguments.share)?;
+    let text = match (answer["open"].as_bool(), answer["given"].as_u64()) {
+        (Some(true), Some(0)) => "the keys are open\n".to_owned(),
+        _ => format!("{} of {} shares were brought\n", answer["given"], answer["needed"]),
+    };
+    output.either(answer, || text)
+}
