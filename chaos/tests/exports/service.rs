@@ -364,7 +364,7 @@ fn exports_whose_day_has_come_are_deleted_and_what_they_held_stays_known() {
         left.retain(|key| !key.starts_with("usage/stays/"));
         left.dedup();
         let records: &[String] =
-            &[format!("usage/by-hand/deletion.json"), format!("usage/{old}/deletion.json")];
+            &["usage/by-hand/deletion.json".to_owned(), format!("usage/{old}/deletion.json")];
         assert_eq!(left, if bucket == "drafts" { records } else { &[] }, "{bucket}");
     }
     let found = desk.json(&desk.service, &register);
