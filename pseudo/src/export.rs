@@ -21,8 +21,8 @@ pub(crate) use wanted::Wanted;
 use crate::figures::{self, Gate, Plans};
 use crate::keys::{hex, unhex};
 use crate::manifest::{
-    Counts, File, KeyName, MANIFEST, Manifest, ORDER, Order, SIGNED_BYTES_MAX, SOURCES_MAX, Source, Terms,
-    VERSION,
+    Counts, DELETION, File, KeyName, MANIFEST, Manifest, ORDER, Order, SIGNED_BYTES_MAX, SOURCES_MAX, Source,
+    Terms, VERSION,
 };
 use crate::operators::Operator;
 use crate::s3::{Place, S3};
@@ -98,6 +98,10 @@ impl Export<'_> {
         if self.s3.pin(bucket, &self.to.key(MANIFEST))?.is_some() {
             let advice = "choose another --id: what has a manifest is never written again";
             return Err(PseudoError::usage(format!("export {} is there already", self.name), advice));
+        }
+        if self.s3.pin(bucket, &self.to.key(DELETION))?.is_some() {
+            let advice = "choose another --id: the record of its deletion stays";
+            return Err(PseudoError::usage(format!("export {} was deleted", self.name), advice));
         }
         let Some(bytes) = self.s3.get(bucket, &self.to.key(ORDER), SIGNED_BYTES_MAX)? else {
             return Ok(Begun::No);
@@ -225,6 +229,15 @@ impl Export<'_> {
             place: format!("source {place}"),
             problem: "it was not read whole".to_owned(),
         })?;
+        // who began it anew meanwhile destroyed what this run made
+        let present = self.s3.get(&self.to.bucket, &self.to.key(ORDER), SIGNED_BYTES_MAX)?;
+        let present =
+            present.and_then(|bytes| signed::open_by(Kind::Order, &bytes, self.operator.key.public()).ok());
+        if present.as_ref() != Some(&order) {
+            let problem =
+                "its order is not there any more, or is another: somebody else makes this export".to_owned();
+            return Err(PseudoError::Store { place: self.name.clone(), problem });
+        }
         let manifest = Manifest {
             version: VERSION,
             export: order.export,
@@ -252,13 +265,19 @@ impl Export<'_> {
 
     fn pinned(&self) -> Result<Vec<Source>, PseudoError> {
         let mut sources: Vec<Source> = Vec::new();
-        for (bucket, key) in self.candidates()? {
+        for Candidate { bucket, key, is_named } in self.candidates()? {
             let number = sources.len() + 1;
             let failed = |problem: &str| PseudoError::Store {
                 place: format!("source {number}"),
                 problem: problem.to_owned(),
             };
-            let pin = self.s3.pin(&bucket, &key)?.ok_or_else(|| failed("there is no such object"))?;
+            let Some(pin) = self.s3.pin(&bucket, &key)? else {
+                // a listing has what is deleted meanwhile, and marks of folders
+                if is_named {
+                    return Err(failed("there is no such object"));
+                }
+                continue;
+            };
             let Some(etag) = &pin.etag else {
                 return Err(failed("the server gives no ETags, so that a change would not be seen"));
             };
@@ -280,13 +299,17 @@ impl Export<'_> {
         Ok(sources)
     }
 
-    /// Objects to read, by bucket and name; those left out that are held as they are listed.
-    fn candidates(&self) -> Result<Vec<(String, String)>, PseudoError> {
+    /// Objects to read; those left out that are held as they are listed.
+    fn candidates(&self) -> Result<Vec<Candidate>, PseudoError> {
         let most = if self.held.is_some() { CANDIDATES_MAX } else { SOURCES_MAX };
         let mut candidates = Vec::new();
         for place in &self.from {
             if !place.is_folder {
-                candidates.push((place.bucket.clone(), place.prefix.clone()));
+                candidates.push(Candidate {
+                    bucket: place.bucket.clone(),
+                    key: place.prefix.clone(),
+                    is_named: true,
+                });
                 continue;
             }
             for listed in self.s3.listed(place, most - candidates.len().min(most))? {
@@ -297,7 +320,11 @@ impl Export<'_> {
                     })
                 });
                 if !is_held {
-                    candidates.push((place.bucket.clone(), listed.key));
+                    candidates.push(Candidate {
+                        bucket: place.bucket.clone(),
+                        key: listed.key,
+                        is_named: false,
+                    });
                 }
             }
         }
@@ -313,6 +340,14 @@ impl Export<'_> {
         }
         Ok(documents)
     }
+}
+
+/// An object that may be a source.
+struct Candidate {
+    bucket: String,
+    key: String,
+    /// It was asked for by its name, not found below a place.
+    is_named: bool,
 }
 
 fn key_name(master: &MasterKey) -> KeyName {

@@ -134,14 +134,14 @@ pub(crate) fn approve(
     look(s3, draft, service)
 }
 
-/// Whether an export's day of deletion is not over, and nobody deletes it.
+/// Whether an export's day of deletion has not come, and nobody deletes it.
 fn stays(s3: &S3, draft: &Place, stand: &Stand) -> Result<(), PseudoError> {
-    let is_over = stand.manifest.terms.delete_on < clock::day_of(clock::now());
+    let is_over = stand.manifest.terms.delete_on <= clock::day_of(clock::now());
     if !is_over && s3.pin(&draft.bucket, &draft.key(DELETION))?.is_none() {
         return Ok(());
     }
     Err(PseudoError::Gate {
-        problem: "this export is deleted, or the day by which it was to be deleted is over".to_owned(),
+        problem: "this export is deleted, or the day of its deletion has come".to_owned(),
         advice: "export again".to_owned(),
     })
 }

@@ -55,8 +55,9 @@ pub(crate) fn record(
     Ok(Some(deletion))
 }
 
-/// The exports of a place whose day has come, by name.
+/// The exports of a place whose day has come, by name. It is the server's day, too: a clock that is wrong deletes nothing.
 pub(crate) fn due(s3: &S3, drafts: &Place, service: PublicKey, now: i64) -> Result<Vec<Due>, PseudoError> {
+    s3.check_clock(now)?;
     let today = clock::day_of(now);
     let mut due = Vec::new();
     for name in s3.folders(drafts, EXPORTS_MAX)? {
@@ -113,6 +114,14 @@ pub(crate) fn delete(
     for place in BTreeSet::from_iter(deletion.released_to.iter().chain(&later)) {
         let wrong = |problem| PseudoError::Signed { place: format!("where {name} was released to"), problem };
         let target = Place::parse(place).map_err(wrong)?.below(name);
+        // another export of this name, from other drafts, is not this one's to delete
+        let there = s3.get(&target.bucket, &target.key(RELEASE), SIGNED_BYTES_MAX)?;
+        let there = there.map(|bytes| verify::decision(&bytes, service.public()));
+        if there.is_some_and(|there| {
+            there.is_ok_and(|(there, _)| there.manifest_sha256 != deletion.manifest_sha256)
+        }) {
+            continue;
+        }
         s3.destroy(&target.bucket, &target.key(RELEASE))?;
         for key in s3.list(&target, OBJECTS_MAX)? {
             s3.destroy(&target.bucket, &key)?;

@@ -5,7 +5,7 @@
 mod connection;
 mod place;
 
-use crate::PseudoError;
+use crate::{PseudoError, clock};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream::BoxStream};
 use object_store::aws::AmazonS3;
@@ -25,6 +25,9 @@ pub(crate) use place::Place;
 
 /// Versions of one object that are deleted, at most: what is made here is made once, so there is one.
 const VERSIONS_MAX: usize = 100;
+
+/// How far this machine's clock and the server's may be apart where a day decides, seconds.
+const CLOCKS_APART_MAX_SECONDS: u64 = 3600;
 
 /// One server, with one pair of credentials.
 pub(crate) struct S3 {
@@ -209,6 +212,16 @@ impl S3 {
         }
         let problem = "it is still there after it was deleted: does the bucket lock objects?".to_owned();
         Err(PseudoError::Store { place: format!("deleting an object of {bucket}"), problem })
+    }
+
+    /// Whether this machine's clock and the server's agree as far as days matter.
+    pub(crate) fn check_clock(&self, now: i64) -> Result<(), PseudoError> {
+        let there = self.runtime.block_on(self.connection.time(&self.deleting))?;
+        if there.abs_diff(now) <= CLOCKS_APART_MAX_SECONDS {
+            return Ok(());
+        }
+        let problem = format!("it is {} here and {} at the server", clock::text(now), clock::text(there));
+        Err(PseudoError::usage(problem, "set the clocks right: what is deleted by a wrong one is gone"))
     }
 
     fn bucket(&self, name: &str) -> Result<Arc<AmazonS3>, PseudoError> {

@@ -25,7 +25,7 @@ use std::{
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
-use wire::{DecodeError, Decoder, Encoder, GroupId, NodeId, PairRole, ReplicaId};
+use wire::{DecodeError, Decoder, Encoder, Epoch, GroupId, NodeId, PairRole, ReplicaId};
 
 /// How often each group is looked at.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -70,8 +70,8 @@ pub(crate) struct Purges {
 struct Known {
     /// Every replica has the entries up to here, says the leader.
     held: u64,
-    /// Of a group whose region writes for a pair: its standby has the entries up to here.
-    shipped: Option<u64>,
+    /// Of a group whose region writes for a pair: what its standby has.
+    shipped: Option<Shipped>,
     /// What the others were told last.
     told: Told,
     /// What was applied at some time.
@@ -80,13 +80,24 @@ struct Known {
     aged: u64,
 }
 
+/// What the standby of a group's pair has of the primary's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Shipped {
+    /// The reign of the primary: what was shipped under another one says nothing of its standby.
+    pub(crate) epoch: Epoch,
+    /// It has the entries up to here, or needs none of them.
+    pub(crate) upto: u64,
+    /// It has them; else it is about to take over a state that holds them.
+    pub(crate) is_there: bool,
+}
+
 /// What a leader tells of a group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Told {
     /// Every replica has the entries up to here.
     pub(crate) held: u64,
-    /// The standby of the pair does.
-    pub(crate) shipped: Option<u64>,
+    /// What the standby of the pair has.
+    pub(crate) shipped: Option<Shipped>,
 }
 
 impl Purges {
@@ -110,14 +121,15 @@ impl Purges {
         Ok(Reply::default())
     }
 
-    /// The other region has a group's entries up to `upto`.
-    pub(crate) fn shipped(&self, group: GroupId, upto: u64) {
-        self.groups().entry(group).or_default().shipped = Some(upto);
+    /// What the other region has of a group.
+    pub(crate) fn shipped(&self, group: GroupId, shipped: Shipped) {
+        self.groups().entry(group).or_default().shipped = Some(shipped);
     }
 
-    /// The last entry of a group that the other region is known to have.
-    pub(crate) fn shipped_upto(&self, group: GroupId) -> Option<u64> {
-        self.groups().get(&group)?.shipped
+    /// The last entry of a group that the standby of this reign is known to have.
+    pub(crate) fn shipped_upto(&self, group: GroupId, epoch: Epoch) -> Option<u64> {
+        let shipped = self.groups().get(&group)?.shipped?;
+        (shipped.is_there && shipped.epoch == epoch).then_some(shipped.upto)
     }
 
     /// Forgets a group that is no longer here.
@@ -179,13 +191,14 @@ async fn tell(service: &Service, replicas: &[Arc<Replica>]) {
         let Some(progress) = &metrics.replication else { continue };
         let held = progress.values().map(|matched| matched.map_or(0, |id| id.index)).min().unwrap_or(0);
         // looked at after the progress: a standby that is promoted meanwhile had all of that before its reign
-        let ships =
-            has_pair && matches!(replica.state.machine().pair().role, PairRole::Primary | PairRole::Sealed);
+        let pair = replica.state.machine().pair();
+        let ships = has_pair && matches!(pair.role, PairRole::Primary | PairRole::Sealed);
         let mut groups = service.purges().groups();
         let known = groups.entry(group).or_default();
-        let held = if ships { held.min(known.shipped.unwrap_or(0)) } else { held };
+        let shipped = known.shipped.filter(|shipped| ships && shipped.epoch == pair.epoch);
+        let held = if ships { held.min(shipped.map_or(0, |shipped| shipped.upto)) } else { held };
         known.held = known.held.max(held);
-        let now = Told { held, shipped: known.shipped.filter(|_| ships) };
+        let now = Told { held, shipped };
         if held > known.told.held || now.shipped > known.told.shipped {
             known.told = now;
             let others = progress.keys().map(|id| ReplicaId(*id)).filter(|id| *id != replica.address.replica);
@@ -271,12 +284,16 @@ async fn purge_group(replica: &Replica, upto: u64) {
 }
 
 pub(crate) fn encode_held(has_pair: bool, told: &[(GroupId, Told)]) -> Bytes {
-    let mut e = Encoder::with_capacity(9 + 21 * told.len());
+    let mut e = Encoder::with_capacity(9 + 30 * told.len());
     e.flag(has_pair);
     e.list(told, |e, (group, Told { held, shipped })| {
         e.u32(group.0);
         e.u64(*held);
-        e.option(shipped.as_ref(), |e, shipped| e.u64(*shipped));
+        e.option(shipped.as_ref(), |e, shipped| {
+            e.u64(shipped.epoch.0);
+            e.u64(shipped.upto);
+            e.flag(shipped.is_there);
+        });
     });
     e.finish()
 }
@@ -285,7 +302,11 @@ pub(crate) fn decode_held(head: Bytes) -> Result<(bool, Vec<(GroupId, Told)>), D
     let mut d = Decoder::new("held entries", head);
     let has_pair = d.flag()?;
     let told = d.list(TOLD_MAX, |d| {
-        Ok((GroupId(d.u32()?), Told { held: d.u64()?, shipped: d.option(Decoder::u64)? }))
+        let group = GroupId(d.u32()?);
+        let held = d.u64()?;
+        let shipped =
+            d.option(|d| Ok(Shipped { epoch: Epoch(d.u64()?), upto: d.u64()?, is_there: d.flag()? }))?;
+        Ok((group, Told { held, shipped }))
     })?;
     d.finish()?;
     Ok((has_pair, told))
@@ -299,7 +320,7 @@ mod tests {
     fn what_a_leader_tells_comes_back_as_sent() {
         let told = vec![
             (GroupId(1), Told { held: 7, shipped: None }),
-            (GroupId(2), Told { held: u64::MAX, shipped: Some(8) }),
+            (GroupId(2), Told { held: u64::MAX, shipped: Some(shipped(3, 8)) }),
         ];
         let bytes = encode_held(true, &told);
         assert_eq!(decode_held(bytes.clone()), Ok((true, told)));
@@ -324,9 +345,19 @@ mod tests {
     fn who_follows_a_leader_knows_what_the_standby_had() {
         let purges = Purges::default();
         let told = |shipped| encode_held(true, &[(GroupId(1), Told { held: 7, shipped })]);
-        purges.learn(told(Some(5)), true).unwrap();
+        let upto = |epoch| purges.shipped_upto(GroupId(1), Epoch(epoch));
+        purges.learn(told(Some(shipped(1, 5))), true).unwrap();
         purges.learn(told(None), true).unwrap();
-        assert_eq!(purges.shipped_upto(GroupId(1)), Some(5));
+        assert_eq!(upto(1), Some(5));
+        assert_eq!(upto(2), None, "another reign's");
+        purges.learn(told(Some(Shipped { is_there: false, ..shipped(2, 9) })), true).unwrap();
+        assert_eq!(upto(2), None, "it is about to take it over");
+        purges.learn(told(Some(shipped(1, 7))), true).unwrap();
+        assert_eq!(upto(1), None, "an older reign's comes too late");
+    }
+
+    fn shipped(epoch: u64, upto: u64) -> Shipped {
+        Shipped { epoch: Epoch(epoch), upto, is_there: true }
     }
 
     #[test]

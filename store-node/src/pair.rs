@@ -50,7 +50,7 @@ pub enum PairingError {
     },
     /// This node has held a newer one.
     #[error(
-        "{}: its serial is {serial}, and this node has held {held}: an older descriptor may let in whom the newer one keeps out; bring this node's newest folder here, or make a newer one with `twinkeep pair make --serial-above {held}`",
+        "{}: its serial is {serial}, and this node has held {held}: an older descriptor may let in whom the newer one keeps out; bring this node's newest folder here, or make a newer one with `twinkeep pair make --serial-above {held}`, and `--members-since` once more if keys have leaked",
         path.display()
     )]
     Older {
@@ -63,7 +63,7 @@ pub enum PairingError {
     },
     /// This node has held another one under the same serial.
     #[error(
-        "{}: this node has held another descriptor under the serial {serial}; make a newer one with `twinkeep pair make --serial-above {serial}`, for every node",
+        "{}: this node has held another descriptor under the serial {serial}; make a newer one with `twinkeep pair make --serial-above {serial}`, for every node, and `--members-since` once more if keys have leaked",
         path.display()
     )]
     Twice {

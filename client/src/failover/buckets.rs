@@ -65,8 +65,12 @@ fn has_upto(group: &PairGroup, standby: Option<&PairReport>) -> Option<u64> {
         return None;
     }
     let there = standby.and_then(|standby| standby.groups.iter().find(|there| there.group == group.group));
-    let there = there.filter(|there| there.role == PairRole::Standby && there.epoch == group.epoch);
-    there.map(|there| there.sequence).or(group.shipped)
+    match there {
+        Some(there) if there.role == PairRole::Standby && there.epoch == group.epoch => Some(there.sequence),
+        // it takes over the state, or follows somebody else: what it has is in no number
+        Some(_) => None,
+        None => group.shipped,
+    }
 }
 
 /// What was added up so far.

@@ -1,6 +1,7 @@
 //! How a server is reached and as whom. Secrets come from the environment or a file of their owner's, never from the command line.
 
 use crate::{PseudoError, files};
+use chrono::DateTime;
 use clap::Args;
 use object_store::aws::{AmazonS3, AmazonS3Builder, AwsAuthorizer, AwsCredential, S3ConditionalPut};
 use object_store::client::{HttpClient, HttpConnector, HttpRequestBody, ReqwestConnector};
@@ -128,6 +129,20 @@ impl Connection {
             403 => Err(failed("these credentials may not do this")),
             status => Err(failed(&format!("the server answered {status}"))),
         }
+    }
+
+    /// The server's clock, by the head of whatever it answers; seconds since 1970.
+    pub(super) async fn time(&self, client: &HttpClient) -> Result<i64, PseudoError> {
+        let failed = || PseudoError::Store {
+            place: "the server".to_owned(),
+            problem: "it does not say what time it has".to_owned(),
+        };
+        let request = http::Request::builder().method("HEAD").uri(self.endpoint()?);
+        let request = request.body(HttpRequestBody::empty()).map_err(|_| failed())?;
+        let answer = client.execute(request).await.map_err(|_| failed())?;
+        let date = answer.headers().get(http::header::DATE).and_then(|date| date.to_str().ok());
+        let date = date.and_then(|date| DateTime::parse_from_rfc2822(date).ok());
+        date.map(|date| date.timestamp()).ok_or_else(failed)
     }
 
     fn options(&self) -> Result<ClientOptions, PseudoError> {

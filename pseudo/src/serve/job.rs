@@ -79,6 +79,7 @@ impl<'a> Job<'a> {
     }
 
     fn work(&mut self, tools: &Tools<'_>) -> Result<(), PseudoError> {
+        tools.opened.are_there(&tools.shared.config.keys)?;
         self.look(tools)?;
         while let Some(name) = self.known.unfinished().map(str::to_owned) {
             self.make(tools, name)?;

@@ -91,18 +91,13 @@ fn look_at(
         Some(known @ (Export::Final(_) | Export::Refused)) => return Ok(Some(known)),
         // what was decided says nothing to a job that takes everything each time
         Some(known @ Export::Draft(_)) if !wants_sources => return Ok(Some(known)),
-        Some(Export::Draft(prints)) => prints,
+        Some(Export::Draft(prints)) => match deleted(s3, place, name, service)? {
+            Some(end) => return Ok(Some(end)),
+            None => prints,
+        },
         Some(Export::Unfinished) | None => {
-            if let Some(deletion) = retention::record(s3, place, name, service)? {
-                if deletion.verdict == Some(Verdict::Refused) {
-                    return Ok(Some(Export::Refused));
-                }
-                let prints = deletion.sources.iter().map(|print| unhex(print).map(Fingerprint));
-                let prints = prints.collect::<Option<Vec<_>>>().ok_or_else(|| PseudoError::Signed {
-                    place: format!("the record of deletion of {name}"),
-                    problem: "it says of a source what cannot be".to_owned(),
-                })?;
-                return Ok(Some(Export::Final(prints)));
+            if let Some(end) = deleted(s3, place, name, service)? {
+                return Ok(Some(end));
             }
             let is_finished = there(MANIFEST)?;
             if !is_finished {
@@ -127,6 +122,20 @@ fn look_at(
         Verdict::Approved => Export::Final(prints),
         Verdict::Refused => Export::Refused,
     }))
+}
+
+/// What an export that was deleted held, by its record; `None` if it was not.
+fn deleted(s3: &S3, place: &Place, name: &str, service: PublicKey) -> Result<Option<Export>, PseudoError> {
+    let Some(deletion) = retention::record(s3, place, name, service)? else { return Ok(None) };
+    if deletion.verdict == Some(Verdict::Refused) {
+        return Ok(Some(Export::Refused));
+    }
+    let prints = deletion.sources.iter().map(|print| unhex(print).map(Fingerprint));
+    let prints = prints.collect::<Option<Vec<_>>>().ok_or_else(|| PseudoError::Signed {
+        place: format!("the record of deletion of {name}"),
+        problem: "it says of a source what cannot be".to_owned(),
+    })?;
+    Ok(Some(Export::Final(prints)))
 }
 
 fn sources(s3: &S3, place: &Place, name: &str, service: PublicKey) -> Result<Vec<Fingerprint>, PseudoError> {

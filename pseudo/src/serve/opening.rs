@@ -49,6 +49,18 @@ impl Opened {
         }
     }
 
+    /// Whether all keys are still in the folder: one that was destroyed there is to make no more tokens.
+    pub(crate) fn are_there(&self, folder: &Path) -> Result<(), PseudoError> {
+        let there = KeyFolder::open(folder)?.list()?;
+        let is_gone = |master: &&MasterKey| {
+            !there.iter().any(|name| name.domain == *master.domain() && name.version == master.version())
+        };
+        let Some(gone) = self.masters.iter().find(is_gone) else { return Ok(()) };
+        let problem =
+            format!("version {} of the key of {} is destroyed", gone.version().get(), gone.domain());
+        Err(PseudoError::usage(problem, "`pseudo unlock`: the service goes on with the keys that are left"))
+    }
+
     /// The newest key of a domain.
     pub(crate) fn newest(&self, domain: &DomainName) -> Option<&MasterKey> {
         self.masters.iter().filter(|master| master.domain() == domain).max_by_key(|master| master.version())

@@ -4,7 +4,7 @@ use super::Seed;
 use crate::{
     gc::Freed,
     log::{EntryId, EntryKind, LogEntry},
-    maintenance::{Told, decode_held, encode_held},
+    maintenance::{Shipped, Told, decode_held, encode_held},
     membership::{self, Step},
     message::{Leadership, ReplicaAddress},
     pair::{CompareRequest, EntriesPage, LeaseAnswer, LeaseRequest, SumsPage},
@@ -17,7 +17,7 @@ use crate::{
 use bytes::Bytes;
 use wire::{
     CompareCursor, ComparePosition, CompareTree, ComparedEntry, ComparedKind, DecodeError, Decoder, Digest,
-    Encoder, GroupId, LeafSum, PairRole, PairState, ReplicaId, RowKey, UnixMillis,
+    Encoder, Epoch, GroupId, LeafSum, PairRole, PairState, ReplicaId, RowKey, UnixMillis,
 };
 
 const APPEND: u8 = 0;
@@ -128,6 +128,7 @@ pub fn seeds() -> Vec<Seed> {
     let scrub = ScrubFigures { finished: Some(UnixMillis(7)), ..ScrubFigures::default() };
     let leadership = Leadership { group, reign: (3, ReplicaId(1)), leader: Some(ReplicaId(1)) };
     let request = PageRequest::Rows { session: 3, after: key.clone() };
+    let shipped = Shipped { epoch: Epoch(2), upto: 8, is_there: true };
     let mut seeds = raft_seeds();
     seeds.extend(compare_seeds());
     seeds.extend([
@@ -137,7 +138,7 @@ pub fn seeds() -> Vec<Seed> {
         ("wanted-entry", chosen(WANTED, &encode_wanted(group, &Wanted::Entry(id)))),
         ("record", chosen(RECORD, &encode_record(&entry))),
         ("step", chosen(STEP, &membership::encode(group, &step))),
-        ("held", chosen(HELD, &encode_held(true, &[(group, Told { held: 9, shipped: Some(8) })]))),
+        ("held", chosen(HELD, &encode_held(true, &[(group, Told { held: 9, shipped: Some(shipped) })]))),
         ("node-report", chosen(NODE_REPORT, &NodeReport::example().encode())),
         ("scrub", chosen(SCRUB, &scrub.encode())),
         ("freed", chosen(FREED, &Freed::default().encode())),

@@ -50,7 +50,7 @@ pub(crate) async fn serve(service: &Service, head: bytes::Bytes) -> Result<Reply
         let Some(reign) = request.follows else { return Ok(answer(&look, true, false, Vec::new())) };
         // what another reign counted says nothing about this log
         if reign == look.state.epoch {
-            service.note_shipped(request.group, look.first);
+            service.note_shipped(request.group, reign, look.first, true);
         }
         let Some(first) = look.first else { return Ok(answer(&look, true, true, Vec::new())) };
         let from = first.max(looked + 1);

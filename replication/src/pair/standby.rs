@@ -121,7 +121,7 @@ impl Standby {
             let heard_ms = heard.map(|at| u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX));
             let own = replica.state.machine().pair();
             let synced = synced.map(|(_, synced)| synced);
-            let unshipped = service.shipped_upto(group).map(|upto| unshipped(&replica, upto));
+            let unshipped = service.shipped_upto(group, own.epoch).map(|upto| unshipped(&replica, upto));
             let unshipped = unshipped.filter(|_| matches!(own.role, PairRole::Primary | PairRole::Sealed));
             let blocked = blocked.filter(|_| matches!(own.role, PairRole::Standby | PairRole::Bootstrap));
             GroupLag { group, own, other, synced, heard_ms, gone, unshipped, blocked }

@@ -65,7 +65,7 @@ pub(crate) async fn serve(service: &Service, head: Bytes) -> Result<Reply, CallR
                 return Err(refuse(refusal::OVERLOADED, "this group takes no writes now: ask again"));
             }
             // the log from here on is needed once the rows have arrived
-            service.note_shipped(group, state.machine().entry_after(pair.sequence));
+            service.note_shipped(group, pair.epoch, state.machine().entry_after(pair.sequence), false);
             Ok(Reply::head(StateBegun { session, state: pair, revision }.encode()))
         }
         StateRequest::Rows { session, after } => {

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     machine::is_local,
+    maintenance::Shipped,
     message::refusal,
     pair::{self, GroupLag, Leases, Led, Standby},
     peer::{CallRefusal, Reply},
@@ -65,14 +66,16 @@ impl Service {
         self.standby.get().is_some()
     }
 
-    /// The standby of a group's present reign asks for the entry at `first` of its log: it has what comes before.
-    pub(crate) fn note_shipped(&self, group: GroupId, first: Option<u64>) {
-        self.purges.shipped(group, first.map_or(0, |first| first.saturating_sub(1)));
+    /// The standby of a group's reign `epoch` asks for the entry at `first` of its log: it has what comes before, or is about to
+    /// take over a state that has.
+    pub(crate) fn note_shipped(&self, group: GroupId, epoch: Epoch, first: Option<u64>, is_there: bool) {
+        let upto = first.map_or(0, |first| first.saturating_sub(1));
+        self.purges.shipped(group, Shipped { epoch, upto, is_there });
     }
 
-    /// The last entry of a group that the other region is known to have.
-    pub(crate) fn shipped_upto(&self, group: GroupId) -> Option<u64> {
-        self.purges.shipped_upto(group)
+    /// The last entry of a group that the standby of its reign `epoch` is known to have.
+    pub(crate) fn shipped_upto(&self, group: GroupId, epoch: Epoch) -> Option<u64> {
+        self.purges.shipped_upto(group, epoch)
     }
 
     /// Up to where a group has all of its primary, and under which reign; none while that is not known here.

@@ -47,10 +47,14 @@ impl Endpoints {
         let first = self.next.fetch_add(1, Ordering::Relaxed) % self.all.len().max(1);
         let (before, after) = self.all.split_at(first);
         for place in after.iter().chain(before) {
+            let now = Instant::now();
+            if now >= until {
+                break;
+            }
             if !place.admits() {
                 continue;
             }
-            if let Some(connection) = place.connect(until.min(Instant::now() + CONNECT_WAIT)).await {
+            if let Some(connection) = place.connect(until.min(now + CONNECT_WAIT)).await {
                 return Some(connection);
             }
         }

@@ -83,7 +83,7 @@ impl Forward {
                 }
                 return Err(Outcome::Unreachable);
             };
-            let silent = connection.until_silent();
+            let silent = connection.until_silent(progress.ended.clone().cancelled_owned());
             let sent = connection.sender().try_send_request(request);
             let why = tokio::select! {
                 answered = sent => Ok(answered),

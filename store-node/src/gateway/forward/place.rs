@@ -230,9 +230,17 @@ impl Connection {
         &mut self.lane.sender
     }
 
-    /// Returns once nobody is there any more who could answer what is sent now.
-    pub(super) fn until_silent(&self) -> impl Future<Output = ()> + Send + use<> {
-        self.place.clone().until_silent(Instant::now())
+    /// Returns once nobody is there any more who could answer; asked from when all of it is `sent`, since bytes that are taken
+    /// are a sign of life.
+    pub(super) fn until_silent<F>(&self, sent: F) -> impl Future<Output = ()> + Send + use<F>
+    where
+        F: Future<Output = ()> + Send,
+    {
+        let place = self.place.clone();
+        async move {
+            sent.await;
+            place.until_silent(Instant::now()).await;
+        }
     }
 
     /// The endpoint answered: it is not left out any more.
