@@ -19,6 +19,8 @@ use sha2::{Digest, Sha256};
 
 /// The largest file that is copied, bytes: a part has about 64 MiB, and a row more at most.
 const COPY_BYTES_MAX: u64 = 1 << 30;
+/// Objects of one export, at most: as many parts as sources, and documents.
+pub(crate) const OBJECTS_MAX: usize = 1_000_000;
 
 /// What an export has come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,19 +131,45 @@ pub(crate) fn approve(
             "`release status` says where",
         ));
     }
-    copy(s3, draft, to, &stand, &decided)?;
-    stays(s3, draft, &stand)?;
+    let copied = copy(s3, draft, to, &stand, &decided).and_then(|()| stays(s3, draft, &stand));
+    if let (Err(_), Some((decision, _))) = (&copied, &stand.decision)
+        && s3.pin(&draft.bucket, &draft.key(DELETION))?.is_some()
+    {
+        // who deletes it may have looked there before the last of it came
+        withdraw(s3, &to.below(&decision.export), &decision.manifest_sha256, service)?;
+    }
+    copied?;
     look(s3, draft, service)
 }
 
-/// Whether an export's day of deletion has not come, and nobody deletes it.
+/// Destroys what was released of a manifest at `target`, first what says that it is. Another export of this name, from other
+/// drafts, stays.
+pub(crate) fn withdraw(
+    s3: &S3,
+    target: &Place,
+    manifest_sha256: &str,
+    service: PublicKey,
+) -> Result<(), PseudoError> {
+    let there = s3.get(&target.bucket, &target.key(RELEASE), SIGNED_BYTES_MAX)?;
+    let there = there.and_then(|bytes| verify::decision(&bytes, service).ok());
+    if there.is_some_and(|(there, _)| there.manifest_sha256 != manifest_sha256) {
+        return Ok(());
+    }
+    s3.destroy(&target.bucket, &target.key(RELEASE))?;
+    for key in s3.list(target, OBJECTS_MAX)? {
+        s3.destroy(&target.bucket, &key)?;
+    }
+    Ok(())
+}
+
+/// Whether an export's day of deletion is not over, and nobody deletes it.
 fn stays(s3: &S3, draft: &Place, stand: &Stand) -> Result<(), PseudoError> {
-    let is_over = stand.manifest.terms.delete_on <= clock::day_of(clock::now());
+    let is_over = stand.manifest.terms.delete_on < clock::day_of(clock::now());
     if !is_over && s3.pin(&draft.bucket, &draft.key(DELETION))?.is_none() {
         return Ok(());
     }
     Err(PseudoError::Gate {
-        problem: "this export is deleted, or the day of its deletion has come".to_owned(),
+        problem: "this export is deleted, or the day by which it was to be deleted is over".to_owned(),
         advice: "export again".to_owned(),
     })
 }

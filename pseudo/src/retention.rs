@@ -8,8 +8,8 @@
 
 use crate::export::{BUILD, Fingerprint};
 use crate::keys::hex;
-use crate::manifest::{DECISION, DELETION, Deletion, MANIFEST, RELEASE, SIGNED_BYTES_MAX, VERSION};
-use crate::release::{self, State};
+use crate::manifest::{DECISION, DELETION, Deletion, MANIFEST, SIGNED_BYTES_MAX, VERSION};
+use crate::release::{self, OBJECTS_MAX, State};
 use crate::s3::{Place, S3};
 use crate::signed::{self, Kind};
 use crate::{PseudoError, clock, verify};
@@ -19,8 +19,6 @@ use std::collections::BTreeSet;
 
 /// Exports in one place of drafts, at most.
 const EXPORTS_MAX: usize = 100_000;
-/// Objects of one export, at most: as many parts as sources, and documents.
-const OBJECTS_MAX: usize = 1_000_000;
 
 /// An export whose day has come, or that was not deleted to its end.
 pub(crate) struct Due {
@@ -114,18 +112,7 @@ pub(crate) fn delete(
     for place in BTreeSet::from_iter(deletion.released_to.iter().chain(&later)) {
         let wrong = |problem| PseudoError::Signed { place: format!("where {name} was released to"), problem };
         let target = Place::parse(place).map_err(wrong)?.below(name);
-        // another export of this name, from other drafts, is not this one's to delete
-        let there = s3.get(&target.bucket, &target.key(RELEASE), SIGNED_BYTES_MAX)?;
-        let there = there.map(|bytes| verify::decision(&bytes, service.public()));
-        if there.is_some_and(|there| {
-            there.is_ok_and(|(there, _)| there.manifest_sha256 != deletion.manifest_sha256)
-        }) {
-            continue;
-        }
-        s3.destroy(&target.bucket, &target.key(RELEASE))?;
-        for key in s3.list(&target, OBJECTS_MAX)? {
-            s3.destroy(&target.bucket, &key)?;
-        }
+        release::withdraw(s3, &target, &deletion.manifest_sha256, service.public())?;
     }
     let (manifest, kept) = (draft.key(MANIFEST), draft.key(DELETION));
     for key in s3.list(&draft, OBJECTS_MAX)? {
