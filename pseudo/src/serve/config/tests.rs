@@ -54,7 +54,8 @@ fn what_cannot_be_meant_is_refused_by_its_key() {
     }
     let job = &WHOLE[WHOLE.find("[[job]]").unwrap()..];
     assert!(refused(&format!("{WHOLE}\n{job}")).contains("two jobs are called usage"));
-    let vault = POLICY.replace("technique = \"prf\"", "technique = \"prf+vault\"");
+    let vault = POLICY.replace("technique = \"prf\"", "technique = \"prf+vault\"")
+        + "\n[reidentify]\napprovers = 1\nsecond_factor = true\nreasons = [\"incident\"]\nwindow = \"PT4H\"\nmax_rows = 50\n";
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("usage.toml"), vault).unwrap();
     let path = folder.path().join("service.toml");
