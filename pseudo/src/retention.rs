@@ -17,8 +17,8 @@ use custody::{PublicKey, SigningKey};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 
-/// Exports in one place of drafts, at most.
-const EXPORTS_MAX: usize = 100_000;
+/// Exports in one place of drafts, at most: an hourly one for a decade.
+pub(crate) const EXPORTS_MAX: usize = 100_000;
 
 /// An export whose day has come, or that was not deleted to its end.
 pub(crate) struct Due {

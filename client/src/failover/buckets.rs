@@ -4,6 +4,7 @@ use super::{LagReport, Side};
 use crate::ClientError;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use wire::admin::{LossPage, LostChange, LostWrite, PairGroup, PairReport};
 use wire::{PairRole, UnixMillis};
 
@@ -87,19 +88,12 @@ impl Sum {
     }
 
     fn add_group(&mut self, side: &Side, group: u32, since: u64) -> Result<(), ClientError> {
-        let mut after = 0;
-        loop {
-            let page = side.loss_page(group, since, after)?;
+        let every_page = side.loss_pages(group, since, |page| {
             self.add(&page);
-            match page.next {
-                Some(_) if self.writes >= WRITES_MAX => {
-                    self.complete = false;
-                    return Ok(());
-                }
-                Some(next) if next > after => after = next,
-                _ => return Ok(()),
-            }
-        }
+            if self.writes < WRITES_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        self.complete &= every_page.is_continue();
+        Ok(())
     }
 
     fn add(&mut self, page: &LossPage) {

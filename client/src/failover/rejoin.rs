@@ -5,6 +5,7 @@ use super::Side;
 use crate::ClientError;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use wire::PairRole;
 use wire::admin::{AdminRequest, AdminResponse, LossPage, LostWrite, PairChange, PairReport};
 
@@ -215,23 +216,39 @@ fn whole(side: &Side) -> Result<PairReport, ClientError> {
 }
 
 impl Side {
-    pub(super) fn loss_page(&self, group: u32, since: u64, after: u64) -> Result<LossPage, ClientError> {
+    fn loss_page(&self, group: u32, since: u64, after: u64) -> Result<LossPage, ClientError> {
         match self.client.ask(&AdminRequest::PairLoss { group, since, after })? {
             AdminResponse::LossPage(page) => Ok(page),
             other => Err(self.client.unexpected(&other)),
         }
     }
 
-    fn list_lost(&self, group: u32, since: u64, manifest: &mut LossManifest) -> Result<(), ClientError> {
+    /// What a group acknowledged from the pair's entry `since` on, page by page, until `take` wants no more of it.
+    pub(super) fn loss_pages(
+        &self,
+        group: u32,
+        since: u64,
+        mut take: impl FnMut(LossPage) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, ClientError> {
         let mut after = 0;
         loop {
             let page = self.loss_page(group, since, after)?;
-            manifest.complete &= page.complete;
-            manifest.entries.extend(page.entries);
-            match page.next {
-                Some(next) if next > after => after = next,
-                _ => return Ok(()),
+            let next = page.next.filter(|next| *next > after);
+            let taken = take(page);
+            match next {
+                Some(next) if taken.is_continue() => after = next,
+                Some(_) => return Ok(ControlFlow::Break(())),
+                None => return Ok(ControlFlow::Continue(())),
             }
         }
+    }
+
+    fn list_lost(&self, group: u32, since: u64, manifest: &mut LossManifest) -> Result<(), ClientError> {
+        let every_page = self.loss_pages(group, since, |page| {
+            manifest.complete &= page.complete;
+            manifest.entries.extend(page.entries);
+            ControlFlow::Continue(())
+        });
+        every_page.map(|_| ())
     }
 }

@@ -37,9 +37,9 @@ impl<'a> Job<'a> {
         Self { number, config, known: Known::default(), empty: None, due: 0, failed: 0 }
     }
 
-    /// Whether something is to be done now; also when the clock was set back, which makes what was planned too late.
+    /// Whether something is to be done now.
     pub(crate) fn is_due(&self, now: i64) -> bool {
-        self.due <= now || self.due > self.config.schedule.next(now).max(now + BACKOFF_SECONDS.1)
+        self.config.schedule.has_come(self.due, now, BACKOFF_SECONDS.1)
     }
 
     /// Does what is to be done now, and says when to come again.

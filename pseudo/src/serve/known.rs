@@ -7,14 +7,11 @@ use crate::PseudoError;
 use crate::export::{Fingerprint, Held};
 use crate::keys::unhex;
 use crate::manifest::{DECISION, MANIFEST, ORDER, SIGNED_BYTES_MAX, Verdict};
-use crate::retention;
+use crate::retention::{self, EXPORTS_MAX};
 use crate::s3::{Place, S3};
 use crate::verify;
 use custody::PublicKey;
 use std::collections::{BTreeMap, HashSet};
-
-/// Exports in one place of drafts, at most: an hourly one for a decade.
-const EXPORTS_MAX: usize = 100_000;
 
 /// What is known of one export.
 enum Export {

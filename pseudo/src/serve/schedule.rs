@@ -38,6 +38,12 @@ impl Schedule {
         now - (now - offset).rem_euclid(period)
     }
 
+    /// Whether what is due then is to be done now; also when the clock was set back, which makes what was planned too late.
+    /// What failed is planned `again` seconds on at most.
+    pub(crate) fn has_come(self, due: i64, now: i64, again: i64) -> bool {
+        due <= now || due > self.next(now).max(now + again)
+    }
+
     /// The first time after `now`.
     pub(crate) fn next(self, now: i64) -> i64 {
         let period = match self {

@@ -35,7 +35,7 @@ pub(crate) fn run(shared: &Shared) -> Result<(), PseudoError> {
             }
         }
         if let Some(schedule) = shared.config.retention
-            && is_due(retention_due, schedule, clock::now())
+            && schedule.has_come(retention_due, clock::now(), RETENTION_AGAIN_SECONDS)
             && !shared.is_ending()
         {
             retention_due = delete(shared, &s3, &opened, schedule);
@@ -48,11 +48,6 @@ pub(crate) fn run(shared: &Shared) -> Result<(), PseudoError> {
         shared.wait(Duration::from_secs(seconds).min(LOOK_EVERY));
     }
     Ok(())
-}
-
-/// Whether the time has come; also when the clock was set back, which makes what was planned too late.
-fn is_due(due: i64, schedule: Schedule, now: i64) -> bool {
-    due <= now || due > schedule.next(now).max(now + RETENTION_AGAIN_SECONDS)
 }
 
 /// One pass over all drafts of all jobs; when the next one is due.
