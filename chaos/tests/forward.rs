@@ -90,7 +90,8 @@ fn clients_of_the_standby_see_what_they_wrote_and_large_bodies_stream() {
     let mut there = client(&standby, &standby.region);
     there.put(BUCKET, "large", &large).unwrap();
     assert!(there.get(BUCKET, "large").unwrap() == Some(large), "the large body is another one");
-    let grown = gateway_peak_kib(&dev, &standby) - before;
+    // the kernel counts pages roughly while threads hold some back: a later peak may read a little lower
+    let grown = gateway_peak_kib(&dev, &standby).saturating_sub(before);
     println!("the standby's gateway grew by {grown} KiB");
     assert!(grown < GROWTH_KIB_MAX, "{grown} KiB for a body of {} KiB", LARGE_BYTES >> 10);
     let stranger = Credentials {
