@@ -5,17 +5,15 @@
 
 use std::fs::File;
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use rustix::process::Signal;
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::Value;
 
 use crate::dev::signal;
+use crate::network;
 use crate::ports::PortBlock;
 use crate::run::Run;
 use crate::s3::S3;
@@ -29,8 +27,6 @@ pub const HOSTS: usize = 3;
 pub const PASSPHRASE: &str = "correct-horse-battery-staple-of-a-test-region";
 /// How long the command line may be refused while the region forms.
 const FORM_TIMEOUT: Duration = Duration::from_secs(90);
-
-static LABS: AtomicU32 = AtomicU32::new(0);
 
 /// Where the hosts of a region run.
 #[derive(Debug)]
@@ -68,10 +64,7 @@ pub struct Hosts {
 impl Hosts {
     /// Three hosts in network namespaces.
     pub fn in_namespaces(run: &Run) -> Outcome<Self> {
-        tools::require_root("network namespaces")?;
-        tools::debian(&[("ip", "iproute2"), ("nft", "nftables")])?;
-        let prefix = format!("tk{}x{}", std::process::id(), LABS.fetch_add(1, Ordering::Relaxed));
-        Self::make(run, Place::Namespaces { prefix }, "info")
+        Self::make(run, Place::Namespaces { prefix: network::fresh_name()? }, "info")
     }
 
     /// Three hosts on loopback, logging at this level.
@@ -174,17 +167,11 @@ impl Hosts {
         credentials: &Credentials,
         task: impl FnOnce(&mut S3) -> T + Send,
     ) -> Outcome<T> {
-        let namespace = self.namespace(number);
         let mut client = S3::new(self.s3_address(number), credentials.clone());
-        std::thread::scope(|scope| {
-            let thread = scope.spawn(move || {
-                if let Some(name) = namespace {
-                    enter(&name)?;
-                }
-                Ok(task(&mut client))
-            });
-            thread.join().map_err(|_| Trouble::new("a client on a host panicked"))?
-        })
+        match self.namespace(number) {
+            Some(name) => network::within(&name, || task(&mut client)),
+            None => Ok(task(&mut client)),
+        }
     }
 
     /// Cuts a host off the network, in both directions.
@@ -263,11 +250,7 @@ impl Hosts {
     /// A command on a host, or beside them.
     fn command(&self, number: Option<usize>, program: &Path) -> Command {
         match number.and_then(|number| self.namespace(number)) {
-            Some(namespace) => {
-                let mut command = ip();
-                command.args(["netns", "exec", &namespace]).arg(program);
-                command
-            }
+            Some(namespace) => network::command_in(&namespace, program),
             None => Command::new(program),
         }
     }
@@ -275,9 +258,7 @@ impl Hosts {
     fn make_namespaces(&self) -> Outcome<()> {
         let Place::Namespaces { prefix } = &self.place else { return Ok(()) };
         let hub = format!("{prefix}-hub");
-        let run = |line: String| {
-            tools::expect_success(ip().args(line.split(' ')), &format!("make a network: ip {line}")).map(drop)
-        };
+        let run = |line: String| network::set_up(&line);
         run(format!("netns add {hub}"))?;
         run(format!("-n {hub} link add bridge0 type bridge"))?;
         run(format!("-n {hub} link set bridge0 up"))?;
@@ -302,28 +283,10 @@ impl Drop for Hosts {
         if let Place::Namespaces { prefix } = &self.place {
             let names = (1..=HOSTS).map(|number| number.to_string()).chain(["hub".to_owned()]);
             for name in names {
-                let _ = ip()
-                    .args(["netns", "delete", &format!("{prefix}-{name}")])
-                    .stderr(Stdio::null())
-                    .status();
+                network::remove(&format!("{prefix}-{name}"));
             }
         }
     }
-}
-
-fn ip() -> Command {
-    let mut command = Command::new("ip");
-    // Debian keeps these programs where a user's path may not look.
-    command.env("PATH", format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default()));
-    command
-}
-
-/// Moves this thread, and no other, into a network namespace.
-fn enter(name: &str) -> Outcome<()> {
-    let path = Path::new("/run/netns").join(name);
-    let file = File::open(&path).map_err(|error| Trouble::file("open", &path, &error))?;
-    move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))
-        .map_err(|error| Trouble::new(format!("cannot enter the namespace {name}: {error}")))
 }
 
 /// The access key in the answer of `user add --json`, wherever in the object it stands.

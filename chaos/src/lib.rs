@@ -9,6 +9,7 @@
 //! | [`tools`] | what a fresh machine lacks: binaries, Python clients, Debian packages |
 //! | [`run`], [`ports`], [`random`] | one run's folder, ports and seed |
 //! | [`dev`], [`hosts`] | a region of real processes: on loopback, or as on real hosts in network namespaces |
+//! | [`network`] | network namespaces, and links that lose packets |
 //! | [`pair`] | how far two regions are apart, and waiting for it |
 //! | [`clients`] | running the scripts of real clients |
 //! | [`fault`] | flipped bits, full disks, lost folders |
@@ -28,6 +29,7 @@ pub mod house;
 pub mod http;
 pub mod ledger;
 pub mod linear;
+pub mod network;
 pub mod pair;
 pub mod ports;
 pub mod random;

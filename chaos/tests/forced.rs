@@ -1,23 +1,32 @@
 //! Forced switches, one after another, while clients write: what was acknowledged and is gone is exactly what the loss
-//! manifest lists.
+//! manifest lists. Several pairs at once, each in a network namespace of its own; between the regions of some the link is long
+//! and loses packets.
 //!
-//! `CHAOS_ROUNDS` says how many; CI makes a few. `CHAOS_SEED` is the seed, which is printed.
+//! `CHAOS_ROUNDS` says how many switches in all; CI makes two hundred. `CHAOS_SEED` is the seed, which is printed.
 
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+mod apart;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use apart::apart;
 use chaos::dev::{Dev, Ready};
+use chaos::network::Loopback;
 use chaos::pair::{is_fenced, lag, manifest, wait_for, wait_synced};
 use chaos::random::Random;
 use chaos::run::Run;
 
 const BUCKET: &str = "forced";
 const WRITERS: usize = 4;
-/// Switches, unless `CHAOS_ROUNDS` says otherwise.
-const ROUNDS_DEFAULT: u64 = 6;
+/// Switches of all pairs, unless `CHAOS_ROUNDS` says otherwise.
+const ROUNDS_DEFAULT: u64 = 200;
+/// Pairs that switch at the same time: most of a switch is waiting.
+const PAIRS: u64 = 4;
+/// Of so many packets of a thousand, those on a long link are lost.
+const LOST_PER_MILLE: u32 = 10;
 
 /// Keys that clients wrote once each.
 #[derive(Default)]
@@ -72,8 +81,9 @@ fn write(region: &Ready, prefix: &str, ended: &AtomicBool) -> Written {
     written
 }
 
-/// One forced switch from `old` to `new` under load, with what the seed breaks around it. How many writes it lost.
-fn switch(dev: &Dev, old: &Ready, new: &Ready, number: u64, random: &mut Random) -> usize {
+/// One forced switch from the first region to the second under load, with what the seed breaks around it. How many writes it
+/// lost.
+fn switch(name: &str, dev: &Dev, [old, new]: &[Ready; 2], number: u64, random: &mut Random) -> usize {
     let ended = AtomicBool::new(false);
     let (stalls, kills) = (random.chance(60), random.chance(40));
     let (before, stalled) = (100 + random.below(400), 50 + random.below(300));
@@ -120,10 +130,10 @@ fn switch(dev: &Dev, old: &Ready, new: &Ready, number: u64, random: &mut Random)
     let all: BTreeSet<String> = written.acknowledged.union(&written.unknown).cloned().collect();
     let gone = all.difference(&there).cloned().collect();
     let inexact = inexact(&written, &gone, &listed);
-    assert!(inexact.is_empty(), "switch {number}: {inexact:#?}");
+    assert!(inexact.is_empty(), "{name}, switch {number}: {inexact:#?}");
     written.acknowledged.retain(|key| !there.contains(key));
     println!(
-        "switch {number}{}{}: {} listed, {} of them acknowledged",
+        "{name}, switch {number}{}{}: {} listed, {} of them acknowledged",
         if stalls { ", the standby stood still" } else { "" },
         if kills { ", the primary was killed" } else { "" },
         listed.len(),
@@ -132,26 +142,53 @@ fn switch(dev: &Dev, old: &Ready, new: &Ready, number: u64, random: &mut Random)
     written.acknowledged.len()
 }
 
-#[test]
-fn what_forced_switches_lose_is_what_their_manifests_list() {
-    let (mut random, run) =
-        (Random::from_seed(Random::seed_of_run("forced-switches")), Run::new("forced-switches").unwrap());
-    let rounds = std::env::var("CHAOS_ROUNDS").ok().and_then(|text| text.parse().ok());
-    let switches = rounds.unwrap_or(ROUNDS_DEFAULT);
+/// Switches a pair there and back so many times. How many acknowledged writes that lost.
+fn switch_there_and_back(name: &str, seed: u64, switches: u64, lossy: Option<&Loopback>) -> usize {
+    let (mut random, run) = (Random::from_seed(seed), Run::new(name).unwrap());
     let mut dev = Dev::start_pair(&run).unwrap();
+    let link = lossy.map(|network| {
+        let (runtime, links) = apart(&mut dev);
+        let ports: Vec<u16> = links.iter().map(|link| link.address().port()).collect();
+        network.lose(&ports, LOST_PER_MILLE).unwrap();
+        (runtime, links)
+    });
     let mut regions = [dev.ready.clone(), dev.other.clone().unwrap()];
     regions[0].client().unwrap().create_bucket(BUCKET).unwrap();
     wait_synced(&dev).unwrap();
     let mut lost = 0;
     for number in 0..switches {
-        let [old, new] = &regions;
-        lost += switch(&dev, old, new, number, &mut random);
+        lost += switch(name, &dev, &regions, number, &mut random);
         dev.twinkeep(&["failover", "rejoin", "--discard"]).unwrap();
         wait_for("the pair", || lag(&dev).unwrap()["state"] == "Live");
         wait_synced(&dev).unwrap();
         regions.swap(0, 1);
     }
-    println!("{lost} acknowledged writes were lost in {switches} switches, and all were listed");
-    assert!(lost > 0, "a switch that never loses anything shows nothing");
     dev.end().unwrap();
+    drop(link);
+    lost
+}
+
+#[test]
+fn what_forced_switches_lose_is_what_their_manifests_list() {
+    let mut random = Random::from_seed(Random::seed_of_run("forced-switches"));
+    let rounds = std::env::var("CHAOS_ROUNDS").ok().and_then(|text| text.parse().ok());
+    let switches = rounds.unwrap_or(ROUNDS_DEFAULT).div_ceil(PAIRS);
+    let pairs: Vec<_> = (0..PAIRS).map(|pair| (pair, random.next_u64(), Loopback::new().unwrap())).collect();
+    let lost: usize = std::thread::scope(|scope| {
+        let switching: Vec<_> = pairs
+            .iter()
+            .map(|(pair, seed, network)| {
+                let lossy = pair.is_multiple_of(2).then_some(network);
+                let name = format!("forced-switches-{pair}");
+                let task = move || switch_there_and_back(&name, *seed, switches, lossy);
+                scope.spawn(move || network.within(task).unwrap())
+            })
+            .collect();
+        switching.into_iter().map(|pair| pair.join().unwrap()).sum()
+    });
+    println!("{lost} acknowledged writes were lost in {} switches, and all were listed", switches * PAIRS);
+    assert!(lost > 0, "a switch that never loses anything shows nothing");
+    let dropped: u64 = pairs.iter().map(|(_, _, network)| network.lost().unwrap_or(0)).sum();
+    println!("{dropped} packets between regions were lost");
+    assert!(dropped > 0, "the links lose nothing");
 }

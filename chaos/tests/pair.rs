@@ -3,31 +3,20 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
+mod apart;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use bench::pair::lengthen;
-use bench::pair::link::Link;
+use apart::apart;
 use chaos::dev::{Dev, Ready};
 use chaos::ledger::{Ledger, content};
 use chaos::pair::{is_fenced, lag, unix_millis, wait_for, wait_synced};
 use chaos::run::Run;
 use serde_json::{Value, json};
-use tokio::runtime::{Builder, Runtime};
 
 const BUCKET: &str = "pair";
-
-/// Between two regions of one continent.
-const ROUND_TRIP: Duration = Duration::from_millis(60);
-
-/// Puts the regions so far apart, for as long as what is given lives.
-fn apart(dev: &mut Dev, round_trip: Duration) -> (Runtime, Vec<Link>) {
-    let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let (data, mut links) = (dev.data().to_owned(), Vec::new());
-    dev.restart_after(|| links = runtime.block_on(lengthen(&data, round_trip / 2)).unwrap()).unwrap();
-    (runtime, links)
-}
 
 /// What a region's answer to a HEAD says of how old it may be.
 fn told_sync_time(region: &Ready) -> Option<String> {
@@ -113,7 +102,7 @@ fn a_planned_switch_under_load_loses_nothing_and_reads_never_fail() {
 fn what_a_forced_switch_lost_is_listed_exactly_and_the_old_primary_is_fenced() {
     let run = Run::new("pair-forced").unwrap();
     let mut dev = Dev::start_pair(&run).unwrap();
-    let (_runtime, links) = apart(&mut dev, ROUND_TRIP);
+    let (_runtime, links) = apart(&mut dev);
     let (old, new) = (dev.ready.clone(), dev.other.clone().unwrap());
     let mut client = old.client().unwrap();
     client.create_bucket(BUCKET).unwrap();
