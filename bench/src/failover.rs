@@ -21,6 +21,7 @@ use crate::content::Content;
 use crate::error::BenchError;
 use crate::load::{Limit, Run, drive};
 use crate::machine::{Machine, commit};
+use crate::metrics::{LEADERS_MOVED, sum_over};
 use crate::prepare::Preparer;
 use crate::region::{self, Binaries};
 use crate::scratch::Scratch;
@@ -102,8 +103,10 @@ pub struct Findings {
     pub with_load: bool,
     /// Every loss.
     pub losses: Vec<Loss>,
-    /// Growth of terms, all groups, in all times in which nothing was broken and all were whole.
+    /// Growth of terms, all groups, in all times in which nothing was broken and all were whole, without planned moves of leaders.
     pub terms_without_cause: u64,
+    /// Planned moves of leaders in those times.
+    pub leaders_moved: u64,
     /// Length of those times.
     pub watched_s: f64,
     /// Growth of terms while killed nodes came back: elections and planned transfers.
@@ -154,9 +157,13 @@ async fn lose_all(
             scratch.check_space()?;
         }
         let begin = Instant::now();
+        let moved_before = moved(server).await?;
         tokio::time::sleep(watch).await;
         let before = when_whole(binaries, data).await?;
-        findings.terms_without_cause += before.terms_since(&whole);
+        // a region spreads its leaders now and then, and each that moves begins a term
+        let moves = moved(server).await?.saturating_sub(moved_before);
+        findings.leaders_moved += moves;
+        findings.terms_without_cause += before.terms_since(&whole).saturating_sub(moves);
         findings.watched_s += begin.elapsed().as_secs_f64();
         let (loss, after) = lose(binaries, data, writers, plan.by, &before, findings).await?;
         eprintln!(
@@ -173,6 +180,15 @@ async fn lose_all(
         watch = Duration::from_millis(PAUSES_MS[number % PAUSES_MS.len()]);
     }
     Ok(())
+}
+
+/// Leaderships that nodes gave away as planned.
+async fn moved(server: &Server) -> Result<u64, BenchError> {
+    let moved = sum_over(&server.target.metrics, LEADERS_MOVED).await?;
+    moved.map(|moved| moved as u64).ok_or_else(|| BenchError::Process {
+        program: "store-node".to_owned(),
+        detail: format!("its metrics lack {LEADERS_MOVED}"),
+    })
 }
 
 async fn lose(
@@ -257,7 +273,7 @@ async fn load(target: Target, is_over: Arc<AtomicBool>) -> (u64, u64) {
 impl Findings {
     fn new(plan: Plan) -> Self {
         Self {
-            schema_version: 1,
+            schema_version: 2,
             time: String::new(),
             commit: commit(),
             machine: Machine::here(),
@@ -265,6 +281,7 @@ impl Findings {
             with_load: plan.with_load,
             losses: Vec::new(),
             terms_without_cause: 0,
+            leaders_moved: 0,
             watched_s: 0.0,
             terms_on_return: 0,
             writes: 0,
@@ -303,11 +320,12 @@ impl Findings {
             table.row(row);
         }
         format!(
-            "{}\nterms grown without cause: {} in {:.0} s; on return of nodes: {}\n\
+            "{}\nterms grown without cause: {} in {:.0} s, beside {} planned moves of leaders; on return of nodes: {}\n\
              writes: {} acknowledged, {} failed{}; bulk writes: {} acknowledged, {} failed\n",
             table.render(),
             self.terms_without_cause,
             self.watched_s,
+            self.leaders_moved,
             self.terms_on_return,
             self.writes,
             self.write_errors,

@@ -10,6 +10,9 @@ use crate::error::BenchError;
 /// The counter of fdatasync calls of a node's log.
 pub const LOG_SYNCS: &str = "twinkeep_log_syncs_total";
 
+/// The counter of leaderships that a node gave away as planned.
+pub const LEADERS_MOVED: &str = "twinkeep_raft_leaders_moved_total";
+
 /// Where a node's metrics are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MetricsAddress {

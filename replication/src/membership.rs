@@ -97,6 +97,7 @@ impl Service {
             Step::Transfer(replica) => {
                 let raft = self.leading(group)?;
                 raft.trigger().transfer_leader(replica.0).await.map_err(|error| not_done(&error))?;
+                self.count_leader_moved();
             }
         }
         Ok(Reply::default())

@@ -29,7 +29,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, OnceLock, PoisonError, RwLock,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -59,6 +59,8 @@ pub struct Service {
     purges: Purges,
     proposals: Arc<Semaphore>,
     transfers: Transfers,
+    /// Leaderships that were given away as planned.
+    leaders_moved: AtomicU64,
     running: AtomicBool,
     /// Whether the disk has room for ordinary commands; refreshed by [`Service::look_at_disk`].
     writable: AtomicBool,
@@ -88,6 +90,7 @@ impl Service {
             shared,
             proposals: Arc::new(Semaphore::new(proposals::BYTES_MAX)),
             transfers: Transfers::default(),
+            leaders_moved: AtomicU64::new(0),
             running: AtomicBool::new(false),
             writable: AtomicBool::new(true),
             reclaimable: AtomicBool::new(true),
@@ -121,6 +124,15 @@ impl Service {
     /// Transfers of groups' states under way.
     pub(crate) fn transfers(&self) -> &Transfers {
         &self.transfers
+    }
+
+    /// Leaderships that this node gave away as planned, to spread them or before it ends.
+    pub fn leaders_moved(&self) -> u64 {
+        self.leaders_moved.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn count_leader_moved(&self) {
+        self.leaders_moved.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Whether every replica that this node holds was started.

@@ -25,6 +25,11 @@ pub(crate) fn render(state: &ProcessState) -> String {
         disk(&mut page, &node.service().disk());
         upkeep(&mut page, &node.service().upkeep());
         replicas(&mut page, &report);
+        page.counter(
+            "twinkeep_raft_leaders_moved_total",
+            "Leaderships that this node gave away as planned.",
+            node.service().leaders_moved() as f64,
+        );
         if node.service().has_pair() {
             pair(&mut page, &node.service().pair_lags());
         }
