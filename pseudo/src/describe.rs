@@ -170,6 +170,7 @@ fn meaning(spec: &Spec) -> &'static str {
         Spec::IpPrefix(_) => "the network of the address",
         Spec::Mask(_) => "the value with most characters hidden",
         Spec::Hierarchy(_) => "a coarser value that stands for the value",
+        Spec::Title(_) => "something that is said of the title, from a closed list",
         Spec::Constant(_) => "the same for all records",
         Spec::Keep => "the value as it was",
         Spec::Drop => "left out",

@@ -7,7 +7,7 @@ use custody::{ClassName, DatasetName, MasterKey, Purpose, Scope};
 use transform::{
     Alphabet, Bucket, Clamp, DOMAIN_MIN, DateShift, Decimal, FormatPreserving, Hierarchy, IpPrefix, Mask,
     Normaliser, People, RareCounter, RareValues, SHIFT_DAYS_MAX, SivToken, Technique, TextPrefix, TimeUnit,
-    Token, TokenForm, TransformError, VaultToken,
+    Title, Token, TokenForm, TransformError, VaultToken,
 };
 
 use crate::file::FieldFile;
@@ -58,6 +58,8 @@ pub enum Spec {
     Mask(Mask),
     /// `hierarchy`
     Hierarchy(Hierarchy),
+    /// `classify`
+    Title(Title),
     /// `constant`
     Constant(String),
     /// `keep`
@@ -141,6 +143,9 @@ const BYTES_DEFAULT: usize = 1024;
 const BYTES_MAX: usize = 64 << 10;
 const CONSTANT_BYTES_MAX: usize = 256;
 
+/// Names, and what belongs to each.
+type NamedLists = Vec<(String, Vec<String>)>;
+
 /// The parameters of one rule, taken one by one.
 struct Parameters<'a> {
     place: &'a str,
@@ -188,6 +193,18 @@ impl Parameters<'_> {
             }
             Some(_) => Err(PolicyError::value(self.place, format!("{key} is a list of numbers"))),
         }
+    }
+
+    /// Lists of texts, each a name and what belongs to it.
+    fn lists(&mut self, key: &str) -> Result<Option<NamedLists>, PolicyError> {
+        let Some(value) = self.table.remove(key) else { return Ok(None) };
+        let wrong = |_| PolicyError::value(self.place, format!("{key} are lists: a name, then words"));
+        let lists: Vec<Vec<String>> = value.try_into().map_err(wrong)?;
+        let named = lists.into_iter().map(|mut list| {
+            let words = list.split_off(list.len().min(1));
+            (list.pop().unwrap_or_default(), words)
+        });
+        Ok(Some(named.collect()))
     }
 
     fn unit(&mut self, key: &str) -> Result<Option<TimeUnit>, PolicyError> {
@@ -327,6 +344,7 @@ impl Rule {
             Spec::IpPrefix(prefix) => Technique::IpPrefix(*prefix),
             Spec::Mask(mask) => Technique::Mask(*mask),
             Spec::Hierarchy(hierarchy) => Technique::Hierarchy(Box::new(hierarchy.clone())),
+            Spec::Title(title) => Technique::Title(Box::new(title.clone())),
             Spec::Constant(text) => Technique::Constant(text.clone()),
             Spec::Keep => Technique::Keep,
             Spec::Drop => return Ok(None),
@@ -422,6 +440,23 @@ fn spec(
             let unknown = || PolicyError::value(place, "there is no hierarchy of this name");
             let rows = hierarchies.get(&name).ok_or_else(unknown)?;
             Spec::Hierarchy(Hierarchy::parse(rows, level).map_err(wrong)?)
+        }
+        "classify" => {
+            let (emit, classes) = (parameters.text("emit")?, parameters.lists("classes")?);
+            match (emit.as_deref(), classes) {
+                (None | Some("class"), Some(classes)) => {
+                    Spec::Title(Title::classes(&classes).map_err(wrong)?)
+                }
+                (None | Some("class"), None) => return Err(parameters.missing("classes")),
+                (Some("extension"), None) => Spec::Title(Title::Extension),
+                (Some("length"), None) => Spec::Title(Title::Length),
+                (Some("extension" | "length"), Some(_)) => {
+                    return Err(PolicyError::value(place, "classes are for emit = \"class\""));
+                }
+                (Some(_), _) => {
+                    return Err(PolicyError::value(place, "emit is one of class, extension, length"));
+                }
+            }
         }
         "constant" => {
             let value = parameters.text("value")?.ok_or_else(|| parameters.missing("value"))?;

@@ -88,7 +88,9 @@ fn rule(path: &Path, leaf: &Leaf, person: Option<&Path>) -> String {
         None if leaf.numbers == leaf.present && leaf.present > 0 => {
             "technique = \"bucket\"\nwidth = 10   # keep, if exact numbers single nobody out".to_owned()
         }
-        None if is_free_text(path, leaf) => "technique = \"drop\"   # free text".to_owned(),
+        None if is_free_text(path, leaf) => {
+            "technique = \"drop\"   # free text; classify says what kind of title it is".to_owned()
+        }
         None if is_few(leaf) => "technique = \"null-if-rare\"\nmin_records = 10".to_owned(),
         None => "technique = \"drop\"   # not understood".to_owned(),
     }

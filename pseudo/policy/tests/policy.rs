@@ -34,7 +34,7 @@ fn sample(rows: &[(&str, &[&str])]) -> Profile {
 #[test]
 fn a_whole_policy_is_read() {
     let policy = Policy::parse(PRINTJOBS).unwrap();
-    assert_eq!((policy.fields.len(), policy.derived.len(), policy.columns().count()), (9, 1, 9));
+    assert_eq!((policy.fields.len(), policy.derived.len(), policy.columns().count()), (10, 3, 12));
     assert_eq!(policy.source.format, Format::Ndjson);
     assert_eq!(policy.hash_text().len(), 64);
     assert_eq!(rules(&policy, None), [("no-erasure", "$.device.serial".to_owned())]);
@@ -59,6 +59,16 @@ fn what_cannot_be_meant_is_refused() {
         ("technique = \"keep\"", "technique = \"shrug\"", "unknown"),
         ("technique = \"keep\"", "technique = \"keep\"\nkey = \"hunter2\"", "never in a policy"),
         ("technique = \"keep\"", "technique = \"keep\"\nwidth = 5", "does not take"),
+        ("technique = \"keep\"", "technique = \"classify\"", "needs classes"),
+        ("technique = \"keep\"", "technique = \"classify\"\nemit = \"words\"", "emit is one of"),
+        ("technique = \"keep\"", "technique = \"classify\"\nclasses = [\"invoice\"]", "are lists"),
+        ("technique = \"keep\"", "technique = \"classify\"\nclasses = [[\"invoice\"]]", "not from 1"),
+        ("technique = \"keep\"", "technique = \"classify\"\nclasses = [[\"a\", \"b c\"]]", "a word has"),
+        (
+            "technique = \"keep\"",
+            "technique = \"classify\"\nemit = \"length\"\nclasses = [[\"a\", \"bc\"]]",
+            "are for",
+        ),
         ("min_domain = 1_000_000", "min_domain = 10_000", "1,000,000"),
         ("by = \"$.user.email\"", "by = \"$.user.mail\"", "no field"),
         ("max_days = 15", "max_days = 0", "1 to 366"),

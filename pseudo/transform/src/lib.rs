@@ -8,6 +8,7 @@
 //! | [`FormatPreserving`] | FF1: the same alphabet and length | by the key |
 //! | [`DateShift`] | a date moved by days that only the key and the person determine | no |
 //! | [`TimeUnit`], [`Bucket`], [`Clamp`], [`IpPrefix`], [`Hierarchy`], [`TextPrefix`] | something coarser | no |
+//! | [`Title`] | a class, an ending, a length of a document's title, from closed lists | no |
 //! | [`Mask`], [`RareValues`] and the rest of [`Technique`] | less, or nothing | no |
 //!
 //! [`Normaliser`]s come before a technique, so that spellings of one identifier give one token. Each has a name and a
@@ -32,6 +33,7 @@ mod rare;
 mod shift;
 mod siv;
 mod technique;
+mod title;
 mod token;
 mod vault;
 
@@ -50,5 +52,6 @@ pub use rare::{RARE_VALUES_MAX, RareCounter, RareValues};
 pub use shift::{DateShift, SHIFT_DAYS_MAX};
 pub use siv::{SIV_PLAIN_BYTES_MAX, SivToken};
 pub use technique::Technique;
+pub use title::{TITLE_CLASSES_MAX, TITLE_WORDS_MAX, Title, TitleClass};
 pub use token::{TOKEN_TEXT_BYTES_MAX, Token, TokenForm};
 pub use vault::{People, VaultToken, person_token};

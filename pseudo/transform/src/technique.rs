@@ -2,7 +2,7 @@
 
 use crate::{
     Bucket, Clamp, Clear, DateShift, FormatPreserving, Hierarchy, IpPrefix, Kind, Mask, Place, RareValues,
-    SivToken, TextPrefix, TimeUnit, Token, TransformError, VaultToken,
+    SivToken, TextPrefix, TimeUnit, Title, Token, TransformError, VaultToken,
 };
 
 /// One field's technique.
@@ -33,6 +33,8 @@ pub enum Technique {
     Constant(String),
     /// A name for a group of values.
     Hierarchy(Box<Hierarchy>),
+    /// What can be said of a document's title.
+    Title(Box<Title>),
     /// The value, if it is not rare.
     NullIfRare(Box<RareValues>),
     /// The value as it is.
@@ -60,6 +62,7 @@ impl Technique {
             Self::IpPrefix(prefix) => prefix.apply(value, out),
             Self::Mask(mask) => mask.apply(value, out),
             Self::Hierarchy(hierarchy) => hierarchy.apply(value, out),
+            Self::Title(title) => title.apply(value, out),
             Self::NullIfRare(rare) => rare.apply(value, out),
             Self::Keep => keep(value, out),
             Self::Constant(text) => {

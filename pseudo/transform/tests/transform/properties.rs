@@ -46,6 +46,18 @@ proptest! {
     }
 
     #[test]
+    fn nothing_of_a_title_comes_out(title in "\\PC{0,200}", class in "[a-z]{3,8}") {
+        let classes = Title::classes(&[("named".to_owned(), vec![class.clone()])]).unwrap();
+        let said = |title: Title, text: &str| apply(&Technique::Title(Box::new(title)), &Clear::Text(text)).unwrap().1;
+        prop_assert!(["named", "other"].contains(&said(classes.clone(), &title).as_str()));
+        prop_assert_eq!(said(classes, &format!("{title} {class}.{title}")), "named");
+        let ending = said(Title::Extension, &title);
+        let dotted = [".", &ending].concat();
+        prop_assert!(ending == "none" || ending == "other" || title.to_lowercase().contains(&dotted));
+        prop_assert!(said(Title::Length, &title).len() <= 6);
+    }
+
+    #[test]
     fn a_number_has_the_token_of_its_text(number in any::<i64>()) {
         let technique = Technique::Token(Box::new(token(Scope::Domain, TokenForm::Text)));
         let digits = number.to_string();
