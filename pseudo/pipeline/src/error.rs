@@ -46,6 +46,14 @@ pub enum PipelineError {
         /// What is wrong.
         problem: String,
     },
+    /// A column that cannot be made value by value.
+    #[error("column {column}: {problem}")]
+    NoFunction {
+        /// The column, as the export calls it.
+        column: String,
+        /// Why not.
+        problem: &'static str,
+    },
     /// A technique that cannot be set up.
     #[error("{path}")]
     Technique {

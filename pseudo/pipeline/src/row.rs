@@ -21,16 +21,6 @@ impl Row {
         self.cells.push((kind, self.bytes.len()));
     }
 
-    /// Where the column that is being appended begins.
-    pub(crate) fn start(&self) -> usize {
-        self.cells.last().map_or(0, |(_, end)| *end)
-    }
-
-    /// Takes back what was appended to the column.
-    pub(crate) fn reopen(&mut self) {
-        self.bytes.truncate(self.start());
-    }
-
     pub(crate) fn cells(&self) -> impl Iterator<Item = (Kind, &[u8])> {
         self.cells.iter().scan(0, |from, (kind, end)| {
             let range = *from..*end;

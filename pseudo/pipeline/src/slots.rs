@@ -38,14 +38,22 @@ impl Slots {
 
     /// The value of a field; what is absent is null.
     pub(crate) fn value<'a>(&'a self, field: usize, record: &'a str) -> Clear<'a> {
+        self.slots[field].value(record, &self.arena)
+    }
+}
+
+impl Slot {
+    /// The value in its place.
+    #[inline]
+    pub(crate) fn value<'a>(self, record: &'a str, arena: &'a str) -> Clear<'a> {
         let range = |from: u32, to: u32| from as usize..to as usize;
-        match self.slots[field] {
-            Slot::Absent | Slot::Null => Clear::Null,
-            Slot::True => Clear::Boolean(true),
-            Slot::False => Clear::Boolean(false),
-            Slot::Text(from, to) => Clear::Text(&record[range(from, to)]),
-            Slot::Number(from, to) => Clear::Number(&record[range(from, to)]),
-            Slot::Unescaped(from, to) => Clear::Text(&self.arena[range(from, to)]),
+        match self {
+            Self::Absent | Self::Null => Clear::Null,
+            Self::True => Clear::Boolean(true),
+            Self::False => Clear::Boolean(false),
+            Self::Text(from, to) => Clear::Text(&record[range(from, to)]),
+            Self::Number(from, to) => Clear::Number(&record[range(from, to)]),
+            Self::Unescaped(from, to) => Clear::Text(&arena[range(from, to)]),
         }
     }
 }

@@ -29,51 +29,63 @@ impl Bench {
     ) -> Result<(), Fault> {
         row.clear();
         for column in &plan.columns {
-            let field = column.field;
-            let value = slots.value(field, text);
-            if value.is_null() && column.on_null == OnNull::Refuse {
-                return Err(Fault::Null { field });
-            }
-            if length(&value) > column.bytes_max {
-                return Err(Fault::ValueTooLong { field });
-            }
-            let done = self.value(plan, column, value, (slots, text), record, row);
-            let kind = match done {
-                Ok(kind) => kind,
-                // a vault that fails is no fault of the value: without it nothing may come out
-                Err(error @ TransformError::Vault { .. }) => return Err(fault(field, error)),
-                Err(error) if column.on_invalid == OnInvalid::Refuse => return Err(fault(field, error)),
-                Err(_) => {
-                    row.reopen();
-                    report.values_nulled += 1;
-                    Kind::Null
-                }
-            };
-            row.close(kind);
+            let person = column.person.as_ref().map_or(Clear::Null, |(field, _)| slots.value(*field, text));
+            let place = Place { run: &plan.run, record, person };
+            let kind = column.treat(slots.value(column.field, text), place, self, &mut row.bytes)?;
+            report.values_nulled += u64::from(kind.is_none());
+            row.close(kind.unwrap_or(Kind::Null));
         }
         Ok(())
     }
+}
 
-    fn value(
-        &mut self,
-        plan: &Plan<'_>,
-        column: &Treatment,
+impl Treatment {
+    /// Appends what becomes of a value in its place, whose person is as it came in. `None`: the value is not as it should be, and
+    /// the rule makes null of such.
+    pub(crate) fn treat(
+        &self,
         value: Clear<'_>,
-        (slots, text): (&Slots, &str),
-        record: u64,
-        row: &mut Row,
+        place: Place<'_>,
+        room: &mut Bench,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<Kind>, Fault> {
+        let field = self.field;
+        if value.is_null() && self.on_null == OnNull::Refuse {
+            return Err(Fault::Null { field });
+        }
+        if length(&value) > self.bytes_max {
+            return Err(Fault::ValueTooLong { field });
+        }
+        let start = out.len();
+        match self.turned(value, place, room, out) {
+            Ok(kind) => Ok(Some(kind)),
+            // a vault that fails is no fault of the value: without it nothing may come out
+            Err(error @ TransformError::Vault { .. }) => Err(fault(field, error)),
+            Err(error) if self.on_invalid == OnInvalid::Refuse => Err(fault(field, error)),
+            Err(_) => {
+                out.truncate(start);
+                Ok(None)
+            }
+        }
+    }
+
+    fn turned(
+        &self,
+        value: Clear<'_>,
+        place: Place<'_>,
+        room: &mut Bench,
+        out: &mut Vec<u8>,
     ) -> Result<Kind, TransformError> {
-        let value = normalised(&column.normalisers, value, &mut self.value, &mut self.other)?;
-        let person = match &column.person {
-            Some((field, normalisers)) => {
-                normalised(normalisers, slots.value(*field, text), &mut self.person, &mut self.other)?
+        let value = normalised(&self.normalisers, value, &mut room.value, &mut room.other)?;
+        let person = match &self.person {
+            Some((_, normalisers)) => {
+                normalised(normalisers, place.person, &mut room.person, &mut room.other)?
             }
             None => Clear::Null,
         };
-        let place = Place { run: &plan.run, record, person };
-        let start = row.start();
-        let kind = column.technique.apply(&value, &place, &mut row.bytes)?;
-        brought_to(column.column, kind, &mut row.bytes, start)
+        let start = out.len();
+        let kind = self.technique.apply(&value, &Place { person, ..place }, out)?;
+        brought_to(self.column, kind, out, start)
     }
 }
 

@@ -111,7 +111,7 @@ impl Rows {
         for column in &self.batch {
             let is_null =
                 column.values.is_null(self.row) || column.around.iter().any(|group| group.is_null(self.row));
-            let slot = if is_null { Slot::Null } else { slot(&column.values, self.row, &mut self.text) };
+            let slot = if is_null { Slot::Null } else { slot(&*column.values, self.row, &mut self.text) };
             slots.set(column.field, slot);
             if self.text.len() > RECORD_BYTES_MAX {
                 is_long = true;
@@ -152,7 +152,8 @@ fn leaves(fields: &Fields, names: &mut Vec<String>, found: &mut Found) {
     }
 }
 
-fn is_read(kind: &DataType) -> bool {
+/// Whether values of a type are read.
+pub(crate) fn is_read(kind: &DataType) -> bool {
     match kind {
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Boolean | DataType::Date32 => {
             true
@@ -173,7 +174,8 @@ fn column(batch: &RecordBatch, names: &[String], field: usize) -> Option<Column>
     Some(Column { field, values, around })
 }
 
-fn slot(values: &ArrayRef, row: usize, text: &mut String) -> Slot {
+/// Appends the text of a value that is not null, and says where it is.
+pub(crate) fn slot(values: &dyn Array, row: usize, text: &mut String) -> Slot {
     let from = text.len();
     let mut is_number = false;
     match values.data_type() {
@@ -205,7 +207,7 @@ fn slot(values: &ArrayRef, row: usize, text: &mut String) -> Slot {
 }
 
 /// Appends a number as JSON writes it; what JSON cannot write becomes text. Says whether it is a number.
-fn number(kind: &DataType, values: &ArrayRef, row: usize, text: &mut String) -> bool {
+fn number(kind: &DataType, values: &dyn Array, row: usize, text: &mut String) -> bool {
     let float = match kind {
         DataType::Float32 => f64::from(primitive::<Float32Type>(values, row)),
         DataType::Float64 => primitive::<Float64Type>(values, row),
@@ -227,7 +229,7 @@ fn number(kind: &DataType, values: &ArrayRef, row: usize, text: &mut String) -> 
     float.is_finite()
 }
 
-fn primitive<T: ArrowPrimitiveType>(values: &ArrayRef, row: usize) -> T::Native {
+fn primitive<T: ArrowPrimitiveType>(values: &dyn Array, row: usize) -> T::Native {
     values.as_primitive::<T>().value(row)
 }
 

@@ -50,7 +50,7 @@ impl<W: Write> Write for Counted<W> {
 }
 
 /// The values of one column.
-enum Builder {
+pub(crate) enum Builder {
     Text(StringBuilder),
     Integer(Int64Builder),
     Number(Float64Builder),
@@ -113,7 +113,7 @@ impl<W: Write + Send> ParquetSink<W> {
 }
 
 impl Builder {
-    fn new(column: Column) -> Self {
+    pub(crate) fn new(column: Column) -> Self {
         match column {
             Column::Text => Self::Text(StringBuilder::new()),
             Column::Integer => Self::Integer(Int64Builder::new()),
@@ -122,7 +122,7 @@ impl Builder {
         }
     }
 
-    fn kind(&self) -> DataType {
+    pub(crate) fn kind(&self) -> DataType {
         match self {
             Self::Text(_) => DataType::Utf8,
             Self::Integer(_) => DataType::Int64,
@@ -131,7 +131,7 @@ impl Builder {
         }
     }
 
-    fn add(&mut self, cell: Option<&str>) {
+    pub(crate) fn add(&mut self, cell: Option<&str>) {
         // treating brought every value to the type of its column
         match self {
             Self::Text(builder) => builder.append_option(cell),
@@ -141,7 +141,7 @@ impl Builder {
         }
     }
 
-    fn finish(&mut self) -> ArrayRef {
+    pub(crate) fn finish(&mut self) -> ArrayRef {
         match self {
             Self::Text(builder) => Arc::new(builder.finish()),
             Self::Integer(builder) => Arc::new(builder.finish()),

@@ -1,0 +1,176 @@
+//! A policy's columns as functions of values, for engines that bring their own rows and run on many machines.
+//!
+//! Values one at a time ([`Function::apply`]), or arrays of Arrow ([`Function::apply_array`]). The same value gives what [`Engine`](crate::Engine) gives. What depends on the whole run cannot be had this way: tokens of scope
+//! `record`, `null-if-rare`, and `prf+vault`, whose vault opens for one program alone.
+
+use arrow_array::cast::AsArray;
+use arrow_array::{Array, ArrayRef};
+use arrow_schema::DataType;
+use custody::{MasterKey, Scope};
+use policy::{Policy, Spec};
+use transform::{Clear, Kind, Place, RUN_SEED_BYTES, RunSeed};
+
+use crate::parquet::input::{is_read, slot};
+use crate::parquet::output::Builder;
+use crate::plan::{Plan, Treatment};
+use crate::treat::Bench;
+use crate::{Fault, PipelineError, Rare};
+
+/// Nothing that a function gives depends on a run: columns that would are refused.
+const NO_RUN: RunSeed = RunSeed([0; RUN_SEED_BYTES]);
+
+/// One column of a policy.
+pub struct Function {
+    name: String,
+    path: Vec<String>,
+    person: Option<Vec<String>>,
+    treatment: Treatment,
+}
+
+/// Room to work in, used again for each value; one for each thread.
+#[derive(Default)]
+pub struct Room(Bench);
+
+/// Where the rows of an array have their values: a dictionary keeps each once.
+struct Values<'a> {
+    values: &'a dyn Array,
+    keys: Option<(&'a dyn Array, Vec<usize>)>,
+}
+
+/// All columns of a policy under its domain's key, in their order.
+pub fn functions(policy: &Policy, master: &MasterKey) -> Result<Vec<Function>, PipelineError> {
+    for rule in policy.columns() {
+        let problem = match (&rule.spec, rule.scope) {
+            (Spec::Vault(_), _) => "prf+vault keeps people in a vault, which opens for one program alone",
+            (Spec::NullIfRare { .. }, _) => "null-if-rare counts all records first",
+            (_, Scope::Record) => "tokens of scope record depend on the record's number in a run",
+            _ => continue,
+        };
+        return Err(PipelineError::NoFunction { column: rule.output_path.to_string(), problem });
+    }
+    let names = |place: usize| policy.fields[place].path.names().to_vec();
+    let plan = Plan::new(policy, master, NO_RUN, Rare::default())?;
+    let functions = policy.columns().zip(plan.columns).map(|(rule, treatment)| Function {
+        name: rule.output_path.to_string(),
+        path: names(treatment.field),
+        person: treatment.person.as_ref().map(|(field, _)| names(*field)),
+        treatment,
+    });
+    Ok(functions.collect())
+}
+
+impl Function {
+    /// The column, as the export calls it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where its values are in a record.
+    pub fn path(&self) -> &[String] {
+        &self.path
+    }
+
+    /// Where the record's person is, for techniques that treat all records of a person alike.
+    pub fn person(&self) -> Option<&[String]> {
+        self.person.as_deref()
+    }
+
+    /// The type of the column's arrays.
+    pub fn data_type(&self) -> DataType {
+        Builder::new(self.treatment.column).kind()
+    }
+
+    /// Appends what becomes of a value of a person. Nothing is appended for [`Kind::Null`] and on a fault.
+    pub fn apply(
+        &self,
+        value: Clear<'_>,
+        person: Clear<'_>,
+        room: &mut Room,
+        out: &mut Vec<u8>,
+    ) -> Result<Kind, Fault> {
+        let place = Place { run: &NO_RUN, record: 0, person };
+        Ok(self.treatment.treat(value, place, &mut room.0, out)?.unwrap_or(Kind::Null))
+    }
+
+    /// What becomes of an array of values, whose persons are in an array as long. Without persons each value of a dictionary is
+    /// treated once.
+    pub fn apply_array(
+        &self,
+        values: &dyn Array,
+        person: Option<&dyn Array>,
+        room: &mut Room,
+    ) -> Result<ArrayRef, Fault> {
+        let wrong = Fault::Type { field: self.treatment.field };
+        let values = Values::of(values).ok_or_else(|| wrong.clone())?;
+        let person = person.map(|person| Values::of(person).ok_or(wrong)).transpose()?;
+        let mut builder = Builder::new(self.treatment.column);
+        let (mut text, mut person_text, mut out) = (String::new(), String::new(), Vec::new());
+        // what became of the values of a dictionary
+        let mut known: Vec<Option<Option<String>>> = Vec::new();
+        if person.is_none() && values.keys.is_some() {
+            known.resize(values.values.len(), None);
+        }
+        for row in 0..values.rows() {
+            let place = values.place(row);
+            if let Some(Some(done)) = place.and_then(|place| known.get(place)) {
+                builder.add(done.as_deref());
+                continue;
+            }
+            out.clear();
+            let value = clear(&values, row, &mut text);
+            let person = person.as_ref().map_or(Clear::Null, |person| clear(person, row, &mut person_text));
+            let kind = self.apply(value, person, room, &mut out)?;
+            let written = std::str::from_utf8(&out).expect("techniques write UTF-8");
+            let done = (kind != Kind::Null).then_some(written);
+            builder.add(done);
+            if let Some(known) = place.and_then(|place| known.get_mut(place)) {
+                *known = Some(done.map(str::to_owned));
+            }
+        }
+        Ok(builder.finish())
+    }
+}
+
+fn clear<'a>(values: &Values<'_>, row: usize, text: &'a mut String) -> Clear<'a> {
+    text.clear();
+    let Some(place) = values.place(row) else { return Clear::Null };
+    let slot = slot(values.values, place, text);
+    slot.value(text, "")
+}
+
+impl<'a> Values<'a> {
+    /// `None` for a type that is not read.
+    fn of(array: &'a dyn Array) -> Option<Self> {
+        match array.as_any_dictionary_opt() {
+            Some(dictionary) => {
+                // an empty dictionary has no place that its keys could name
+                let places = if dictionary.values().is_empty() {
+                    vec![0; array.len()]
+                } else {
+                    dictionary.normalized_keys()
+                };
+                let values = dictionary.values().as_ref();
+                is_readable(values).then_some(Self { values, keys: Some((dictionary.keys(), places)) })
+            }
+            None => is_readable(array).then_some(Self { values: array, keys: None }),
+        }
+    }
+
+    fn rows(&self) -> usize {
+        self.keys.as_ref().map_or(self.values.len(), |(keys, _)| keys.len())
+    }
+
+    /// Where a row has its value, unless it is null.
+    fn place(&self, row: usize) -> Option<usize> {
+        let place = match &self.keys {
+            Some((keys, _)) if keys.is_null(row) => return None,
+            Some((_, places)) => places[row],
+            None => row,
+        };
+        self.values.is_valid(place).then_some(place)
+    }
+}
+
+fn is_readable(array: &dyn Array) -> bool {
+    is_read(array.data_type()) || array.data_type().is_null()
+}
