@@ -150,22 +150,21 @@ async fn lose_all(
     plan: Plan,
     findings: &mut Findings,
 ) -> Result<(), BenchError> {
-    let mut whole = when_whole(binaries, data).await?;
+    when_whole(binaries, data).await?;
     let mut watch = WATCH;
     for number in 0..plan.losses as usize {
         if let Some(scratch) = server.scratch() {
             scratch.check_space()?;
         }
-        let begin = Instant::now();
-        let moved_before = moved(server).await?;
+        let (begin, (calm, moved)) = (Instant::now(), when_calm(binaries, data, server).await?);
         tokio::time::sleep(watch).await;
-        let before = when_whole(binaries, data).await?;
+        let (before, moved_since) = when_calm(binaries, data, server).await?;
         // a region spreads its leaders now and then, and each that moves begins a term
-        let moves = moved(server).await?.saturating_sub(moved_before);
+        let moves = moved_since.saturating_sub(moved);
         findings.leaders_moved += moves;
-        findings.terms_without_cause += before.terms_since(&whole).saturating_sub(moves);
+        findings.terms_without_cause += before.terms_since(&calm).saturating_sub(moves);
         findings.watched_s += begin.elapsed().as_secs_f64();
-        let (loss, after) = lose(binaries, data, writers, plan.by, &before, findings).await?;
+        let loss = lose(binaries, data, writers, plan.by, &before, findings).await?;
         eprintln!(
             "loss {} of {}: node {} led {} groups, next write after {} ms, whole after {} ms",
             number + 1,
@@ -176,10 +175,21 @@ async fn lose_all(
             figure(loss.whole_after_ms),
         );
         findings.losses.push(loss);
-        whole = after;
         watch = Duration::from_millis(PAUSES_MS[number % PAUSES_MS.len()]);
     }
     Ok(())
+}
+
+/// A whole region, and how many leaderships its nodes had given away then: no term grew while that was asked.
+async fn when_calm(binaries: &Binaries, data: &Path, server: &Server) -> Result<(Status, u64), BenchError> {
+    loop {
+        let before = when_whole(binaries, data).await?;
+        let moved = moved(server).await?;
+        let after = when_whole(binaries, data).await?;
+        if after.terms_since(&before) == 0 {
+            return Ok((after, moved));
+        }
+    }
 }
 
 /// Leaderships that nodes gave away as planned.
@@ -198,7 +208,7 @@ async fn lose(
     by: Break,
     before: &Status,
     findings: &mut Findings,
-) -> Result<(Loss, Status), BenchError> {
+) -> Result<Loss, BenchError> {
     let (node, groups_led) = before.busiest_leader().ok_or_else(|| BenchError::Process {
         program: "twinkeep status".to_owned(),
         detail: "no group has a leader".to_owned(),
@@ -223,7 +233,7 @@ async fn lose(
     let gap_ms = gaps.iter().copied().fold(0.0, f64::max);
     let stalled_ms = gaps.into_iter().filter(|gap| *gap > STALLED_MS).collect();
     let whole_after_ms = begin.elapsed().as_secs_f64() * 1e3;
-    Ok((Loss { node, groups_led, gap_ms, stalled_ms, whole_after_ms }, after))
+    Ok(Loss { node, groups_led, gap_ms, stalled_ms, whole_after_ms })
 }
 
 /// Bulk writes until told to end.

@@ -14,13 +14,35 @@ use serde_json::Value;
 use crate::tools;
 use crate::trouble::{Outcome, Trouble};
 
+/// What our namespaces' names begin with.
+const PREFIX: &str = "tk";
+
 static NETWORKS: AtomicU32 = AtomicU32::new(0);
 
-/// A name for namespaces that no other run has.
+/// Where the system keeps namespaces' names.
+const NAMES: &str = "/run/netns";
+
+/// What names of namespaces begin with that no other run has. Those that a killed run left are removed.
 pub fn fresh_name() -> Outcome<String> {
     tools::require_root("network namespaces")?;
     tools::debian(&[("ip", "iproute2"), ("nft", "nftables")])?;
-    Ok(format!("tk{}x{}", std::process::id(), NETWORKS.fetch_add(1, Ordering::Relaxed)))
+    let number = NETWORKS.fetch_add(1, Ordering::Relaxed);
+    if number == 0 {
+        remove_abandoned();
+    }
+    Ok(format!("{PREFIX}{}x{number}", std::process::id()))
+}
+
+/// Removes namespaces of processes that are gone, and of an earlier one that was called as this one is.
+fn remove_abandoned() {
+    let names = std::fs::read_dir(NAMES).into_iter().flatten().flatten();
+    for name in names.filter_map(|entry| entry.file_name().into_string().ok()) {
+        let maker = name.strip_prefix(PREFIX).and_then(|rest| rest.split_once('x'));
+        let Some(maker) = maker.and_then(|(maker, _)| maker.parse::<u32>().ok()) else { continue };
+        if maker == std::process::id() || !Path::new("/proc").join(maker.to_string()).exists() {
+            remove(&name);
+        }
+    }
 }
 
 /// A network that is one loopback interface, with packets as long as on an ordinary link.
@@ -35,6 +57,8 @@ impl Loopback {
         let name = fresh_name()?;
         set_up(&format!("netns add {name}"))?;
         let network = Loopback { name };
+        // loopback hands over 64 KiB at a time otherwise, whatever its packets may take
+        set_up(&format!("-n {} link set lo gso_max_segs 1", network.name))?;
         set_up(&format!("-n {} link set lo mtu 1500 up", network.name))?;
         Ok(network)
     }
@@ -116,7 +140,7 @@ fn ip() -> Command {
 
 /// Moves this thread, and no other, into a network namespace.
 fn enter(name: &str) -> Outcome<()> {
-    let path = Path::new("/run/netns").join(name);
+    let path = Path::new(NAMES).join(name);
     let file = File::open(&path).map_err(|error| Trouble::file("open", &path, &error))?;
     move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))
         .map_err(|error| Trouble::new(format!("cannot enter the namespace {name}: {error}")))

@@ -10,6 +10,7 @@ mod init;
 mod keys;
 mod lint;
 mod output;
+mod record;
 mod reidentify;
 mod release;
 mod retention;
@@ -54,6 +55,8 @@ enum Command {
     Release(Box<release::ReleaseCommand>),
     /// List the exports of a place: for whom, why, until when, and what was decided
     Register(Box<release::RegisterArguments>),
+    /// Write the record of processing activities (Art. 30 GDPR) of a policy, and of the exports made under it
+    ProcessingRecord(Box<record::RecordArguments>),
     /// Delete the exports of a place whose day has come, with a signed record of each
     Retention(Box<retention::RetentionArguments>),
     /// Run the service: exports by schedule, deletions when their day has come
@@ -98,6 +101,7 @@ pub fn run() -> ExitCode {
         Command::Verify(arguments) => verify::run(arguments, &output),
         Command::Release(command) => release::run(command, &output),
         Command::Register(arguments) => release::register(arguments, &output),
+        Command::ProcessingRecord(arguments) => record::run(arguments, &output),
         Command::Retention(arguments) => retention::run(arguments, &output),
         Command::Serve(arguments) => serve::run(arguments, &output),
         Command::Unlock(arguments) => serve::unlock(arguments, &output),

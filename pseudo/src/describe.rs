@@ -3,6 +3,7 @@
 use policy::{Column, Format, Policy, Spec};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
+use transform::Title;
 
 /// The documents of an export: their names and content.
 pub(crate) fn documents(policy: &Policy) -> [(&'static str, Vec<u8>); 3] {
@@ -151,7 +152,8 @@ fn joins(rule: &policy::Rule) -> &'static str {
     }
 }
 
-fn meaning(spec: &Spec) -> &'static str {
+/// What becomes of a value, in words.
+pub(crate) fn meaning(spec: &Spec) -> &'static str {
     match spec {
         Spec::Token(_) => "a token: equal for equal values, and says nothing else of them",
         Spec::Vault(_) => {
@@ -170,7 +172,9 @@ fn meaning(spec: &Spec) -> &'static str {
         Spec::IpPrefix(_) => "the network of the address",
         Spec::Mask(_) => "the value with most characters hidden",
         Spec::Hierarchy(_) => "a coarser value that stands for the value",
-        Spec::Title(_) => "something that is said of the title, from a closed list",
+        Spec::Title(Title::Class(_)) => "the class of the title, from the policy's list; other if none fits",
+        Spec::Title(Title::Extension) => "the ending of the title if it is a usual one; other, or none",
+        Spec::Title(Title::Length) => "the range that the number of the title's characters lies in",
         Spec::Constant(_) => "the same for all records",
         Spec::Keep => "the value as it was",
         Spec::Drop => "left out",

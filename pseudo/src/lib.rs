@@ -26,6 +26,7 @@ mod measure;
 mod operators;
 mod plain;
 mod policies;
+mod record;
 mod register;
 mod release;
 mod report;

@@ -67,6 +67,20 @@ pub(crate) fn read(s3: &S3, drafts: &Place, service: PublicKey) -> Result<Regist
     Ok(Register { exports: entries, deleted })
 }
 
+impl Register {
+    /// Fails if some of the exports cannot be relied on.
+    pub(crate) fn check(&self) -> Result<(), PseudoError> {
+        let damaged = self.exports.iter().filter(|entry| entry.stand.is_err()).count()
+            + self.deleted.iter().filter(|gone| gone.record.is_err()).count();
+        if damaged == 0 {
+            return Ok(());
+        }
+        let all = self.exports.len() + self.deleted.len();
+        let problem = format!("{damaged} of {all} exports cannot be relied on");
+        Err(PseudoError::Signed { place: "the register".to_owned(), problem })
+    }
+}
+
 impl Gone {
     /// The record as JSON.
     pub(crate) fn as_json(&self) -> Value {

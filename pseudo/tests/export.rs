@@ -367,3 +367,27 @@ fn parquet_of_another_program_is_read_and_ours_is_read_by_it() {
         assert_eq!(read, expected, "{unit}");
     }
 }
+
+#[test]
+fn the_record_of_processing_says_what_the_policy_says_and_what_it_does_not() {
+    let place = Place::new();
+    fs::write(place.path("policy.toml"), POLICY.replace("dpo@example.org", "the privacy office")).unwrap();
+    let record = place.json("processing-record @policy.toml");
+    assert_eq!(record["b_purposes"]["purpose"], "capacity planning");
+    assert_eq!(record["a_responsible"]["owner"], "the privacy office");
+    assert_eq!(record["d_recipients"], serde_json::json!(["team usage"]));
+    assert_eq!(record["f_erasure"]["deleted_after"], "36 months");
+    assert_eq!(record["e_transfers"]["places"][0], "from s3://jobs/cust-12/");
+    assert!(record["exports"].is_null(), "nobody looked");
+    let fields = record["c_categories"]["fields"].as_array().unwrap();
+    assert_eq!(fields.len(), 10);
+    let department = fields.iter().find(|field| field["field"] == "$.department").unwrap();
+    assert_eq!((&department["sensitive"], &department["technique"]), (&true.into(), &"null-if-rare".into()));
+    let page = String::from_utf8(place.run("processing-record @policy.toml").stdout).unwrap();
+    assert!(page.contains("holders of the domain's key: device.serial"), "{page}");
+    for section in ["(a)", "(b)", "(c)", "(d)", "(e)", "(f)", "(g)", "to be filled in"] {
+        assert!(page.contains(section), "{section}: {page}");
+    }
+    let (code, said) = place.error("processing-record @policy.toml --drafts s3://drafts/usage");
+    assert!(code == 2 && said.contains("--key"), "{said}");
+}

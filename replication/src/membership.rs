@@ -13,6 +13,9 @@ use wire::{DecodeError, Decoder, Encoder, GroupId, NodeId, ReplicaId};
 /// How long one step may take: a change of voters waits for two commits.
 const STEP_WAIT: Duration = Duration::from_secs(15);
 
+/// How long a leadership that is given away may take to arrive: an election without a wait before it.
+const TRANSFER_WAIT: Duration = Duration::from_secs(2);
+
 /// Voters that one group may have.
 const VOTERS_MAX: usize = 16;
 
@@ -97,7 +100,11 @@ impl Service {
             Step::Transfer(replica) => {
                 let raft = self.leading(group)?;
                 raft.trigger().transfer_leader(replica.0).await.map_err(|error| not_done(&error))?;
-                self.count_leader_moved();
+                // the other may refuse: only a leadership that moved is counted
+                let wait = raft.wait(Some(TRANSFER_WAIT));
+                if wait.current_leader(replica.0, "a leadership given away").await.is_ok() {
+                    self.count_leader_moved();
+                }
             }
         }
         Ok(Reply::default())

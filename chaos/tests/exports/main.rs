@@ -227,6 +227,14 @@ fn what_is_below_the_limits_is_held_and_the_register_says_what_became_of_each() 
     let table = String::from_utf8(desk.pseudo(&desk.approver, &list).stdout).unwrap();
     assert!(table.contains("legal basis") && table.contains("Art. 6(1)(f)"), "{table}");
 
+    let record =
+        format!("processing-record @policy.toml --drafts s3://drafts/usage --key {}", desk.public_key);
+    let record = desk.json(&desk.approver, &record);
+    assert_eq!(record["d_recipients"], serde_json::json!(["team usage"]), "auditors have a draft alone");
+    let listed: Vec<_> =
+        record["exports"].as_array().unwrap().iter().map(|export| &export["state"]).collect();
+    assert_eq!(listed, ["draft", "released", "refused"]);
+
     // what was tampered with is said, and all else is still listed
     let mut client = desk.dev.client().unwrap();
     let mut manifest = client.get("drafts", "usage/draft/manifest.json").unwrap().unwrap();
@@ -236,6 +244,9 @@ fn what_is_below_the_limits_is_held_and_the_register_says_what_became_of_each() 
     let output = desk.pseudo(&desk.approver, &format!("{list} --json"));
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(!output.status.success() && said.contains("damaged") && said.contains("released"), "{said}");
+    let output = desk.pseudo(&desk.approver, &record_line);
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(!output.status.success() && said.contains("- draft: damaged; "), "{said}");
     let said = desk.refused(&desk.approver, &desk.release("approve", "draft", "approver"));
     assert!(said.contains("signature"), "{said}");
     let leaks = desk.leaks("said");

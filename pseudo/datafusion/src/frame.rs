@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Fields};
-use datafusion::common::{Column, Result, plan_err};
+use datafusion::common::{Column, Result, ScalarValue, plan_err};
 use datafusion::dataframe::DataFrame;
 use datafusion::functions::core::expr_fn::get_field;
-use datafusion::logical_expr::{Expr, ScalarUDF, lit};
+use datafusion::logical_expr::{Expr, ScalarUDF, lit, when};
 use pipeline::{Function, functions};
 
 use crate::function::Pseudonymise;
@@ -43,14 +43,15 @@ impl Transforms {
 
     /// What the policy's export holds of a table: its columns, each under its name, and nothing else.
     pub fn select(&self, table: DataFrame) -> Result<DataFrame> {
-        let mut number = 0;
-        self.check(table.schema().fields(), &mut Vec::new(), &mut number)?;
-        let columns = self.functions.iter().map(|function| {
-            let mut arguments = vec![lit(function.name()), value(function.path())];
-            arguments.extend(function.person().map(value));
-            self.udf.call(arguments).alias(function.name())
-        });
-        table.select(columns.collect::<Vec<Expr>>())
+        let fields = table.schema().fields().clone();
+        self.check(&fields, &mut Vec::new(), &mut 0)?;
+        let column = |function: &Function| {
+            let mut arguments = vec![lit(function.name()), value(&fields, function.path())?];
+            arguments.extend(function.person().map(|path| value(&fields, path)).transpose()?);
+            Ok(self.udf.call(arguments).alias(function.name()))
+        };
+        let columns = self.functions.iter().map(column).collect::<Result<Vec<Expr>>>()?;
+        table.select(columns)
     }
 
     /// Refuses leaves that no rule names, by their number: what a column is called may say too much.
@@ -75,9 +76,22 @@ impl Transforms {
     }
 }
 
-/// The column at a path, through the groups around it.
-fn value(path: &[String]) -> Expr {
-    let (first, inner) = path.split_first().expect("a path has names");
-    let column = Expr::Column(Column::new_unqualified(first));
-    inner.iter().fold(column, |group, name| get_field(group, name.as_str()))
+/// The column at a path, through the groups around it: null where one of them is, and where the table has none.
+fn value(fields: &Fields, path: &[String]) -> Result<Expr> {
+    let nothing = || Ok(lit(ScalarValue::Null));
+    let Some((first, inner)) = path.split_first() else { return nothing() };
+    let named = |fields: &Fields, name: &String| {
+        fields.iter().find(|field| field.name() == name).map(|field| field.data_type().clone())
+    };
+    let Some(mut kind) = named(fields, first) else { return nothing() };
+    let mut value = Expr::Column(Column::new_unqualified(first));
+    for name in inner {
+        let DataType::Struct(members) = &kind else { return nothing() };
+        let Some(next) = named(members, name) else { return nothing() };
+        // what is in a group that is null is not there, whatever its column holds
+        let member = get_field(value.clone(), name.as_str());
+        value = when(value.is_not_null(), member).end()?;
+        kind = next;
+    }
+    Ok(value)
 }

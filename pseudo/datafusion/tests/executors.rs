@@ -3,10 +3,14 @@
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 
 use custody::{DomainName, KeyVersion, MasterKey, RootKey};
+use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray, StructArray};
+use datafusion::arrow::buffer::NullBuffer;
+use datafusion::arrow::datatypes::{DataType, Field};
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::dataframe::DataFrameWriteOptions;
 use datafusion::prelude::{DataFrame, NdJsonReadOptions, ParquetReadOptions, SessionContext};
@@ -165,9 +169,7 @@ impl Setting {
     }
 
     fn begin(&self, executor: usize, parts: &[String]) -> Child {
-        let program = std::env::current_exe().unwrap();
-        let program = program.parent().and_then(Path::parent).unwrap().join("examples/executor");
-        let mut command = Command::new(program);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_executor"));
         command.arg(self.path("policy.toml")).arg(self.path("team-usage.1.key"));
         command.arg(self.path(&format!("out-{executor}.parquet"))).arg(&self.shares).args(parts);
         command.stderr(Stdio::piped()).spawn().unwrap()
@@ -219,13 +221,53 @@ async fn executors_make_together_what_one_engine_makes() {
 }
 
 #[tokio::test]
-async fn an_executor_with_too_few_shares_or_a_foreign_key_makes_nothing() {
+async fn an_executor_with_too_few_shares_makes_nothing() {
     let setting = Setting::new().await;
     let (first, _) = setting.shares.split_once(',').unwrap();
     let few = Setting { shares: first.to_owned(), ..setting };
     let output = few.begin(0, &few.parts).wait_with_output().unwrap();
     assert!(!output.status.success() && !few.path("out-0.parquet").exists());
     assert!(String::from_utf8_lossy(&output.stderr).contains("shares"), "{output:?}");
+}
+
+#[tokio::test]
+async fn a_key_of_another_domain_or_root_makes_nothing() {
+    let setting = Setting::new().await;
+    let other =
+        MasterKey::generate(DomainName::new("other").unwrap(), KeyVersion::new(1).unwrap(), fill(9)).unwrap();
+    for (key, problem) in [
+        (RootKey::generate(fill(1)).unwrap().wrap(&other), "another domain's"),
+        (RootKey::generate(fill(2)).unwrap().wrap(&setting.master), "root"),
+    ] {
+        std::fs::write(setting.path("team-usage.1.key"), key).unwrap();
+        let output = setting.begin(0, &setting.parts).wait_with_output().unwrap();
+        assert!(!output.status.success() && !setting.path("out-0.parquet").exists());
+        assert!(String::from_utf8_lossy(&output.stderr).contains(problem), "{output:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_table_does_not_have_is_null_and_groups_that_are_null_hold_nothing() {
+    let setting = Setting::new().await;
+    let transforms = Transforms::new(&setting.policy, &setting.master).unwrap();
+    let text = |values: [&str; 2]| Arc::new(StringArray::from(values.to_vec())) as ArrayRef;
+    let member = Field::new("email", DataType::Utf8, true);
+    // the second group is null, and its column holds something all the same
+    let around = NullBuffer::from(vec![true, false]);
+    let users = StructArray::new(
+        vec![member].into(),
+        vec![text(["ada@example.org", "bob@example.org"])],
+        Some(around),
+    );
+    let batch = RecordBatch::try_from_iter([
+        ("user", Arc::new(users) as ArrayRef),
+        ("site", text(["here", "there"])),
+    ]);
+    let session = SessionContext::new();
+    let table = transforms.select(session.read_batch(batch.unwrap()).unwrap()).unwrap();
+    let rows = rows(table).await;
+    assert!(rows[0].starts_with("v1_") && rows[0].ends_with(",here,,"), "{rows:?}");
+    assert_eq!(rows[1], ",there,,");
 }
 
 #[tokio::test]
@@ -246,7 +288,7 @@ async fn sql_joins_and_counts_by_token_and_names_what_is_wrong() {
     let expected = counts(by_person).await;
     assert_eq!(expected.values().sum::<usize>(), 700);
     assert_eq!(counts(by_token).await, expected);
-    assert_eq!(counts(by_cast).await, expected, "a dictionary's values are treated once each");
+    assert_eq!(counts(by_cast).await, expected);
     for (sql, problem) in [
         ("SELECT pseudonymise('user.name', site) FROM jobs", "no column of this name"),
         ("SELECT pseudonymise(site, site) FROM jobs", "in quotes"),
@@ -291,7 +333,19 @@ async fn columns_that_depend_on_the_whole_run_are_refused() {
     ] {
         let policy = Policy::parse(&POLICY.replace(field, instead)).unwrap();
         let refused = functions(&policy, &setting.master).err().unwrap();
-        assert!(matches!(&refused, PipelineError::NoFunction { column, .. } if column == "user.email"));
+        assert!(matches!(&refused, PipelineError::NoFunction { what, .. } if what == "column user.email"));
+        assert!(refused.to_string().contains(problem), "{refused}");
+    }
+    for (from, to, problem) in [
+        ("bad_record = \"stop\"", "bad_record = \"drop\"", "leave its record out"),
+        (
+            "path = \"$.site\"\ntechnique = \"keep\"\nbecause = \"three sites\"",
+            "path = \"$.email\"\ntechnique = \"keep\"",
+            "$.email",
+        ),
+    ] {
+        let policy = Policy::parse(&POLICY.replace(from, to).replace("[\"site\"]", "[\"pages\"]")).unwrap();
+        let refused = functions(&policy, &setting.master).err().unwrap();
         assert!(refused.to_string().contains(problem), "{refused}");
     }
 }

@@ -46,13 +46,13 @@ pub enum PipelineError {
         /// What is wrong.
         problem: String,
     },
-    /// A column that cannot be made value by value.
-    #[error("column {column}: {problem}")]
+    /// A policy that cannot be followed value by value.
+    #[error("{what}: {problem}")]
     NoFunction {
-        /// The column, as the export calls it.
-        column: String,
+        /// What in it.
+        what: String,
         /// Why not.
-        problem: &'static str,
+        problem: String,
     },
     /// A technique that cannot be set up.
     #[error("{path}")]

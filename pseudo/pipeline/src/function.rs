@@ -1,13 +1,14 @@
 //! A policy's columns as functions of values, for engines that bring their own rows and run on many machines.
 //!
-//! Values one at a time ([`Function::apply`]), or arrays of Arrow ([`Function::apply_array`]). The same value gives what [`Engine`](crate::Engine) gives. What depends on the whole run cannot be had this way: tokens of scope
-//! `record`, `null-if-rare`, and `prf+vault`, whose vault opens for one program alone.
+//! Values one at a time ([`Function::apply`]), or arrays of Arrow ([`Function::apply_array`]). The same value gives what
+//! [`Engine`](crate::Engine) gives. What depends on the whole run cannot be had this way: tokens of scope `record`, `null-if-rare`,
+//! `prf+vault`, whose vault opens for one program alone, and leaving out bad records.
 
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef};
 use arrow_schema::DataType;
 use custody::{MasterKey, Scope};
-use policy::{Policy, Spec};
+use policy::{OnBadRecord, Policy, Severity, Spec};
 use transform::{Clear, Kind, Place, RUN_SEED_BYTES, RunSeed};
 
 use crate::parquet::input::{is_read, slot};
@@ -37,8 +38,21 @@ struct Values<'a> {
     keys: Option<(&'a dyn Array, Vec<usize>)>,
 }
 
-/// All columns of a policy under its domain's key, in their order.
+/// All columns of a policy under its domain's key, in their order. Refused are keys of other domains, policies in which the linter
+/// finds errors, and what depends on the whole run.
 pub fn functions(policy: &Policy, master: &MasterKey) -> Result<Vec<Function>, PipelineError> {
+    let refused =
+        |what: String, problem: &str| PipelineError::NoFunction { what, problem: problem.to_owned() };
+    if policy.domain != *master.domain() {
+        return Err(refused(format!("domain {}", policy.domain), "the key is another domain's"));
+    }
+    if let Some(finding) = policy.lint(None).into_iter().find(|finding| finding.severity == Severity::Error) {
+        return Err(refused(finding.place, &finding.problem));
+    }
+    if policy.on_bad_record == OnBadRecord::Drop {
+        let problem = "a function of a value cannot leave its record out: take stop";
+        return Err(refused("bad_record = \"drop\"".to_owned(), problem));
+    }
     for rule in policy.columns() {
         let problem = match (&rule.spec, rule.scope) {
             (Spec::Vault(_), _) => "prf+vault keeps people in a vault, which opens for one program alone",
@@ -46,12 +60,12 @@ pub fn functions(policy: &Policy, master: &MasterKey) -> Result<Vec<Function>, P
             (_, Scope::Record) => "tokens of scope record depend on the record's number in a run",
             _ => continue,
         };
-        return Err(PipelineError::NoFunction { column: rule.output_path.to_string(), problem });
+        return Err(refused(format!("column {}", rule.output_path.column()), problem));
     }
     let names = |place: usize| policy.fields[place].path.names().to_vec();
     let plan = Plan::new(policy, master, NO_RUN, Rare::default())?;
     let functions = policy.columns().zip(plan.columns).map(|(rule, treatment)| Function {
-        name: rule.output_path.to_string(),
+        name: rule.output_path.column(),
         path: names(treatment.field),
         person: treatment.person.as_ref().map(|(field, _)| names(*field)),
         treatment,
@@ -131,11 +145,18 @@ impl Function {
     }
 }
 
-fn clear<'a>(values: &Values<'_>, row: usize, text: &'a mut String) -> Clear<'a> {
-    text.clear();
+/// The value of a row. Text is where it is; what else there is gets a text.
+fn clear<'a>(values: &'a Values<'_>, row: usize, text: &'a mut String) -> Clear<'a> {
     let Some(place) = values.place(row) else { return Clear::Null };
-    let slot = slot(values.values, place, text);
-    slot.value(text, "")
+    match values.values.data_type() {
+        DataType::Utf8 => Clear::Text(values.values.as_string::<i32>().value(place)),
+        DataType::LargeUtf8 => Clear::Text(values.values.as_string::<i64>().value(place)),
+        DataType::Utf8View => Clear::Text(values.values.as_string_view().value(place)),
+        _ => {
+            text.clear();
+            slot(values.values, place, text).value(text, "")
+        }
+    }
 }
 
 impl<'a> Values<'a> {
@@ -167,7 +188,8 @@ impl<'a> Values<'a> {
             Some((_, places)) => places[row],
             None => row,
         };
-        self.values.is_valid(place).then_some(place)
+        // an array of type null has no record of its nulls
+        (!self.values.data_type().is_null() && self.values.is_valid(place)).then_some(place)
     }
 }
 

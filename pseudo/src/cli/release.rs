@@ -124,16 +124,7 @@ pub(super) fn register(arguments: &RegisterArguments, output: &Output) -> Result
         };
         rows.iter().map(line).collect()
     })?;
-    let damaged = entries.iter().filter(|entry| entry.stand.is_err()).count()
-        + deleted.iter().filter(|gone| gone.record.is_err()).count();
-    match damaged {
-        0 => Ok(()),
-        damaged => {
-            let all = entries.len() + deleted.len();
-            let problem = format!("{damaged} of {all} exports cannot be relied on");
-            Err(PseudoError::Signed { place: "the register".to_owned(), problem })
-        }
-    }
+    found.check()
 }
 
 impl At {

@@ -118,7 +118,8 @@ fn nfc(text: &str, out: &mut String) {
     }
 }
 
-fn lower(text: &str, out: &mut String) {
+/// Appends a text in lower case, composed.
+pub(crate) fn lower(text: &str, out: &mut String) {
     if text.is_ascii() {
         out.push_str(text);
         out.make_ascii_lowercase();

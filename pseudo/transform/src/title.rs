@@ -2,6 +2,7 @@
 //! kind of file, about how long it is. Everything that comes out is from a closed list.
 
 use crate::error::within;
+use crate::normalise::lower;
 use crate::{Clear, Kind, TransformError};
 
 /// Classes of one rule.
@@ -64,7 +65,7 @@ impl Title {
             let word = |text: &String| {
                 let (word, is_prefix) =
                     text.strip_suffix('*').map_or((text.as_str(), false), |word| (word, true));
-                let word = word.to_lowercase();
+                let word = lowered(word);
                 if word.len() > WORD_BYTES_MAX
                     || word.chars().count() < WORD_MIN
                     || !word.chars().all(char::is_alphanumeric)
@@ -107,13 +108,19 @@ impl Title {
     }
 }
 
+fn lowered(text: &str) -> String {
+    let mut out = String::new();
+    lower(text, &mut out);
+    out
+}
+
 fn class<'a>(classes: &'a [TitleClass], title: &str) -> &'a str {
-    let title = title.to_lowercase();
-    let has = |wanted: &(String, bool)| {
-        title.split(|character: char| !character.is_alphanumeric()).any(|word| {
-            let (wanted, is_prefix) = wanted;
-            if *is_prefix { word.starts_with(wanted.as_str()) } else { word == wanted }
-        })
+    let title = lowered(title);
+    let mut words: Vec<&str> = title.split(|character: char| !character.is_alphanumeric()).collect();
+    words.sort_unstable();
+    let has = |(wanted, is_prefix): &(String, bool)| {
+        let next = words.get(words.partition_point(|word| *word < wanted.as_str()));
+        next.is_some_and(|word| if *is_prefix { word.starts_with(wanted.as_str()) } else { word == wanted })
     };
     classes.iter().find(|class| class.words.iter().any(has)).map_or(OTHER, |class| class.name.as_str())
 }
@@ -140,6 +147,7 @@ mod tests {
         Title::classes(&[
             ("invoice".to_owned(), words(&["invoice", "Rechnung*"])),
             ("contract".to_owned(), words(&["contract", "vertrag"])),
+            ("fee".to_owned(), words(&["geb\u{fc}hr*"])),
         ])
         .unwrap()
     }
@@ -162,6 +170,7 @@ mod tests {
             ("invoices", "other"),
             ("", "other"),
             ("Rechnung", "invoice"),
+            ("Gebu\u{308}hr", "fee"),
         ] {
             assert_eq!(said(&classes, title), class, "{title}");
         }
