@@ -65,6 +65,7 @@ impl Policy {
     pub fn lint(&self, profile: Option<&Profile>) -> Vec<Finding> {
         let mut findings = Findings(Vec::new());
         self.lint_whole(&mut findings);
+        self.lint_places(&mut findings);
         self.lint_gate(&mut findings);
         for rule in self.columns() {
             lint_rule(rule, profile, &mut findings);
@@ -134,6 +135,14 @@ impl Policy {
         }
     }
 
+    fn lint_places(&self, findings: &mut Findings) {
+        let (source, target) = (&self.source.bucket, &self.target.bucket);
+        if source.is_some() && source == target {
+            let problem = "readers would be let in to the bucket of the sources: name a bucket of its own";
+            findings.error("target-among-sources", "target", problem);
+        }
+    }
+
     fn lint_sample(&self, profile: &Profile, findings: &mut Findings) {
         for (path, _) in profile.leaves() {
             if self.field_at(path).is_none() {
@@ -168,6 +177,11 @@ fn known_part(policy: &Policy, path: &Path) -> String {
 fn is_free_text(rule: &Rule, leaf: Option<&Leaf>) -> bool {
     let named = rule.path.names().last().is_some_and(|name| free_text_name(name));
     named || leaf.is_some_and(Leaf::is_free_text)
+}
+
+/// Whether most values of a field are texts that no other record has.
+fn is_manifold(leaf: &Leaf) -> bool {
+    leaf.texts > 1 && leaf.numbers == 0 && (leaf.has_many() || leaf.distinct() * 2 > leaf.present)
 }
 
 fn lint_rule(rule: &Rule, profile: Option<&Profile>, findings: &mut Findings) {
@@ -227,6 +241,18 @@ fn lint_rule(rule: &Rule, profile: Option<&Profile>, findings: &mut Findings) {
         Spec::NullIfRare { .. } if rule.because.is_none() && is_free_text(rule, leaf) => {
             let problem = "free text: min_records counts records, and one person may have written the same into all of them: take drop, or give because";
             findings.warning("rare-free-text", place, problem);
+        }
+        Spec::Keep if is_free_text(rule, leaf) && rule.column == Column::Text => {
+            let problem = "passes free text, in which anything may stand: take drop or classify";
+            if rule.because.is_some() {
+                findings.warning("kept-by-reason", place, format!("{problem}, if the reason does not hold"));
+            } else {
+                findings.error("keep-free-text", place, format!("{problem}, or give because"));
+            }
+        }
+        Spec::Keep if leaf.is_some_and(is_manifold) && rule.column == Column::Text => {
+            let problem = "passes texts most of which are different: each may single somebody out";
+            findings.warning("keep-manifold", place, problem);
         }
         Spec::Keep if leaf.is_some_and(|leaf| leaf.is_time()) => {
             findings.error(

@@ -78,15 +78,21 @@ impl Policy {
         })?;
         let top = |problem: &str| PolicyError::value("policy", problem);
         let texts = [
-            ("policy", &file.policy),
-            ("purpose", &file.purpose),
-            ("legal_basis", &file.legal_basis),
-            ("owner", &file.owner),
+            ("policy", Some(&file.policy)),
+            ("purpose", Some(&file.purpose)),
+            ("legal_basis", Some(&file.legal_basis)),
+            ("owner", Some(&file.owner)),
+            ("recipient", file.recipient.as_ref()),
         ];
         for (key, text) in texts {
-            let found = if text.trim().is_empty() { "empty" } else { "longer" };
+            let Some(text) = text else { continue };
+            // a recipient may be left open until the export
+            let found = if text.trim().is_empty() && key != "recipient" { "empty" } else { "longer" };
             if found == "empty" || text.len() > TEXT_BYTES_MAX {
                 return Err(top(&format!("{key} takes 1 to {TEXT_BYTES_MAX} bytes and is {found}")));
+            }
+            if text.chars().any(char::is_control) {
+                return Err(top(&format!("{key} is shown to people: no control characters, no second line")));
             }
         }
         let mut hierarchies = HashMap::new();

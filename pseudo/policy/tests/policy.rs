@@ -92,6 +92,8 @@ fn what_cannot_be_meant_is_refused() {
         ("type = \"boolean\"", "type = \"blob\"", "type is one of"),
         ("class = \"person.email\"\n", "class = \"person.email\"\ntype = \"integer\"\n", "gives text"),
         ("t = 0.4", "t = 1.4", "from 0 to 1"),
+        ("capacity planning", "capacity\\u001b[2Kplanning", "no control characters"),
+        ("recipient = \"team usage\"", "recipient = \"team\\nusage\"", "no control characters"),
     ] {
         let error = with(from, to).map(|_| ()).unwrap_err().to_string();
         assert!(error.contains(says), "{to}: {error}");
@@ -118,6 +120,12 @@ fn promises_that_nobody_could_keep_are_errors() {
         ("\"device.site\"", "\"user.name\"", "gate-unknown"),
         ("\"device.site\"", "\"department\"", "gate-both"),
         ("path = \"$.colour\"", "path = \"$.userName\"", "keep-identifying"),
+        (
+            "path = \"$.colour\"\ntechnique = \"keep\"\ntype = \"boolean\"",
+            "path = \"$.comment\"\ntechnique = \"keep\"",
+            "keep-free-text",
+        ),
+        ("bucket = \"analytics\"", "bucket = \"jobs\"", "target-among-sources"),
         ("shuffle = true", "shuffle = false", "source-order"),
         ("then = \"hour\"", "then = \"minute\"", "exact-time"),
         ("keep_v4 = 16", "keep_v4 = 28", "small-network"),
@@ -168,6 +176,25 @@ fn free_text_that_is_kept_when_frequent_is_warned_of() {
     assert!(warned(&plain, Some(&sentences)) && !warned(&plain, Some(&departments)) && !warned(&plain, None));
     let because = "technique = \"null-if-rare\"\nbecause = \"a fixed list\"";
     assert!(!warned(&with("technique = \"null-if-rare\"", because).unwrap(), Some(&sentences)));
+}
+
+#[test]
+fn kept_texts_of_a_sample_are_looked_at() {
+    let kept = |more: &str| {
+        let to = format!("path = \"$.place\"\ntechnique = \"keep\"{more}");
+        with("path = \"$.colour\"\ntechnique = \"keep\"\ntype = \"boolean\"", &to).unwrap()
+    };
+    let of_place = |policy: &Policy, values: &[&str]| {
+        let profile = sample(&[("$.place", values)]);
+        let found = rules(policy, Some(&profile)).into_iter();
+        found.filter(|(_, place)| place == "$.place").map(|(rule, _)| rule).collect::<Vec<_>>()
+    };
+    let folders = ["/home/lovelace7/x.pdf", "/home/byron2/y.pdf", "/home/babbage/z.pdf"];
+    assert_eq!(of_place(&kept(""), &folders), ["keep-manifold"]);
+    let sentences = ["Notice to Ada Lovelace of London"; 20];
+    assert_eq!(of_place(&kept(""), &sentences), ["keep-free-text"]);
+    assert_eq!(of_place(&kept("\nbecause = \"a fixed list of forms\""), &sentences), ["kept-by-reason"]);
+    assert_eq!(of_place(&kept(""), &["north"; 20]), Vec::<&str>::new());
 }
 
 #[test]

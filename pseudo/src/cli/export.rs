@@ -4,7 +4,7 @@ use super::keys::Opened;
 use super::output::Output;
 use super::vault::Working;
 use crate::export::{Begun, Done, Export, Wanted};
-use crate::manifest::is_export_name;
+use crate::manifest::{Order, Source, is_export_name};
 use crate::operators::Acting;
 use crate::s3::{Connection, Place, S3};
 use crate::vault::VaultAt;
@@ -16,6 +16,9 @@ use policy::Policy;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
+
+/// Rows of a part where nothing is said.
+const PART_ROWS_DEFAULT: u64 = 1 << 20;
 
 /// A command ends when it is killed, which an export bears.
 static NEVER: AtomicBool = AtomicBool::new(false);
@@ -51,9 +54,9 @@ pub(super) struct ExportArguments {
     /// The day by which it is to be deleted, earlier than the policy has it [default: by the policy]
     #[arg(long, value_name = "YYYY-MM-DD")]
     delete_on: Option<String>,
-    /// Rows of a part, at most; a part has 64 MiB or a little more at most, too
-    #[arg(long, value_name = "NUMBER", default_value_t = 1 << 20, value_parser = clap::value_parser!(u64).range(1..))]
-    part_rows: u64,
+    /// Rows of a part, at most; a part has 64 MiB or a little more at most, too [default: 1048576]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
+    part_rows: Option<u64>,
     /// Rows kept in memory to put them in order, in MiB; as much again is for measuring
     #[arg(long, value_name = "MIB", default_value_t = (SHUFFLE_MEMORY_BYTES >> 20) as u32, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
     memory: u32,
@@ -88,7 +91,7 @@ pub(super) fn run(arguments: &ExportArguments, output: &Output) -> Result<(), Ps
         terms,
         from: wanted.sources()?,
         held: None,
-        part_rows_max: arguments.part_rows,
+        part_rows_max: arguments.part_rows.unwrap_or(PART_ROWS_DEFAULT),
         memory_bytes: (arguments.memory as usize) << 20,
         temporary: arguments.temporary.clone().unwrap_or_else(std::env::temp_dir),
         operator: &operator,
@@ -97,7 +100,10 @@ pub(super) fn run(arguments: &ExportArguments, output: &Output) -> Result<(), Ps
     };
     let begun = match export.begun()? {
         Begun::No => None,
-        Begun::Same(order) => Some(*order),
+        Begun::Same(order) => {
+            check_same(arguments, &order)?;
+            Some(*order)
+        }
         Begun::Otherwise => {
             let problem =
                 "this export was begun under another policy, for another recipient or by another release";
@@ -127,6 +133,35 @@ pub(super) fn run(arguments: &ExportArguments, output: &Output) -> Result<(), Ps
     }
     let value = as_json(&done, &export.to);
     output.either(value, || as_text(&done, &export.to))
+}
+
+/// Refuses options that the order which is gone on with does not have.
+fn check_same(arguments: &ExportArguments, order: &Order) -> Result<(), PseudoError> {
+    let is_read = |source: &Source| {
+        let object = Place { bucket: source.bucket.clone(), prefix: source.key.clone(), is_folder: false };
+        arguments.source.iter().any(|place| object.is_within(place))
+    };
+    let reads = |place: &Place| {
+        order.sources.iter().any(|source| {
+            let object =
+                Place { bucket: source.bucket.clone(), prefix: source.key.clone(), is_folder: false };
+            object.is_within(place)
+        })
+    };
+    let same_sources = order.sources.iter().all(is_read) && arguments.source.iter().all(reads);
+    let other = [
+        ("--source", !arguments.source.is_empty() && !same_sources),
+        ("--delete-on", arguments.delete_on.as_ref().is_some_and(|day| *day != order.terms.delete_on)),
+        ("--key-version", arguments.key_version.is_some_and(|version| version != order.key.version)),
+        ("--part-rows", arguments.part_rows.is_some_and(|rows| rows != order.part_rows_max)),
+    ];
+    match other.into_iter().find(|(_, is_other)| *is_other) {
+        None => Ok(()),
+        Some((option, _)) => {
+            let problem = format!("this export was begun with another {option}");
+            Err(PseudoError::usage(problem, "leave it out to go on as it was begun, or choose another --id"))
+        }
+    }
 }
 
 fn name(arguments: &ExportArguments, policy: &Policy, created: i64) -> Result<String, PseudoError> {

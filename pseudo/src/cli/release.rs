@@ -77,9 +77,12 @@ pub(super) fn run(command: &ReleaseCommand, output: &Output) -> Result<(), Pseud
             let operator = acting.open(key)?;
             let stand = release::look(&s3, &at.export, key)?;
             let to = target(&stand, to.as_ref())?;
-            if to.is_within(&at.export) || at.export.is_within(&to) {
-                let advice = "readers of released exports would be let in to drafts: choose another place";
-                return Err(PseudoError::usage("an export would be released where drafts lie", advice));
+            if to.bucket == at.export.bucket {
+                let advice = "readers of released exports would be let in to drafts: choose another bucket";
+                return Err(PseudoError::usage(
+                    "an export would be released to the bucket of drafts",
+                    advice,
+                ));
             }
             (at, release::approve(&s3, &at.export, &to, &operator, key, checked(reason)?)?)
         }
@@ -122,6 +125,9 @@ pub(super) fn register(arguments: &RegisterArguments, output: &Output) -> Result
             let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
             format!("{}\n", cells.collect::<Vec<_>>().join("  ").trim_end())
         };
+        if rows.len() == 1 {
+            return format!("no exports in {}\n", arguments.drafts);
+        }
         rows.iter().map(line).collect()
     })?;
     found.check()

@@ -5,6 +5,9 @@ use crate::s3::Place;
 use crate::{PseudoError, clock};
 use policy::Policy;
 
+/// A recipient's name, bytes.
+const RECIPIENT_BYTES_MAX: usize = 512;
+
 /// An export as it is asked for, by a person or a schedule.
 pub(crate) struct Wanted<'a> {
     pub(crate) policy: &'a Policy,
@@ -19,8 +22,26 @@ pub(crate) struct Wanted<'a> {
 }
 
 impl Wanted<'_> {
-    /// What is read.
+    /// What is read. Drafts among it would be read as data by the next export.
     pub(crate) fn sources(&self) -> Result<Vec<Place>, PseudoError> {
+        let sources = self.named_sources()?;
+        let meets = |source: &&Place| source.is_within(self.drafts) || self.drafts.is_within(source);
+        if let Some(source) = sources.iter().find(meets) {
+            let problem = format!("drafts would lie in {}, among the sources in {source}", self.drafts);
+            return Err(PseudoError::usage(problem, "choose a place for drafts of its own"));
+        }
+        let target = self.policy.target.bucket.as_ref();
+        if let Some(source) = sources.iter().find(|source| Some(&source.bucket) == target) {
+            let problem = format!(
+                "readers of released exports would be let in to bucket {}, where sources are",
+                source.bucket
+            );
+            return Err(PseudoError::usage(problem, "have the policy's target name a bucket of its own"));
+        }
+        Ok(sources)
+    }
+
+    fn named_sources(&self) -> Result<Vec<Place>, PseudoError> {
         let source = &self.policy.source;
         let wrong = |problem: String| PseudoError::usage(format!("the policy's source: {problem}"), "");
         let allowed = source.bucket.as_deref();
@@ -52,24 +73,31 @@ impl Wanted<'_> {
                 "name them, or have the policy name them",
             )
         })?;
+        if recipient.len() > RECIPIENT_BYTES_MAX || recipient.chars().any(char::is_control) {
+            let advice = "512 bytes at most, in one line, without control characters";
+            return Err(PseudoError::usage("the recipient cannot be called so", advice));
+        }
         let latest = clock::day_after(created, policy.retention.delete_after);
         let delete_on = match self.delete_on {
             None => latest,
-            Some(day) => clock::day(day).filter(|day| *day <= latest).ok_or_else(|| {
-                let advice = format!("a day as YYYY-MM-DD, {latest} at the latest");
-                PseudoError::usage("--delete-on is no day, or later than the policy allows", advice)
-            })?,
+            Some(day) => {
+                let today = clock::day_of(created);
+                clock::day(day).filter(|day| (&today..=&latest).contains(&day)).ok_or_else(|| {
+                    let advice = format!("a day as YYYY-MM-DD, from {today} to {latest}");
+                    PseudoError::usage(
+                        "--delete-on is no day, is over, or is later than the policy allows",
+                        advice,
+                    )
+                })?
+            }
         };
         let target = policy.target.bucket.as_deref();
         let target = target.map(|bucket| Place::new(bucket, policy.target.prefix.as_deref().unwrap_or("")));
         let target =
             target.transpose().map_err(|problem| PseudoError::usage(problem, "mend the policy's target"))?;
-        if target
-            .as_ref()
-            .is_some_and(|target| self.drafts.is_within(target) || target.is_within(self.drafts))
-        {
-            let advice = "choose a place for drafts that readers of the target are not let into";
-            let problem = "drafts would lie where the policy has exports released to";
+        if target.as_ref().is_some_and(|target| self.drafts.bucket == target.bucket) {
+            let advice = "choose a bucket for drafts that readers of the target are not let into";
+            let problem = "drafts would lie in the bucket that the policy has exports released to";
             return Err(PseudoError::usage(problem, advice));
         }
         Ok(Terms {
