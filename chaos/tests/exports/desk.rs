@@ -218,3 +218,9 @@ impl Desk {
         search_folder(&self.path(folder), &needles).unwrap()
     }
 }
+
+/// The day that is so many days from now, in UTC.
+pub(crate) fn day_in(days: u32) -> String {
+    let output = Command::new("date").args(["-u", "+%F", "-d", &format!("{days} days")]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}

@@ -11,7 +11,7 @@ use std::process::Command;
 
 use chaos::s3::Failure;
 use chaos::tools;
-use desk::{CLEAR, Desk, POLICY, records};
+use desk::{CLEAR, Desk, POLICY, day_in, records};
 use serde_json::Value;
 
 const RECORDS: usize = 600;
@@ -203,9 +203,18 @@ fn what_is_below_the_limits_is_held_and_the_register_says_what_became_of_each() 
     assert!(desk.names("analytics", "").is_empty());
 
     fs::write(desk.path("policy.toml"), POLICY).unwrap();
-    desk.json(&desk.maker, &desk.export("draft", " --recipient auditors --delete-on 2026-12-31"));
+    let later = day_in(40);
+    desk.json(&desk.maker, &desk.export("draft", &format!(" --recipient auditors --delete-on {later}")));
     desk.json(&desk.maker, &desk.export("gone", ""));
     desk.json(&desk.approver, &desk.release("approve", "gone", "approver"));
+    for (to, problem) in
+        [("jobs/in/drafts", "among the sources"), ("analytics/other", "drafts would lie in the bucket")]
+    {
+        let line = desk.export("elsewhere", "").replace("s3://drafts/usage", &format!("s3://{to}"));
+        assert!(desk.refused(&desk.maker, &line).contains(problem), "{to}");
+    }
+    let over = desk.refused(&desk.maker, &desk.export("over", " --delete-on 2020-01-01"));
+    assert!(over.contains("is over"), "{over}");
     let list = format!("register s3://drafts/usage --key {}", desk.public_key);
     let register = desk.json(&desk.maker, &list);
     let entries = register["exports"].as_array().unwrap();
@@ -220,16 +229,13 @@ fn what_is_below_the_limits_is_held_and_the_register_says_what_became_of_each() 
         (&seen["exports"][1]["state"], &seen["exports"][2]["state"]),
         (&"released".into(), &"refused".into())
     );
-    assert_eq!(
-        (&entries[0]["recipient"], &entries[0]["delete_on"]),
-        (&"auditors".into(), &"2026-12-31".into())
-    );
+    assert_eq!((&entries[0]["recipient"], &entries[0]["delete_on"]), (&"auditors".into(), &later.into()));
     let table = String::from_utf8(desk.pseudo(&desk.approver, &list).stdout).unwrap();
     assert!(table.contains("legal basis") && table.contains("Art. 6(1)(f)"), "{table}");
 
-    let record =
+    let record_line =
         format!("processing-record @policy.toml --drafts s3://drafts/usage --key {}", desk.public_key);
-    let record = desk.json(&desk.approver, &record);
+    let record = desk.json(&desk.approver, &record_line);
     assert_eq!(record["d_recipients"], serde_json::json!(["team usage"]), "auditors have a draft alone");
     let listed: Vec<_> =
         record["exports"].as_array().unwrap().iter().map(|export| &export["state"]).collect();
@@ -283,6 +289,15 @@ fn an_export_that_is_killed_anywhere_goes_on_without_a_lost_or_doubled_row() {
     }
     let said = desk.refused(&desk.maker, &line.replace("--operator @maker", "--operator @approver"));
     assert!(said.contains("another key"), "somebody else goes on with it: {said}");
+    for (option, other) in [
+        ("--part-rows", line.replace("--part-rows 50", "--part-rows 7")),
+        ("--delete-on", format!("{line} --delete-on {}", day_in(40))),
+        ("--key-version", format!("{line} --key-version 2")),
+        ("--source", format!("{line} --source s3://jobs/in/day=0/")),
+    ] {
+        let said = desk.refused(&desk.maker, &other);
+        assert!(said.contains(&format!("begun with another {option}")), "{said}");
+    }
     let done = desk.json(&desk.maker, &line);
     assert_eq!(
         (&done["resumed"], &done["parts"], &done["counts"]["records_out"]),

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream;
 use std::process::Child;
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -11,7 +12,7 @@ use chaos::http::{Answer, Connection};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::desk::{Desk, PASSPHRASE, POLICY, records};
+use crate::desk::{Desk, PASSPHRASE, POLICY, day_in, records};
 use crate::{fill, read};
 
 /// Longer than anything here takes on a busy machine; only a failing test waits for it.
@@ -125,11 +126,6 @@ fn far_from_now() -> String {
     format!("{:02}:{:02}", time / 3600, time / 60 % 60)
 }
 
-fn today() -> String {
-    let output = std::process::Command::new("date").args(["-u", "+%F"]).output().unwrap();
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
-}
-
 /// Names of the job's exports that have a manifest.
 fn finished(desk: &Desk) -> Vec<String> {
     let names = desk.names("drafts", "usage/");
@@ -159,6 +155,8 @@ fn a_schedule_makes_each_export_once_whatever_is_killed() {
     let ready = service.ask("/health/ready").unwrap();
     let body = String::from_utf8(ready.body).unwrap();
     assert!(ready.status == 503 && body.contains("\"locked\""), "{body}");
+    // who connects and says nothing keeps nobody waiting
+    let idle: Vec<_> = (0..64).map(|_| UnixStream::connect(desk.path("control")).unwrap()).collect();
     let brought = service.unlock(1);
     assert_eq!(
         (&brought["open"], &brought["given"], &brought["needed"]),
@@ -172,6 +170,7 @@ fn a_schedule_makes_each_export_once_whatever_is_killed() {
     let said = desk.refused(&desk.analyst, "serve --config @service.toml");
     assert!(said.contains("a service runs with this socket"), "{said}");
     assert_eq!(service.unlock(2)["open"], true);
+    drop(idle);
 
     let mut service = Some(service);
     let parts = || desk.names("drafts", "usage/").iter().filter(|name| name.contains("/data/")).count();
@@ -326,7 +325,7 @@ fn exports_whose_day_has_come_are_deleted_and_what_they_held_stays_known() {
     // where a bucket keeps versions, nothing of an export may stay as one
     client.enable_versioning("drafts").unwrap();
     client.enable_versioning("analytics").unwrap();
-    let due = format!(" --delete-on {}", today());
+    let due = format!(" --delete-on {}", day_in(0));
     let old = "usage-20260101t000000z";
     for (name, more) in [(old, due.as_str()), ("by-hand", due.as_str()), ("stays", "")] {
         desk.json(&desk.maker, &desk.export(name, more));

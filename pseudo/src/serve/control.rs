@@ -168,3 +168,16 @@ fn from_standard_input() -> Result<Zeroizing<Vec<u8>>, PseudoError> {
     reading.map_err(PseudoError::file("reading", Path::new("standard input")))?;
     Ok(text)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_everybody_may_write_to_holds_no_control_socket() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).unwrap();
+        let refused = Control::bind(&folder.path().join("control")).err().unwrap();
+        assert!(refused.to_string().contains("everybody may put a socket there"), "{refused}");
+    }
+}
