@@ -11,6 +11,7 @@ mod keys;
 mod lint;
 mod output;
 mod reidentify;
+mod rekey;
 mod release;
 mod retention;
 mod risk;
@@ -56,6 +57,9 @@ enum Command {
     Register(Box<release::RegisterArguments>),
     /// Delete the exports of a place whose day has come, with a signed record of each
     Retention(Box<retention::RetentionArguments>),
+    /// Make exports of an older key again under the newest, so that the older can be destroyed
+    #[command(subcommand)]
+    Rekey(Box<rekey::RekeyCommand>),
     /// Run the service: exports by schedule, deletions when their day has come
     Serve(serve::ServeArguments),
     /// Bring a share to a service that runs; with enough of them it opens its keys
@@ -99,6 +103,7 @@ pub fn run() -> ExitCode {
         Command::Release(command) => release::run(command, &output),
         Command::Register(arguments) => release::register(arguments, &output),
         Command::Retention(arguments) => retention::run(arguments, &output),
+        Command::Rekey(command) => rekey::run(command, &output),
         Command::Serve(arguments) => serve::run(arguments, &output),
         Command::Unlock(arguments) => serve::unlock(arguments, &output),
         Command::Keys(command) => keys::run(command, &output),

@@ -27,6 +27,7 @@ mod operators;
 mod plain;
 mod policies;
 mod register;
+mod rekey;
 mod release;
 mod report;
 mod retention;

@@ -72,7 +72,7 @@ impl Gone {
     pub(crate) fn as_json(&self) -> Value {
         let state = if self.is_over { "deleted" } else { "being deleted" };
         match &self.record {
-            Ok(Deletion { begun, created, terms, records, released_to, .. }) => json!({
+            Ok(Deletion { begun, created, terms, records, released_to, replaced_by, .. }) => json!({
                 "export": self.name,
                 "state": state,
                 "recipient": terms.recipient,
@@ -80,6 +80,7 @@ impl Gone {
                 "legal_basis": terms.legal_basis,
                 "delete_on": terms.delete_on,
                 "deleted": begun,
+                "replaced_by": replaced_by,
                 "created": created,
                 "records": records,
                 "released_to": released_to,
@@ -163,6 +164,8 @@ pub(crate) fn as_json(stand: &Stand) -> Value {
         "delete_on": terms.delete_on,
         "anonymise_on": terms.anonymise_on,
         "overdue": is_overdue(stand),
+        "replaces": manifest.replaces.as_ref().map(|replaces| &replaces.export),
+        "key_version": manifest.keys.first().map(|key| key.version),
         "created": manifest.created,
         "made_by": stand.maker,
         "policy": terms.policy,

@@ -7,7 +7,7 @@
 use crate::figures;
 use crate::keys::hex;
 use crate::manifest::{
-    DECISION, DELETION, Decision, MANIFEST, Manifest, RELEASE, SIGNED_BYTES_MAX, VERSION, Verdict,
+    DECISION, DELETION, Decision, MANIFEST, Manifest, RELEASE, SIGNED_BYTES_MAX, Verdict, version_of,
 };
 use crate::operators::Operator;
 use crate::s3::{Place, S3};
@@ -228,7 +228,7 @@ fn decide(
     }
     let manifest = &stand.manifest;
     let decision = Decision {
-        version: VERSION,
+        version: version_of(&manifest.replaces),
         export: manifest.export.clone(),
         verdict,
         decided: clock::text(clock::now()),
@@ -237,6 +237,7 @@ fn decide(
         maker: manifest.maker.clone(),
         approver: by.certificate.clone(),
         released_to: to.map(ToString::to_string),
+        replaces: manifest.replaces.clone(),
         terms: manifest.terms.clone(),
         records: manifest.counts.records_out,
         figures: manifest.figures.clone(),

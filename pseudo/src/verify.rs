@@ -3,6 +3,7 @@
 use crate::keys::{hex, unhex};
 use crate::manifest::{
     DECISION, DELETION, Decision, Deletion, Erasure, File, MANIFEST, Manifest, ORDER, RELEASE, VERSION,
+    version_of,
 };
 use crate::operators;
 use crate::s3::{Place, S3};
@@ -74,7 +75,9 @@ pub(crate) fn check(bytes: &[u8], service: PublicKey) -> Result<Checked, Refused
         Err(refused) => return Err(refused),
     }
     match signed::open_by::<Deletion>(Kind::Deletion, bytes, service) {
-        Ok(deletion) if deletion.version == VERSION => return Ok(Checked::Deletion(Box::new(deletion))),
+        Ok(deletion) if deletion.version == version_of(&deletion.replaced_by) => {
+            return Ok(Checked::Deletion(Box::new(deletion)));
+        }
         Ok(_) => return Err(Refused::Unknown("record of deletion")),
         Err(Refused::Signature(_)) => {}
         Err(refused) => return Err(refused),
@@ -91,7 +94,7 @@ pub(crate) fn check(bytes: &[u8], service: PublicKey) -> Result<Checked, Refused
 /// A manifest that the service signed, made by somebody it vouches for.
 pub(crate) fn manifest(bytes: &[u8], service: PublicKey) -> Result<Manifest, Refused> {
     let manifest: Manifest = signed::open_by(Kind::Manifest, bytes, service)?;
-    if manifest.version != VERSION {
+    if manifest.version != version_of(&manifest.replaces) {
         return Err(Refused::Unknown("manifest"));
     }
     operators::vouched(&manifest.maker, service)?;
@@ -101,7 +104,7 @@ pub(crate) fn manifest(bytes: &[u8], service: PublicKey) -> Result<Manifest, Ref
 /// A decision, and who took it: an operator whom the service vouches for, and another than who made the export.
 pub(crate) fn decision(bytes: &[u8], service: PublicKey) -> Result<(Decision, String), Refused> {
     let (decision, key): (Decision, PublicKey) = signed::open(Kind::Decision, bytes)?;
-    if decision.version != VERSION {
+    if decision.version != version_of(&decision.replaces) {
         return Err(Refused::Unknown("decision"));
     }
     let (approver, approver_key) = operators::vouched(&decision.approver, service)?;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod desk;
+mod rekey;
 mod service;
 
 use std::collections::HashSet;

@@ -88,6 +88,7 @@ pub(super) fn run(arguments: &ExportArguments, output: &Output) -> Result<(), Ps
         terms,
         from: wanted.sources()?,
         held: None,
+        again: None,
         part_rows_max: arguments.part_rows,
         memory_bytes: (arguments.memory as usize) << 20,
         temporary: arguments.temporary.clone().unwrap_or_else(std::env::temp_dir),

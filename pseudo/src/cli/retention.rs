@@ -52,7 +52,7 @@ pub(super) fn run(arguments: &RetentionArguments, output: &Output) -> Result<(),
     let (mut rows, mut text, mut failed) = (Vec::new(), String::new(), 0);
     for Due { name, state } in retention::due(&s3, drafts, public, clock::now())? {
         let done = state.and_then(|what| match &service {
-            Some(service) => retention::delete(&s3, drafts, &name, service).map(|_| (what, "deleted")),
+            Some(service) => retention::delete(&s3, drafts, &name, None, service).map(|_| (what, "deleted")),
             None => Ok((what, "due")),
         });
         let value = match &done {
