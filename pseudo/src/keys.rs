@@ -1,19 +1,21 @@
 //! A folder of domain keys wrapped under a root, and shares of the root in files elsewhere.
 //!
-//! The folder holds `root.check` (which root its keys are under), one file per domain and version, `DOMAIN.VERSION.key`, and what the
+//! The folder holds `root.check` (which root its keys are under), `root.token` where a PKCS#11 token sealed the root, one file per domain and version, `DOMAIN.VERSION.key`, and what the
 //! service signs with, `signing.wrapped`, and operators' second factors, `NAME.totp`. Nothing
-//! in it opens without enough shares; shares belong into the hands of different people, never into this folder.
+//! in it opens without enough shares or the token; shares belong into the hands of different people, never into this folder.
 
 use crate::{PseudoError, files};
 use custody::{
-    DomainName, KeyVersion, MasterKey, OperatorName, PublicKey, RootCheck, RootKey, SHARE_BYTES, Share,
-    SigningKey, TotpSecret, WRAPPED_MASTER_BYTES_MAX, WRAPPED_SIGNING_BYTES, WRAPPED_TOTP_BYTES_MAX,
-    WrappedName,
+    CustodyError, DomainName, KeyVersion, MasterKey, OperatorName, PublicKey, RootCheck, RootKey,
+    SHARE_BYTES, Share, SigningKey, TOKEN_ROOT_BYTES, TotpSecret, WRAPPED_MASTER_BYTES_MAX,
+    WRAPPED_SIGNING_BYTES, WRAPPED_TOTP_BYTES_MAX, WrappedName,
 };
 use std::fs;
 use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
 
 const CHECK_FILE: &str = "root.check";
+const TOKEN_FILE: &str = "root.token";
 const SUFFIX: &str = "key";
 const SIGNING_FILE: &str = "signing.wrapped";
 const TOTP_SUFFIX: &str = "totp";
@@ -48,6 +50,34 @@ impl KeyFolder {
     /// Which root the keys are under.
     pub(crate) fn root(&self) -> RootCheck {
         self.root
+    }
+
+    /// Whether this is the root that the keys are under.
+    pub(crate) fn check(&self, root: &RootKey) -> Result<(), PseudoError> {
+        if root.check() == self.root {
+            return Ok(());
+        }
+        let other = CustodyError::OtherRoot { what: "folder of keys" };
+        Err(PseudoError::custody(self.path.display().to_string())(other))
+    }
+
+    /// Keeps the root as a token sealed it. There is one token for a folder.
+    pub(crate) fn add_token_root(&self, sealed: &[u8]) -> Result<(), PseudoError> {
+        files::write(&self.path.join(TOKEN_FILE), sealed)
+    }
+
+    /// The root as a token sealed it.
+    pub(crate) fn token_root(&self) -> Result<Zeroizing<Vec<u8>>, PseudoError> {
+        if !self.has_token() {
+            let advice = "`pseudo keys token` has a token seal it; until then it takes shares";
+            return Err(PseudoError::usage("no token has sealed the root of this folder", advice));
+        }
+        files::read(&self.path.join(TOKEN_FILE), TOKEN_ROOT_BYTES)
+    }
+
+    /// Whether a token has sealed the root.
+    pub(crate) fn has_token(&self) -> bool {
+        self.path.join(TOKEN_FILE).exists()
     }
 
     /// Where the keys lie.

@@ -38,6 +38,7 @@ mod signed;
 mod subject;
 mod table;
 mod tally;
+mod token;
 mod vault;
 mod verify;
 

@@ -58,7 +58,8 @@ impl Opened {
         let Some(gone) = self.masters.iter().find(is_gone) else { return Ok(()) };
         let problem =
             format!("version {} of the key of {} is destroyed", gone.version().get(), gone.domain());
-        Err(PseudoError::usage(problem, "`pseudo unlock`: the service goes on with the keys that are left"))
+        let advice = "`pseudo unlock`, or a restart where a token opens it: the service goes on with the keys that are left";
+        Err(PseudoError::usage(problem, advice))
     }
 
     /// The newest key of a domain.
