@@ -14,6 +14,7 @@ mod reidentify;
 mod rekey;
 mod release;
 mod retention;
+mod revoke;
 mod risk;
 mod run;
 mod serve;

@@ -7,6 +7,7 @@
 
 pub mod cli;
 mod clock;
+mod custody_log;
 mod describe;
 mod desk;
 mod dictionary;
@@ -31,6 +32,7 @@ mod rekey;
 mod release;
 mod report;
 mod retention;
+mod revoked;
 mod s3;
 mod search;
 mod serve;

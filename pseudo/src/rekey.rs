@@ -14,9 +14,10 @@ use crate::manifest::{KeyName, Manifest, Replaces, is_export_name};
 use crate::operators::Operator;
 use crate::register;
 use crate::release::{Stand, State};
+use crate::revoked::Trust;
 use crate::s3::{Place, S3};
 use crate::{PseudoError, clock};
-use custody::{MasterKey, PublicKey, SigningKey};
+use custody::{MasterKey, SigningKey};
 use policy::{Policy, Spec};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap};
@@ -49,7 +50,7 @@ pub(crate) enum Left {
     Current,
     /// Another export stands for it.
     Replaced(String),
-    /// It never reaches readers.
+    /// It never reaches readers, or was decided about with a key that is revoked.
     Refused,
     /// The day by which it is to be deleted is over.
     Over,
@@ -69,8 +70,8 @@ impl Left {
 }
 
 /// Looks at all exports of a place.
-pub(crate) fn survey(s3: &S3, drafts: &Place, service: PublicKey) -> Result<Survey, PseudoError> {
-    let register = register::read(s3, drafts, service)?;
+pub(crate) fn survey(s3: &S3, drafts: &Place, trust: &Trust) -> Result<Survey, PseudoError> {
+    let register = register::read(s3, drafts, trust)?;
     let (mut stands, mut damaged) = (BTreeMap::new(), Vec::new());
     for register::Entry { name, stand } in register.exports {
         match stand {
@@ -105,7 +106,9 @@ fn successors<'a>(
     for (name, manifest, state) in exports {
         let Some(replaces) = &manifest.replaces else { continue };
         let is_better = |(_, known): &(String, State)| *known != State::Released && state == State::Released;
-        if state != State::Refused && found.get(&replaces.manifest_sha256).is_none_or(is_better) {
+        if !matches!(state, State::Refused | State::Void)
+            && found.get(&replaces.manifest_sha256).is_none_or(is_better)
+        {
             found.insert(replaces.manifest_sha256.clone(), (name.to_owned(), state));
         }
     }
@@ -158,7 +161,7 @@ fn left(manifest: &Manifest, state: State, by: Option<&str>, to: Option<u32>, to
     if manifest.keys.iter().all(|key| key.version >= to) {
         return Some(Left::Current);
     }
-    if state == State::Refused {
+    if matches!(state, State::Refused | State::Void) {
         return Some(Left::Refused);
     }
     (manifest.terms.delete_on.as_str() < today).then_some(Left::Over)

@@ -10,6 +10,7 @@ use crate::export::{BUILD, Fingerprint};
 use crate::keys::hex;
 use crate::manifest::{DECISION, DELETION, Deletion, MANIFEST, SIGNED_BYTES_MAX, version_of};
 use crate::release::{self, OBJECTS_MAX, State};
+use crate::revoked::Trust;
 use crate::s3::{Place, S3};
 use crate::signed::{self, Kind};
 use crate::{PseudoError, clock, verify};
@@ -85,7 +86,8 @@ fn look(
         // no export: nobody was promised its end
         return Ok(None);
     }
-    let stand = release::look(s3, draft, service)?;
+    // its day comes whoever decided about it
+    let stand = release::look(s3, draft, &Trust::of(service))?;
     let terms = &stand.manifest.terms;
     let released_to = stand.decision.as_ref().and_then(|(decision, _)| decision.released_to.clone());
     let (delete_on, recipient) = (terms.delete_on.clone(), terms.recipient.clone());
@@ -133,7 +135,7 @@ fn begin(
     service: &SigningKey,
 ) -> Result<Deletion, PseudoError> {
     let replaced_by = replaced_by.map(str::to_owned);
-    let stand = release::look(s3, draft, service.public())?;
+    let stand = release::look(s3, draft, &Trust::of(service.public()))?;
     let manifest = &stand.manifest;
     if manifest.export != name {
         let problem = "it is the manifest of another export".to_owned();

@@ -6,6 +6,7 @@ use crate::manifest::{
     version_of,
 };
 use crate::operators;
+use crate::revoked::Trust;
 use crate::s3::{Place, S3};
 use crate::signed::{self, Kind, Refused};
 use crate::{PseudoError, files};
@@ -57,14 +58,21 @@ pub(crate) fn public_key(text: &str) -> Result<PublicKey, PseudoError> {
 }
 
 /// Checks a manifest or a decision by itself: nothing but the service's public key is needed.
-pub(crate) fn check(bytes: &[u8], service: PublicKey) -> Result<Checked, Refused> {
+pub(crate) fn check(bytes: &[u8], trust: &Trust) -> Result<Checked, Refused> {
+    let service = trust.key;
     match manifest(bytes, service) {
         // a signature of one kind is none of another, so it may still be a decision
         Err(Refused::Signature(_) | Refused::Unknown(_)) => {}
         done => return done.map(|manifest| Checked::Manifest(Box::new(manifest))),
     }
     match decision(bytes, service) {
-        Ok((decision, approver)) => return Ok(Checked::Decision(Box::new(decision), approver)),
+        Ok((decision, approver)) => {
+            let (_, key) = operators::vouched(&decision.approver, service)?;
+            return match trust.revoked(key).filter(|_| !trust.stands(key, bytes)) {
+                Some(revoked) => Err(Refused::Revoked("decision", revoked.revoked.clone())),
+                None => Ok(Checked::Decision(Box::new(decision), approver)),
+            };
+        }
         Err(Refused::Signature(_)) => {}
         Err(refused) => return Err(refused),
     }

@@ -4,6 +4,7 @@
 
 mod desk;
 mod rekey;
+mod revoke;
 mod service;
 
 use std::collections::HashSet;

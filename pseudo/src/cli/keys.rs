@@ -1,8 +1,12 @@
 //! `pseudo keys`: ceremonies at which a root is split, and the domain keys under it.
 
 use super::output::Output;
+use super::revoke;
+use super::verify::Known;
+use crate::custody_log::{self, Event, Said};
 use crate::keys::{KeyFolder, gather, hex};
 use crate::operators::{self, Passphrase};
+use crate::s3::{Connection, Place};
 use crate::token::RootToken;
 use crate::{PseudoError, files};
 use clap::{Args, Subcommand};
@@ -76,6 +80,35 @@ pub(super) enum KeysCommand {
         #[command(flatten)]
         opened: Opened,
     },
+    /// Revoke an operator's key: from now on nothing that is signed with it counts
+    Revoke {
+        /// The operator
+        operator: String,
+        /// Which of their keys, for one that the custody log does not know [default: all that it says were enrolled]
+        #[arg(long, value_name = "KEY")]
+        public_key: Option<String>,
+        /// Why
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+        /// A place of drafts; what they decided about the exports there stands. As often as there are
+        #[arg(long, value_name = "S3://BUCKET/PREFIX", value_parser = Place::parse, required_unless_present = "nothing_stands")]
+        drafts: Vec<Place>,
+        /// Say that nothing stands of what they decided before
+        #[arg(long, conflicts_with = "drafts")]
+        nothing_stands: bool,
+        #[command(flatten)]
+        opened: Opened,
+        #[command(flatten)]
+        connection: Connection,
+    },
+    /// Print the custody log, every entry checked
+    Log {
+        /// The folder
+        #[arg(long, value_name = "DIR", env = "PSEUDO_KEYS")]
+        keys: PathBuf,
+        #[command(flatten)]
+        known: Known,
+    },
     /// List the keys of a folder; needs no shares
     List {
         /// The folder
@@ -145,6 +178,7 @@ pub(super) fn run(command: &KeysCommand, output: &Output) -> Result<(), PseudoEr
         KeysCommand::Token { seal, opened } => {
             let (folder, root) = opened.open()?;
             folder.add_token_root(&RootToken::load(seal)?.seal(&root)?)?;
+            noted(&folder, &root, Said::of(Event::Token, "root"))?;
             let check = hex(&folder.root().0);
             output.either(json!({ "root": check, "token": true }), || {
                 format!("root {check}: the token opens it too. {ALONE}\n")
@@ -153,6 +187,8 @@ pub(super) fn run(command: &KeysCommand, output: &Output) -> Result<(), PseudoEr
         KeysCommand::Domain { domain, opened } => {
             let (folder, root) = opened.open()?;
             let master = folder.add(&root, &domain_name(domain)?)?;
+            let subject = format!("{domain}.{}", master.version());
+            noted(&folder, &root, Said::of(Event::DomainKey, &subject))?;
             let (version, id) = (master.version().get(), hex(&master.id()));
             output.either(json!({ "domain": domain, "version": version, "key_id": id }), || {
                 format!("key {version} of domain {domain}, id {id}\n")
@@ -161,6 +197,8 @@ pub(super) fn run(command: &KeysCommand, output: &Output) -> Result<(), PseudoEr
         KeysCommand::Signing { opened } => {
             let (folder, root) = opened.open()?;
             let public = hex(&folder.add_signing(&root)?.public().0);
+            let key = Some(public.clone());
+            noted(&folder, &root, Said { key, ..Said::of(Event::Signing, "service") })?;
             output.either(json!({ "public_key": public }), || {
                 format!("manifests are signed with the key {public}\nGive this to whoever checks them.\n")
             })
@@ -173,7 +211,15 @@ pub(super) fn run(command: &KeysCommand, output: &Output) -> Result<(), PseudoEr
         }
         KeysCommand::Enrol { operator, opened } => {
             let (folder, root) = opened.open()?;
-            let (certificate, path) = operators::enrol(operator, &folder.signing(&root)?)?;
+            let service = folder.signing(&root)?;
+            let trust = folder.trust(service.public())?;
+            let (certificate, path) = operators::enrol(operator, &service, &trust)?;
+            let key = Some(certificate.key.clone());
+            custody_log::note(
+                &folder,
+                &service,
+                Said { key, ..Said::of(Event::Enrolled, &certificate.operator) },
+            )?;
             let path = path.display().to_string();
             let value = json!({ "operator": certificate.operator, "public_key": certificate.key, "certificate": path });
             output.either(value, || {
@@ -186,6 +232,7 @@ pub(super) fn run(command: &KeysCommand, output: &Output) -> Result<(), PseudoEr
             let seal = OperatorSeal::read(&bytes).map_err(PseudoError::custody(place))?;
             let (folder, root) = opened.open()?;
             let totp = folder.add_totp(&root, &seal.name)?;
+            noted(&folder, &root, Said::of(Event::SecondFactor, seal.name.as_str()))?;
             output.either(json!({ "operator": seal.name.as_str(), "uri": &**totp.uri() }), || {
                 format!(
                     "{}\nTake this into {}'s authenticator; it is not shown again.\n",
@@ -194,6 +241,21 @@ pub(super) fn run(command: &KeysCommand, output: &Output) -> Result<(), PseudoEr
                 )
             })
         }
+        KeysCommand::Revoke { operator, public_key, reason, drafts, opened, connection, .. } => {
+            let (folder, root) = opened.open()?;
+            let service = folder.signing(&root)?;
+            drop(root);
+            revoke::run(
+                &folder,
+                &service,
+                operator,
+                public_key.as_deref(),
+                reason,
+                (&drafts[..], connection),
+                output,
+            )
+        }
+        KeysCommand::Log { keys, known } => revoke::log(&KeyFolder::open(keys)?, &known.trust()?, output),
         KeysCommand::List { keys } => {
             let folder = KeyFolder::open(keys)?;
             let names = folder.list()?;
@@ -319,6 +381,14 @@ impl From<CustodyError> for SplitError {
 impl From<PseudoError> for SplitError {
     fn from(error: PseudoError) -> Self {
         Self(error)
+    }
+}
+
+/// Writes into the custody log, once there is a key that signs it.
+fn noted(folder: &KeyFolder, root: &RootKey, said: Said<'_>) -> Result<(), PseudoError> {
+    match folder.signing_public()? {
+        Some(_) => custody_log::note(folder, &folder.signing(root)?, said).map(|_| ()),
+        None => Ok(()),
     }
 }
 

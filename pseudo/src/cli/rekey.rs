@@ -2,11 +2,11 @@
 
 use super::keys::Opened;
 use super::output::Output;
+use super::verify::Known;
 use crate::export::Done;
 use crate::operators::Acting;
 use crate::rekey::{self, Left, Line, Rekeying, Survey};
 use crate::s3::{Connection, Place, S3};
-use crate::verify::public_key;
 use crate::{PseudoError, clock, policies, retention};
 use clap::{Args, Subcommand};
 use custody::{KeyVersion, MasterKey};
@@ -29,9 +29,8 @@ pub(super) enum RekeyCommand {
         /// Where drafts lie
         #[arg(value_name = "S3://BUCKET/PREFIX", value_parser = Place::parse)]
         drafts: Place,
-        /// The service's public key, or a file of it
-        #[arg(long, value_name = "KEY", env = "PSEUDO_PUBLIC_KEY")]
-        key: String,
+        #[command(flatten)]
+        known: Known,
         #[command(flatten)]
         connection: Connection,
     },
@@ -84,9 +83,9 @@ pub(super) struct RunArguments {
 pub(super) fn run(command: &RekeyCommand, output: &Output) -> Result<(), PseudoError> {
     match command {
         RekeyCommand::Run(arguments) => make(arguments, output),
-        RekeyCommand::Status { drafts, key, connection } => {
+        RekeyCommand::Status { drafts, known, connection } => {
             let s3 = S3::new(connection.clone(), connection.who()?)?;
-            status(&rekey::survey(&s3, drafts, public_key(key)?)?, output)
+            status(&rekey::survey(&s3, drafts, &known.trust()?)?, output)
         }
         RekeyCommand::Withdraw { drafts, only, yes, opened, connection } => {
             if !yes {
@@ -97,7 +96,7 @@ pub(super) fn run(command: &RekeyCommand, output: &Output) -> Result<(), PseudoE
             let (folder, root) = opened.open()?;
             let service = folder.signing(&root)?;
             drop(root);
-            let survey = rekey::survey(&s3, drafts, service.public())?;
+            let survey = rekey::survey(&s3, drafts, &folder.trust(service.public())?)?;
             are_there(only, &survey)?;
             let mut told = Told::of(&survey);
             let is_asked = |name: &String| only.is_empty() || only.contains(name);
@@ -128,7 +127,8 @@ fn make(arguments: &RunArguments, output: &Output) -> Result<(), PseudoError> {
     let s3 = S3::new(arguments.connection.clone(), arguments.connection.who()?)?;
     let (folder, root) = arguments.opened.open()?;
     let service = folder.signing(&root)?;
-    let operator = arguments.acting.open(service.public())?;
+    let trust = folder.trust(service.public())?;
+    let operator = arguments.acting.open(&trust)?;
     let mut masters: BTreeMap<String, MasterKey> = BTreeMap::new();
     for policy in &policies {
         let domain = policy.domain.to_string();
@@ -137,7 +137,7 @@ fn make(arguments: &RunArguments, output: &Output) -> Result<(), PseudoError> {
         }
     }
     drop(root);
-    let survey = rekey::survey(&s3, &arguments.drafts, service.public())?;
+    let survey = rekey::survey(&s3, &arguments.drafts, &trust)?;
     are_there(&arguments.only, &survey)?;
     let rekeying = Rekeying {
         s3: &s3,
@@ -227,7 +227,7 @@ impl Told {
             // what has nothing to do with this is not told to people
             Left::OtherDomain | Left::Current => return,
             Left::Replaced(by) => format!("{by} stands for it"),
-            Left::Refused => "it was refused".to_owned(),
+            Left::Refused => "it was refused, or what was decided about it does not count".to_owned(),
             Left::Over => "the day by which it is to be deleted is over".to_owned(),
         };
         self.text.push_str(&format!("{}: left as it is, {why}\n", line.name));
