@@ -147,14 +147,13 @@ impl Line {
     }
 
     /// Why nothing is made of it; `None` if it is to be made again under this key.
-    pub(crate) fn left(&self, to: Option<&MasterKey>, today: &str) -> Option<Left> {
+    pub(crate) fn left(&self, to: &MasterKey, today: &str) -> Option<Left> {
         let by = self.successor.as_ref().map(|(by, _)| by.as_str());
-        left(&self.stand.manifest, self.stand.state, by, to.map(|to| to.version().get()), today)
+        left(&self.stand.manifest, self.stand.state, by, to.version().get(), today)
     }
 }
 
-fn left(manifest: &Manifest, state: State, by: Option<&str>, to: Option<u32>, today: &str) -> Option<Left> {
-    let Some(to) = to else { return Some(Left::OtherDomain) };
+fn left(manifest: &Manifest, state: State, by: Option<&str>, to: u32, today: &str) -> Option<Left> {
     if let Some(by) = by {
         return Some(Left::Replaced(by.to_owned()));
     }

@@ -14,6 +14,7 @@ use pipeline::SHUFFLE_MEMORY_BYTES;
 use policy::Policy;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
@@ -131,9 +132,8 @@ fn make(arguments: &RunArguments, output: &Output) -> Result<(), PseudoError> {
     let operator = arguments.acting.open(&trust)?;
     let mut masters: BTreeMap<String, MasterKey> = BTreeMap::new();
     for policy in &policies {
-        let domain = policy.domain.to_string();
-        if !masters.contains_key(&domain) {
-            masters.insert(domain, folder.master(&root, &policy.domain, version)?);
+        if let Entry::Vacant(entry) = masters.entry(policy.domain.to_string()) {
+            entry.insert(folder.master(&root, &policy.domain, version)?);
         }
     }
     drop(root);
@@ -155,11 +155,13 @@ fn make(arguments: &RunArguments, output: &Output) -> Result<(), PseudoError> {
         if !arguments.only.is_empty() && !arguments.only.contains(&line.name) {
             continue;
         }
-        let master = masters.get(&line.key().domain);
-        match (line.left(master, &today), master) {
-            (Some(left), _) => told.left(line, &left),
-            (None, Some(master)) => told.made(&line.name, rekeying.make(line, master)),
-            (None, None) => unreachable!("without a key of its domain an export is left alone"),
+        let Some(master) = masters.get(&line.key().domain) else {
+            told.left(line, &Left::OtherDomain);
+            continue;
+        };
+        match line.left(master, &today) {
+            Some(left) => told.left(line, &left),
+            None => told.made(&line.name, rekeying.make(line, master)),
         }
     }
     told.end("made again", output)

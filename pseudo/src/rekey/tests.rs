@@ -70,16 +70,16 @@ fn an_export_is_replaced_by_what_may_reach_readers_and_rather_by_what_has() {
 }
 
 #[test]
-fn what_is_current_replaced_refused_over_or_of_another_domain_is_left_alone() {
+fn what_is_current_replaced_refused_or_over_is_left_alone() {
     let (old, today) = (manifest("x", 1, None), "2026-11-23");
-    assert_eq!(left(&old, State::Released, None, Some(2), today), None);
-    assert_eq!(left(&old, State::Draft, None, Some(2), today), None);
+    assert_eq!(left(&old, State::Released, None, 2, today), None);
+    assert_eq!(left(&old, State::Draft, None, 2, today), None);
     let is_left = |state, by, to, today| left(&old, state, by, to, today).unwrap();
-    assert_eq!(is_left(State::Released, None, None, today), Left::OtherDomain);
-    assert_eq!(is_left(State::Released, None, Some(1), today), Left::Current);
-    assert_eq!(is_left(State::Released, Some("x.v2"), Some(3), today), Left::Replaced("x.v2".into()));
-    assert_eq!(is_left(State::Refused, None, Some(2), today), Left::Refused);
-    assert_eq!(is_left(State::Released, None, Some(2), "2027-06-02"), Left::Over);
+    assert_eq!(is_left(State::Released, None, 1, today), Left::Current);
+    assert_eq!(is_left(State::Released, Some("x.v2"), 3, today), Left::Replaced("x.v2".into()));
+    assert_eq!(is_left(State::Refused, None, 2, today), Left::Refused);
+    assert_eq!(is_left(State::Void, None, 2, today), Left::Refused);
+    assert_eq!(is_left(State::Released, None, 2, "2027-06-02"), Left::Over);
 }
 
 #[test]
