@@ -1,3 +1,5 @@
+//! What stands for what, how successors are called, what is left alone, and what has to be the same.
+
 use super::*;
 use crate::manifest::{Counts, Source};
 use serde_json::json;
