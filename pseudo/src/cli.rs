@@ -12,8 +12,10 @@ mod lint;
 mod output;
 mod record;
 mod reidentify;
+mod rekey;
 mod release;
 mod retention;
+mod revoke;
 mod risk;
 mod run;
 mod serve;
@@ -59,6 +61,9 @@ enum Command {
     ProcessingRecord(Box<record::RecordArguments>),
     /// Delete the exports of a place whose day has come, with a signed record of each
     Retention(Box<retention::RetentionArguments>),
+    /// Make exports of an older key again under the newest, so that the older can be destroyed
+    #[command(subcommand)]
+    Rekey(Box<rekey::RekeyCommand>),
     /// Run the service: exports by schedule, deletions when their day has come
     Serve(serve::ServeArguments),
     /// Bring a share to a service that runs; with enough of them it opens its keys
@@ -103,6 +108,7 @@ pub fn run() -> ExitCode {
         Command::Register(arguments) => release::register(arguments, &output),
         Command::ProcessingRecord(arguments) => record::run(arguments, &output),
         Command::Retention(arguments) => retention::run(arguments, &output),
+        Command::Rekey(command) => rekey::run(command, &output),
         Command::Serve(arguments) => serve::run(arguments, &output),
         Command::Unlock(arguments) => serve::unlock(arguments, &output),
         Command::Keys(command) => keys::run(command, &output),

@@ -238,10 +238,18 @@ impl Desk {
                 rules::ended(log, name).unwrap_or("there is no such grant, or nobody can use it any more");
             return self.held("use", Some(name), Err((problem.to_owned(), "ask again")));
         };
+        let mut grant = grant;
+        let trust = self.keys.trust(self.service.public())?;
+        // what was agreed to before the key was revoked counts no more, unless it has happened
+        let has_happened = rules::interrupted(log, name).is_some_and(|begun| rules::has_happened(log, begun));
+        if !has_happened {
+            grant.approvals.retain(|who| trust.revoked(who.key).is_none());
+        }
         let request = &grant.request;
         // who was erased is known by then, and what the policy says now changes nothing
-        let has_happened = rules::interrupted(log, name).is_some_and(|begun| rules::has_happened(log, begun));
-        let problem = if request.action != action {
+        let problem = if !has_happened && trust.revoked(grant.requester.key).is_some() {
+            "who asked for this grant was revoked"
+        } else if request.action != action {
             "this grant is for something else"
         } else if request.policy_sha256 != self.policy.hash_text() && !has_happened {
             "this grant was asked for under another policy"

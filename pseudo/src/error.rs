@@ -3,6 +3,7 @@
 use crate::signed::Refused;
 use custody::CustodyError;
 use pipeline::PipelineError;
+use pkcs11::TokenError;
 use policy::PolicyError;
 use risk::HierarchyError;
 use std::io;
@@ -79,6 +80,13 @@ pub enum PseudoError {
         /// What is wrong.
         #[source]
         source: CustodyError,
+    },
+    /// The token that seals the root did not do what was asked of it.
+    #[error("the root on its token")]
+    Token {
+        /// Why not.
+        #[source]
+        source: TokenError,
     },
     /// A run ended before its end.
     #[error("the run stopped and left no output")]
@@ -203,6 +211,7 @@ impl PseudoError {
             Self::Unreachable { .. } => "unreachable",
             Self::Policy { .. } | Self::Unsound { .. } => "policy",
             Self::Custody { .. } => "custody",
+            Self::Token { .. } => "token",
             Self::Run { .. } => "run",
             Self::Export { .. } => "export",
             Self::Store { .. } => "store",

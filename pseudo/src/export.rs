@@ -9,20 +9,22 @@
 //! One that cannot be gone on with (another policy, a source that changed, a key that is destroyed) is discarded and begun anew
 //! by whoever asks for that: nobody has read it, since it has no manifest.
 
+mod again;
 mod held;
 mod parts;
 mod reading;
 mod spool;
 mod wanted;
 
+pub(crate) use again::Again;
 pub(crate) use held::{Fingerprint, Held};
 pub(crate) use wanted::Wanted;
 
 use crate::figures::{self, Gate, Plans};
 use crate::keys::{hex, unhex};
 use crate::manifest::{
-    Counts, DELETION, File, KeyName, MANIFEST, Manifest, ORDER, Order, SIGNED_BYTES_MAX, SOURCES_MAX, Source,
-    Terms, VERSION,
+    Counts, DELETION, File, KeyName, MANIFEST, Manifest, ORDER, Order, Replaces, SIGNED_BYTES_MAX,
+    SOURCES_MAX, Source, Terms, version_of,
 };
 use crate::operators::Operator;
 use crate::s3::{Place, S3};
@@ -61,6 +63,8 @@ pub(crate) struct Export<'a> {
     pub(crate) from: Vec<Place>,
     /// What other exports hold, if this one is to have only what none of them does.
     pub(crate) held: Option<&'a Held>,
+    /// The export that is made again, if this one is to stand for it.
+    pub(crate) again: Option<Again<'a>>,
     /// The export's own folder.
     pub(crate) to: Place,
     pub(crate) part_rows_max: u64,
@@ -109,16 +113,17 @@ impl Export<'_> {
         let order: Order = signed::open_by(Kind::Order, &bytes, self.operator.key.public())
             .map_err(PseudoError::signed("the order of this export"))?;
         let same = order.export == self.name
-            && order.version == VERSION
+            && order.version == version_of(&order.replaces)
+            && order.replaces == self.replaces()
             && order.terms.policy_sha256 == self.terms.policy_sha256
             && order.terms.recipient == self.terms.recipient
             && order.build == BUILD;
         Ok(if same { Begun::Same(Box::new(order)) } else { Begun::Otherwise })
     }
 
-    /// Whether all sources of an order can still be read as they were pinned.
-    pub(crate) fn has_its_sources(&self, order: &Order) -> Result<bool, PseudoError> {
-        for source in &order.sources {
+    /// Whether all sources can still be read as they were pinned.
+    pub(crate) fn has_its_sources(&self, sources: &[Source]) -> Result<bool, PseudoError> {
+        for source in sources {
             if !self.s3.is_still(&source.bucket, &source.key, &source.pin)? {
                 return Ok(false);
             }
@@ -141,16 +146,21 @@ impl Export<'_> {
 
     /// Pins the sources and writes the order down; `None` if there is nothing to export.
     pub(crate) fn begin(&self, master: &MasterKey, created: i64) -> Result<Option<Order>, PseudoError> {
-        let sources = self.pinned()?;
+        let sources = match &self.again {
+            Some(again) => again.sources(),
+            None => self.pinned()?,
+        };
         if sources.is_empty() {
             return Ok(None);
         }
         let mut seed = [0; 16];
         files::random(&mut seed)?;
+        let replaces = self.replaces();
         let order = Order {
-            version: VERSION,
+            version: version_of(&replaces),
             export: self.name.clone(),
             created: clock::text(created),
+            replaces,
             terms: self.terms.clone(),
             key: key_name(master),
             run: hex(&seed),
@@ -229,6 +239,10 @@ impl Export<'_> {
             place: format!("source {place}"),
             problem: "it was not read whole".to_owned(),
         })?;
+        let counts = counted(&report);
+        if let Some(again) = &self.again {
+            again.check(&read, &counts)?;
+        }
         // who began it anew meanwhile destroyed what this run made
         let present = self.s3.get(&self.to.bucket, &self.to.key(ORDER), SIGNED_BYTES_MAX)?;
         let present =
@@ -239,10 +253,11 @@ impl Export<'_> {
             return Err(PseudoError::Store { place: self.name.clone(), problem });
         }
         let manifest = Manifest {
-            version: VERSION,
+            version: order.version,
             export: order.export,
             created: order.created,
             completed: clock::text(clock::now()),
+            replaces: order.replaces,
             terms: order.terms,
             keys: vec![order.key],
             normalisers: policy.columns().map(normalisers).collect(),
@@ -250,7 +265,7 @@ impl Export<'_> {
             maker: order.maker,
             build: order.build,
             sources: read,
-            counts: counted(&report),
+            counts,
             figures,
             gate: Gate::of(policy),
             format: describe::format(policy).to_owned(),
@@ -261,6 +276,10 @@ impl Export<'_> {
         self.s3.create_or_same(&self.to.bucket, &self.to.key(MANIFEST), &sealed)?;
         let misses = figures::misses(manifest.gate.as_ref(), manifest.figures.as_ref());
         Ok(Done { manifest, is_resumed, misses })
+    }
+
+    fn replaces(&self) -> Option<Replaces> {
+        self.again.as_ref().map(|again| again.replaces.clone())
     }
 
     fn pinned(&self) -> Result<Vec<Source>, PseudoError> {
@@ -355,7 +374,7 @@ fn key_name(master: &MasterKey) -> KeyName {
 }
 
 /// The normalisers of a column with their versions: tokens of another export meet only under the same ones.
-fn normalisers(rule: &policy::Rule) -> (String, Vec<String>) {
+pub(crate) fn normalisers(rule: &policy::Rule) -> (String, Vec<String>) {
     (rule.output_path.to_string(), rule.normalisers.iter().map(ToString::to_string).collect())
 }
 

@@ -40,6 +40,15 @@ pub(crate) fn read_signed(path: &Path, bytes_max: usize) -> Result<Vec<u8>, Pseu
     read_signed_from(File::open(path).map_err(PseudoError::file("reading", path))?, path, bytes_max)
 }
 
+/// Whether nobody but its owner may read a file.
+pub(crate) fn for_its_owner(path: &Path) -> Result<(), PseudoError> {
+    let mode = fs::metadata(path).map_err(PseudoError::file("reading", path))?.mode();
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    Err(PseudoError::table(path, "others than its owner may read it: chmod 600"))
+}
+
 /// Reads a text file of so many bytes at most.
 pub(crate) fn read_text(path: &Path, bytes_max: usize) -> Result<Zeroizing<String>, PseudoError> {
     text(&read(path, bytes_max)?, path)

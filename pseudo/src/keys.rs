@@ -1,19 +1,25 @@
 //! A folder of domain keys wrapped under a root, and shares of the root in files elsewhere.
 //!
-//! The folder holds `root.check` (which root its keys are under), one file per domain and version, `DOMAIN.VERSION.key`, and what the
+//! The folder holds `root.check` (which root its keys are under), `root.token` where a PKCS#11 token sealed the root, one file per domain and version, `DOMAIN.VERSION.key`, and what the
 //! service signs with, `signing.wrapped`, and operators' second factors, `NAME.totp`. Nothing
-//! in it opens without enough shares; shares belong into the hands of different people, never into this folder.
+//! in it opens without enough shares or the token; shares belong into the hands of different people, never into this folder.
 
+use crate::custody_log::{self, CustodyLog, Event};
+use crate::revoked::{Revoked, RevokedList, Trust};
 use crate::{PseudoError, files};
 use custody::{
-    DomainName, KeyVersion, MasterKey, OperatorName, PublicKey, RootCheck, RootKey, SHARE_BYTES, Share,
-    SigningKey, TotpSecret, WRAPPED_MASTER_BYTES_MAX, WRAPPED_SIGNING_BYTES, WRAPPED_TOTP_BYTES_MAX,
-    WrappedName,
+    CustodyError, DomainName, KeyVersion, MasterKey, OperatorName, PublicKey, RootCheck, RootKey,
+    SHARE_BYTES, Share, SigningKey, TOKEN_ROOT_BYTES, TotpSecret, WRAPPED_MASTER_BYTES_MAX,
+    WRAPPED_SIGNING_BYTES, WRAPPED_TOTP_BYTES_MAX, WrappedName,
 };
+use sha2::{Digest, Sha256};
 use std::fs;
 use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
 
 const CHECK_FILE: &str = "root.check";
+const TOKEN_FILE: &str = "root.token";
+const REVOKED_FILE: &str = "revoked.json";
 const SUFFIX: &str = "key";
 const SIGNING_FILE: &str = "signing.wrapped";
 const TOTP_SUFFIX: &str = "totp";
@@ -48,6 +54,34 @@ impl KeyFolder {
     /// Which root the keys are under.
     pub(crate) fn root(&self) -> RootCheck {
         self.root
+    }
+
+    /// Whether this is the root that the keys are under.
+    pub(crate) fn check(&self, root: &RootKey) -> Result<(), PseudoError> {
+        if root.check() == self.root {
+            return Ok(());
+        }
+        let other = CustodyError::OtherRoot { what: "folder of keys" };
+        Err(PseudoError::custody(self.path.display().to_string())(other))
+    }
+
+    /// Keeps the root as a token sealed it. There is one token for a folder.
+    pub(crate) fn add_token_root(&self, sealed: &[u8]) -> Result<(), PseudoError> {
+        files::write(&self.path.join(TOKEN_FILE), sealed)
+    }
+
+    /// The root as a token sealed it.
+    pub(crate) fn token_root(&self) -> Result<Zeroizing<Vec<u8>>, PseudoError> {
+        if !self.has_token() {
+            let advice = "`pseudo keys token` has a token seal it; until then it takes shares";
+            return Err(PseudoError::usage("no token has sealed the root of this folder", advice));
+        }
+        files::read(&self.path.join(TOKEN_FILE), TOKEN_ROOT_BYTES)
+    }
+
+    /// Whether a token has sealed the root.
+    pub(crate) fn has_token(&self) -> bool {
+        self.path.join(TOKEN_FILE).exists()
     }
 
     /// Where the keys lie.
@@ -169,6 +203,48 @@ impl KeyFolder {
             return Ok(totp);
         }
         Err(PseudoError::table(&path, "the second factor inside is another operator's"))
+    }
+
+    /// Whose word counts, by the custody log and the list of revoked operators that it names.
+    pub(crate) fn trust(&self, service: PublicKey) -> Result<Trust, PseudoError> {
+        let log = CustodyLog::read(self, service)?;
+        let (list, sha256) = self.revoked(service)?;
+        if log.revoked() == sha256.as_deref() {
+            return Ok(Trust::with(service, list));
+        }
+        let problem = "it is not the list of revoked operators that the custody log names: put the newest one back, or revoke again";
+        let place = self.path.join(REVOKED_FILE).display().to_string();
+        Err(PseudoError::Signed { place, problem: problem.to_owned() })
+    }
+
+    /// Revokes a key. The custody log is first: if this is interrupted, nobody is trusted until it is done again.
+    pub(crate) fn revoke(&self, service: &SigningKey, one: Revoked) -> Result<String, PseudoError> {
+        let log = CustodyLog::read(self, service.public())?;
+        let (mut list, _) = self.revoked(service.public())?;
+        // one that was interrupted, or is done again for more that stands
+        list.revoked.retain(|known| known.key != one.key);
+        let is_there = |key: &String| *key == one.key || list.revoked.iter().any(|known| known.key == *key);
+        if !log.revoked_keys().iter().all(is_there) {
+            let place = self.path.join(REVOKED_FILE).display().to_string();
+            let problem = "it lacks somebody whom the custody log says was revoked: put the newest one back";
+            return Err(PseudoError::Signed { place, problem: problem.to_owned() });
+        }
+        let (subject, key, reason) = (one.operator.clone(), one.key.clone(), one.reason.clone());
+        let sealed = list.with(one, service);
+        let sha256 = Some(hex(&Sha256::digest(&sealed)));
+        let (key, reason) = (Some(key), Some(reason.as_str()));
+        let said = custody_log::Said { event: Event::Revoked, subject: &subject, key, reason, sha256 };
+        let head = custody_log::note(self, service, said)?;
+        files::replace(&self.path.join(REVOKED_FILE), &sealed)?;
+        Ok(head)
+    }
+
+    fn revoked(&self, service: PublicKey) -> Result<(RevokedList, Option<String>), PseudoError> {
+        let path = self.path.join(REVOKED_FILE);
+        if !files::own::is_there(&path) {
+            return Ok((RevokedList::default(), None));
+        }
+        RevokedList::read(&path, service).map(|(list, sha256)| (list, Some(sha256)))
     }
 
     /// Removes a key. Copies elsewhere stay.

@@ -7,6 +7,7 @@
 
 pub mod cli;
 mod clock;
+mod custody_log;
 mod describe;
 mod desk;
 mod dictionary;
@@ -28,9 +29,11 @@ mod plain;
 mod policies;
 mod record;
 mod register;
+mod rekey;
 mod release;
 mod report;
 mod retention;
+mod revoked;
 mod s3;
 mod search;
 mod serve;
@@ -38,6 +41,7 @@ mod signed;
 mod subject;
 mod table;
 mod tally;
+mod token;
 mod vault;
 mod verify;
 

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 
 /// The version of the bodies here.
 pub(crate) const VERSION: u32 = 1;
+/// The version of bodies about an export that stands for another, or that another stands for.
+const VERSION_REKEYED: u32 = 2;
 /// Anything signed, bytes: [`SOURCES_MAX`] sources with long names, and as many parts.
 pub(crate) const SIGNED_BYTES_MAX: u64 = 256 << 20;
 /// Sources of one export: each is a few hundred bytes of manifest.
@@ -79,6 +81,16 @@ pub(crate) struct File {
     pub(crate) rows: Option<u64>,
 }
 
+/// The export that another one stands for, since that is made of the same records under a newer key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Replaces {
+    pub(crate) export: String,
+    pub(crate) manifest_sha256: String,
+    /// The key that made its tokens.
+    pub(crate) key: KeyName,
+}
+
 /// What an export is to be: signed by who begins it, so that a run that was killed is gone on with as it began.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -86,6 +98,8 @@ pub(crate) struct Order {
     pub(crate) version: u32,
     pub(crate) export: String,
     pub(crate) created: String,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) replaces: Option<Replaces>,
     pub(crate) terms: Terms,
     pub(crate) key: KeyName,
     pub(crate) run: String,
@@ -115,6 +129,8 @@ pub(crate) struct Manifest {
     pub(crate) export: String,
     pub(crate) created: String,
     pub(crate) completed: String,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) replaces: Option<Replaces>,
     pub(crate) terms: Terms,
     pub(crate) keys: Vec<KeyName>,
     pub(crate) normalisers: BTreeMap<String, Vec<String>>,
@@ -207,6 +223,9 @@ pub(crate) struct Decision {
     /// The certificate of who decided.
     pub(crate) approver: String,
     pub(crate) released_to: Option<String>,
+    /// Readers learn that tokens of the two do not meet.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) replaces: Option<Replaces>,
     pub(crate) terms: Terms,
     pub(crate) records: u64,
     pub(crate) figures: Option<Figures>,
@@ -215,7 +234,7 @@ pub(crate) struct Decision {
     pub(crate) documents: Vec<File>,
 }
 
-/// That an export is deleted since its day has come: signed by the service, and all that stays of it.
+/// That an export is deleted since its day has come, or another stands for it: signed by the service, and all that stays of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Deletion {
@@ -228,6 +247,9 @@ pub(crate) struct Deletion {
     /// Where it had been released to, or was to be.
     pub(crate) released_to: Option<String>,
     pub(crate) manifest_sha256: String,
+    /// The export that stands for it, if it was deleted for that.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) replaced_by: Option<String>,
     pub(crate) created: String,
     pub(crate) terms: Terms,
     pub(crate) records: u64,
@@ -250,6 +272,11 @@ impl Manifest {
     pub(crate) fn files(&self) -> impl Iterator<Item = &File> {
         self.outputs.iter().chain(&self.documents)
     }
+}
+
+/// The version of a body that has, or has not, what only re-keyed exports have.
+pub(crate) fn version_of<T>(rekeyed: &Option<T>) -> u32 {
+    if rekeyed.is_some() { VERSION_REKEYED } else { VERSION }
 }
 
 /// Whether an export may be called so: it becomes part of the names of objects.

@@ -4,6 +4,7 @@
 
 use crate::keys::{hex, unhex};
 use crate::manifest::{Certificate, VERSION};
+use crate::revoked::Trust;
 use crate::signed::{self, Kind};
 use crate::{PseudoError, clock, files};
 use clap::Args;
@@ -59,19 +60,26 @@ impl Passphrase {
 }
 
 impl Acting {
-    /// Opens the operator's key, and sees that the service with this key vouches for it.
-    pub(crate) fn open(&self, service: PublicKey) -> Result<Operator, PseudoError> {
+    /// Opens the operator's key, and sees that the service vouches for it and it counts still.
+    pub(crate) fn open(&self, trust: &Trust) -> Result<Operator, PseudoError> {
         let place = self.operator.display().to_string();
         let bytes = files::read(&self.operator, OPERATOR_BYTES_MAX)?;
         let opened = OperatorKey::open(self.passphrase.read()?.as_bytes(), &bytes);
         let OperatorKey { name, key } = opened.map_err(PseudoError::custody(&*place))?;
         let path = certificate_path(&self.operator);
         let certificate = files::read_text(&path, CERTIFICATE_BYTES_MAX)?.to_string();
-        let (certified, public) = vouched(&certificate, service)
+        let (certified, public) = vouched(&certificate, trust.key)
             .map_err(|refused| PseudoError::signed(path.display().to_string())(refused))?;
         if public != key.public() || certified != name.as_str() {
             let problem = "this certificate is of another operator's key".to_owned();
             return Err(PseudoError::Signed { place: path.display().to_string(), problem });
+        }
+        if let Some(revoked) = trust.revoked(public) {
+            return Err(PseudoError::Gate {
+                problem: format!("this key of {certified} was revoked at {}", revoked.revoked),
+                advice: "it signs nothing that counts: whoever may act is enrolled with another key"
+                    .to_owned(),
+            });
         }
         Ok(Operator { name: certified, key, certificate })
     }
@@ -89,9 +97,17 @@ pub(crate) fn create(name: &str, path: &Path, passphrase: &str) -> Result<Public
 }
 
 /// Signs an operator's certificate and puts it beside their file.
-pub(crate) fn enrol(path: &Path, service: &SigningKey) -> Result<(Certificate, PathBuf), PseudoError> {
+pub(crate) fn enrol(
+    path: &Path,
+    service: &SigningKey,
+    trust: &Trust,
+) -> Result<(Certificate, PathBuf), PseudoError> {
     let bytes = files::read(path, OPERATOR_BYTES_MAX)?;
     let seal = OperatorSeal::read(&bytes).map_err(PseudoError::custody(path.display().to_string()))?;
+    if trust.revoked(seal.public).is_some() {
+        let problem = format!("this key of {} was revoked", seal.name);
+        return Err(PseudoError::usage(problem, "`pseudo keys operator` makes another"));
+    }
     let certificate = Certificate {
         version: VERSION,
         operator: seal.name.to_string(),

@@ -2,9 +2,9 @@
 
 use crate::manifest::{DELETION, Deletion, MANIFEST};
 use crate::release::{self, Stand};
+use crate::revoked::Trust;
 use crate::s3::{Place, S3};
 use crate::{PseudoError, clock, retention};
-use custody::PublicKey;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -35,7 +35,7 @@ pub(crate) struct Register {
 }
 
 /// All exports below a place, by name.
-pub(crate) fn read(s3: &S3, drafts: &Place, service: PublicKey) -> Result<Register, PseudoError> {
+pub(crate) fn read(s3: &S3, drafts: &Place, trust: &Trust) -> Result<Register, PseudoError> {
     let keys = s3.list(drafts, LISTED_MAX)?;
     let parts = |key: &String| {
         let (name, rest) = key.strip_prefix(&drafts.key(""))?.split_once('/')?;
@@ -48,7 +48,7 @@ pub(crate) fn read(s3: &S3, drafts: &Place, service: PublicKey) -> Result<Regist
     let gone = named(DELETION);
     let mut entries = Vec::new();
     for name in named(MANIFEST).difference(&gone).copied() {
-        let stand = release::look(s3, &drafts.below(name), service).and_then(|stand| {
+        let stand = release::look(s3, &drafts.below(name), trust).and_then(|stand| {
             // a manifest in another export's folder would be listed as what it is not
             if stand.manifest.export == name {
                 return Ok(stand);
@@ -60,7 +60,7 @@ pub(crate) fn read(s3: &S3, drafts: &Place, service: PublicKey) -> Result<Regist
     }
     let deleted = gone.into_iter().filter_map(|name| {
         let is_over = all.iter().filter(|(other, _)| other == name).count() == 1;
-        let record = retention::record(s3, &drafts.below(name), name, service).transpose()?;
+        let record = retention::record(s3, &drafts.below(name), name, trust.key).transpose()?;
         Some(Gone { name: name.to_owned(), is_over, record })
     });
     let deleted = deleted.collect();
@@ -86,7 +86,7 @@ impl Gone {
     pub(crate) fn as_json(&self) -> Value {
         let state = if self.is_over { "deleted" } else { "being deleted" };
         match &self.record {
-            Ok(Deletion { begun, created, terms, records, released_to, .. }) => json!({
+            Ok(Deletion { begun, created, terms, records, released_to, replaced_by, .. }) => json!({
                 "export": self.name,
                 "state": state,
                 "recipient": terms.recipient,
@@ -94,6 +94,7 @@ impl Gone {
                 "legal_basis": terms.legal_basis,
                 "delete_on": terms.delete_on,
                 "deleted": begun,
+                "replaced_by": replaced_by,
                 "created": created,
                 "records": records,
                 "released_to": released_to,
@@ -177,6 +178,8 @@ pub(crate) fn as_json(stand: &Stand) -> Value {
         "delete_on": terms.delete_on,
         "anonymise_on": terms.anonymise_on,
         "overdue": is_overdue(stand),
+        "replaces": manifest.replaces.as_ref().map(|replaces| &replaces.export),
+        "key_version": manifest.keys.first().map(|key| key.version),
         "created": manifest.created,
         "made_by": stand.maker,
         "policy": terms.policy,

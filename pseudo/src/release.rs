@@ -7,9 +7,10 @@
 use crate::figures;
 use crate::keys::hex;
 use crate::manifest::{
-    DECISION, DELETION, Decision, MANIFEST, Manifest, RELEASE, SIGNED_BYTES_MAX, VERSION, Verdict,
+    DECISION, DELETION, Decision, MANIFEST, Manifest, RELEASE, SIGNED_BYTES_MAX, Verdict, version_of,
 };
 use crate::operators::Operator;
+use crate::revoked::Trust;
 use crate::s3::{Place, S3};
 use crate::signed::{self, Kind};
 use crate::verify::{self, Folder};
@@ -33,6 +34,8 @@ pub(crate) enum State {
     Released,
     /// Decided against.
     Refused,
+    /// Decided with a key that was revoked, and not among what stands of it: nothing that counts.
+    Void,
 }
 
 /// An export and what was decided about it.
@@ -51,6 +54,11 @@ impl Stand {
     pub(crate) fn manifest_bytes(&self) -> &[u8] {
         &self.bytes
     }
+
+    /// The signed decision, as it lies there.
+    pub(crate) fn decision_bytes(&self) -> Option<&[u8]> {
+        self.decided.as_deref()
+    }
 }
 
 impl State {
@@ -60,12 +68,14 @@ impl State {
             Self::Approved => "approved",
             Self::Released => "released",
             Self::Refused => "refused",
+            Self::Void => "void",
         }
     }
 }
 
 /// Looks at the export in a folder; everything signed is checked.
-pub(crate) fn look(s3: &S3, draft: &Place, service: PublicKey) -> Result<Stand, PseudoError> {
+pub(crate) fn look(s3: &S3, draft: &Place, trust: &Trust) -> Result<Stand, PseudoError> {
+    let service = trust.key;
     let bucket = &draft.bucket;
     let bytes = s3.get(bucket, &draft.key(MANIFEST), SIGNED_BYTES_MAX)?;
     let bytes = bytes.ok_or_else(|| {
@@ -83,7 +93,10 @@ pub(crate) fn look(s3: &S3, draft: &Place, service: PublicKey) -> Result<Stand, 
             let problem = "it is about another manifest".to_owned();
             return Err(PseudoError::Signed { place: "the decision".to_owned(), problem });
         }
+        let (_, key) =
+            operators::vouched(&found.0.approver, service).map_err(PseudoError::signed("who decided"))?;
         state = match found.0.verdict {
+            _ if !trust.stands(key, decided) => State::Void,
             Verdict::Refused => State::Refused,
             Verdict::Approved if is_released(s3, &found.0, decided)? => State::Released,
             Verdict::Approved => State::Approved,
@@ -107,10 +120,11 @@ pub(crate) fn approve(
     draft: &Place,
     to: &Place,
     by: &Operator,
-    service: PublicKey,
+    trust: &Trust,
     reason: &str,
 ) -> Result<Stand, PseudoError> {
-    let stand = look(s3, draft, service)?;
+    let (service, stand) = (trust.key, look(s3, draft, trust)?);
+    counts(&stand)?;
     stays(s3, draft, &stand)?;
     if stand.state == State::Draft {
         second_person(&stand, by, service)?;
@@ -123,7 +137,7 @@ pub(crate) fn approve(
         intact(s3, draft, &stand)?;
     }
     let decided = decide(s3, draft, &stand, Verdict::Approved, Some(to), by, reason)?;
-    let stand = look(s3, draft, service)?;
+    let stand = look(s3, draft, trust)?;
     let wanted = stand.decision.as_ref().and_then(|(decision, _)| decision.released_to.clone());
     if wanted.as_deref() != Some(to.to_string().as_str()) {
         return Err(PseudoError::usage(
@@ -139,7 +153,7 @@ pub(crate) fn approve(
         withdraw(s3, &to.below(&decision.export), &decision.manifest_sha256, service)?;
     }
     copied?;
-    look(s3, draft, service)
+    look(s3, draft, trust)
 }
 
 /// Destroys what was released of a manifest at `target`, first what says that it is. Another export of this name, from other
@@ -179,13 +193,25 @@ pub(crate) fn refuse(
     s3: &S3,
     draft: &Place,
     by: &Operator,
-    service: PublicKey,
+    trust: &Trust,
     reason: &str,
 ) -> Result<Stand, PseudoError> {
-    let stand = look(s3, draft, service)?;
-    second_person(&stand, by, service)?;
+    let stand = look(s3, draft, trust)?;
+    counts(&stand)?;
+    second_person(&stand, by, trust.key)?;
     decide(s3, draft, &stand, Verdict::Refused, None, by, reason)?;
-    look(s3, draft, service)
+    look(s3, draft, trust)
+}
+
+/// A decision that does not count lies in the way of any other: an export is decided about once.
+fn counts(stand: &Stand) -> Result<(), PseudoError> {
+    let Some((_, who)) = stand.decision.as_ref().filter(|_| stand.state == State::Void) else {
+        return Ok(());
+    };
+    Err(PseudoError::Gate {
+        problem: format!("{who} decided about this export with a key that is revoked, which does not count"),
+        advice: "make it again under another --id, and destroy this one".to_owned(),
+    })
 }
 
 fn second_person(stand: &Stand, by: &Operator, service: PublicKey) -> Result<(), PseudoError> {
@@ -228,7 +254,7 @@ fn decide(
     }
     let manifest = &stand.manifest;
     let decision = Decision {
-        version: VERSION,
+        version: version_of(&manifest.replaces),
         export: manifest.export.clone(),
         verdict,
         decided: clock::text(clock::now()),
@@ -237,6 +263,7 @@ fn decide(
         maker: manifest.maker.clone(),
         approver: by.certificate.clone(),
         released_to: to.map(ToString::to_string),
+        replaces: manifest.replaces.clone(),
         terms: manifest.terms.clone(),
         records: manifest.counts.records_out,
         figures: manifest.figures.clone(),

@@ -1,4 +1,4 @@
-//! Exports whose day of deletion has come: destroyed where readers are and among the drafts, with a signed record that stays.
+//! Exports whose day of deletion has come, or that others stand for: destroyed where readers are and among the drafts, with a signed record that stays.
 //!
 //! 1. `deletion.json`, signed by the service, is made beside the manifest. From here on the export can be neither approved nor finished.
 //! 2. What was released is destroyed, `release.json` first: a folder without it is not released.
@@ -8,8 +8,9 @@
 
 use crate::export::{BUILD, Fingerprint};
 use crate::keys::hex;
-use crate::manifest::{DECISION, DELETION, Deletion, MANIFEST, SIGNED_BYTES_MAX, VERSION};
+use crate::manifest::{DECISION, DELETION, Deletion, MANIFEST, SIGNED_BYTES_MAX, version_of};
 use crate::release::{self, OBJECTS_MAX, State};
+use crate::revoked::Trust;
 use crate::s3::{Place, S3};
 use crate::signed::{self, Kind};
 use crate::{PseudoError, clock, verify};
@@ -46,7 +47,7 @@ pub(crate) fn record(
     let place = || format!("the record of deletion of {name}");
     let deletion: Deletion =
         signed::open_by(Kind::Deletion, &bytes, service).map_err(PseudoError::signed(place()))?;
-    if deletion.version != VERSION || deletion.export != name {
+    if deletion.version != version_of(&deletion.replaced_by) || deletion.export != name {
         let problem = "it is about another export, or of a form that this release does not know".to_owned();
         return Err(PseudoError::Signed { place: place(), problem });
     }
@@ -85,7 +86,8 @@ fn look(
         // no export: nobody was promised its end
         return Ok(None);
     }
-    let stand = release::look(s3, draft, service)?;
+    // its day comes whoever decided about it
+    let stand = release::look(s3, draft, &Trust::of(service))?;
     let terms = &stand.manifest.terms;
     let released_to = stand.decision.as_ref().and_then(|(decision, _)| decision.released_to.clone());
     let (delete_on, recipient) = (terms.delete_on.clone(), terms.recipient.clone());
@@ -93,17 +95,18 @@ fn look(
     Ok((what.delete_on.as_str() <= today).then_some(what))
 }
 
-/// Deletes an export. Who asks has seen that its day has come.
+/// Deletes an export. Who asks has seen that its day has come, or that what stands for it is where its readers are.
 pub(crate) fn delete(
     s3: &S3,
     drafts: &Place,
     name: &str,
+    replaced_by: Option<&str>,
     service: &SigningKey,
 ) -> Result<Deletion, PseudoError> {
     let draft = drafts.below(name);
     let deletion = match record(s3, &draft, name, service.public())? {
         Some(deletion) => deletion,
-        None => begin(s3, &draft, name, service)?,
+        None => begin(s3, &draft, name, replaced_by, service)?,
     };
     // who approved it while the record was made may have had it released
     let decided = s3.get(&draft.bucket, &draft.key(DECISION), SIGNED_BYTES_MAX)?;
@@ -124,8 +127,15 @@ pub(crate) fn delete(
     Ok(deletion)
 }
 
-fn begin(s3: &S3, draft: &Place, name: &str, service: &SigningKey) -> Result<Deletion, PseudoError> {
-    let stand = release::look(s3, draft, service.public())?;
+fn begin(
+    s3: &S3,
+    draft: &Place,
+    name: &str,
+    replaced_by: Option<&str>,
+    service: &SigningKey,
+) -> Result<Deletion, PseudoError> {
+    let replaced_by = replaced_by.map(str::to_owned);
+    let stand = release::look(s3, draft, &Trust::of(service.public()))?;
     let manifest = &stand.manifest;
     if manifest.export != name {
         let problem = "it is the manifest of another export".to_owned();
@@ -134,12 +144,13 @@ fn begin(s3: &S3, draft: &Place, name: &str, service: &SigningKey) -> Result<Del
     assert!(stand.decision.is_some() || stand.state == State::Draft, "a state without a decision is a draft");
     let decision = stand.decision.as_ref().map(|(decision, _)| decision);
     let deletion = Deletion {
-        version: VERSION,
+        version: version_of(&replaced_by),
         export: manifest.export.clone(),
         begun: clock::text(clock::now()),
         verdict: decision.map(|decision| decision.verdict),
         released_to: decision.and_then(|decision| decision.released_to.clone()),
         manifest_sha256: hex(&Sha256::digest(stand.manifest_bytes())),
+        replaced_by,
         created: manifest.created.clone(),
         terms: manifest.terms.clone(),
         records: manifest.counts.records_out,

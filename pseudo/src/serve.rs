@@ -48,6 +48,9 @@ pub(crate) fn run(config: Config) -> Result<(), PseudoError> {
     for share in gather_shares(&shared.config.share_files)? {
         shared.bring(share)?;
     }
+    if let Some(token) = &shared.config.token {
+        shared.open_by_token(token)?;
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(system("starting"))?.block_on(serve(shared))
 }

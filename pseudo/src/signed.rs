@@ -39,6 +39,10 @@ pub(crate) enum Kind {
     Report,
     /// That an export is deleted.
     Deletion,
+    /// One line of the custody log.
+    Custody,
+    /// Whose keys count no more.
+    Revoked,
 }
 
 /// Why something signed is refused.
@@ -53,6 +57,9 @@ pub(crate) enum Refused {
     /// Signed well, by somebody else.
     #[error("this {0} is signed with another key than the one that counts")]
     OtherKey(&'static str),
+    /// Signed well, with a key that counts no more.
+    #[error("this {0} is signed with a key that was revoked at {1}, and is not among what stands of it")]
+    Revoked(&'static str, String),
     /// Signed by whom it should be, and not understood.
     #[error("this {0} is of a form that this release does not know")]
     Unknown(&'static str),
@@ -71,6 +78,8 @@ impl Kind {
             Self::Erasure => "erasure",
             Self::Report => "report",
             Self::Deletion => "deletion",
+            Self::Custody => "ceremony",
+            Self::Revoked => "revocation",
         }
     }
 

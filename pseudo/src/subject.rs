@@ -27,7 +27,7 @@ pub(crate) fn report(
     drafts: Option<(&S3, &Place)>,
 ) -> Result<Value, PseudoError> {
     let entries = match drafts {
-        Some((s3, place)) => register::read(s3, place, desk.service.public())?.exports,
+        Some((s3, place)) => register::read(s3, place, &desk.keys.trust(desk.service.public())?)?.exports,
         None => Vec::new(),
     };
     let mut unreadable = 0;

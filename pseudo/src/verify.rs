@@ -3,8 +3,10 @@
 use crate::keys::{hex, unhex};
 use crate::manifest::{
     DECISION, DELETION, Decision, Deletion, Erasure, File, MANIFEST, Manifest, ORDER, RELEASE, VERSION,
+    version_of,
 };
 use crate::operators;
+use crate::revoked::Trust;
 use crate::s3::{Place, S3};
 use crate::signed::{self, Kind, Refused};
 use crate::{PseudoError, files};
@@ -56,14 +58,21 @@ pub(crate) fn public_key(text: &str) -> Result<PublicKey, PseudoError> {
 }
 
 /// Checks a manifest or a decision by itself: nothing but the service's public key is needed.
-pub(crate) fn check(bytes: &[u8], service: PublicKey) -> Result<Checked, Refused> {
+pub(crate) fn check(bytes: &[u8], trust: &Trust) -> Result<Checked, Refused> {
+    let service = trust.key;
     match manifest(bytes, service) {
         // a signature of one kind is none of another, so it may still be a decision
         Err(Refused::Signature(_) | Refused::Unknown(_)) => {}
         done => return done.map(|manifest| Checked::Manifest(Box::new(manifest))),
     }
     match decision(bytes, service) {
-        Ok((decision, approver)) => return Ok(Checked::Decision(Box::new(decision), approver)),
+        Ok((decision, approver)) => {
+            let (_, key) = operators::vouched(&decision.approver, service)?;
+            return match trust.revoked(key).filter(|_| !trust.stands(key, bytes)) {
+                Some(revoked) => Err(Refused::Revoked("decision", revoked.revoked.clone())),
+                None => Ok(Checked::Decision(Box::new(decision), approver)),
+            };
+        }
         Err(Refused::Signature(_)) => {}
         Err(refused) => return Err(refused),
     }
@@ -74,7 +83,9 @@ pub(crate) fn check(bytes: &[u8], service: PublicKey) -> Result<Checked, Refused
         Err(refused) => return Err(refused),
     }
     match signed::open_by::<Deletion>(Kind::Deletion, bytes, service) {
-        Ok(deletion) if deletion.version == VERSION => return Ok(Checked::Deletion(Box::new(deletion))),
+        Ok(deletion) if deletion.version == version_of(&deletion.replaced_by) => {
+            return Ok(Checked::Deletion(Box::new(deletion)));
+        }
         Ok(_) => return Err(Refused::Unknown("record of deletion")),
         Err(Refused::Signature(_)) => {}
         Err(refused) => return Err(refused),
@@ -91,7 +102,7 @@ pub(crate) fn check(bytes: &[u8], service: PublicKey) -> Result<Checked, Refused
 /// A manifest that the service signed, made by somebody it vouches for.
 pub(crate) fn manifest(bytes: &[u8], service: PublicKey) -> Result<Manifest, Refused> {
     let manifest: Manifest = signed::open_by(Kind::Manifest, bytes, service)?;
-    if manifest.version != VERSION {
+    if manifest.version != version_of(&manifest.replaces) {
         return Err(Refused::Unknown("manifest"));
     }
     operators::vouched(&manifest.maker, service)?;
@@ -101,7 +112,7 @@ pub(crate) fn manifest(bytes: &[u8], service: PublicKey) -> Result<Manifest, Ref
 /// A decision, and who took it: an operator whom the service vouches for, and another than who made the export.
 pub(crate) fn decision(bytes: &[u8], service: PublicKey) -> Result<(Decision, String), Refused> {
     let (decision, key): (Decision, PublicKey) = signed::open(Kind::Decision, bytes)?;
-    if decision.version != VERSION {
+    if decision.version != version_of(&decision.replaces) {
         return Err(Refused::Unknown("decision"));
     }
     let (approver, approver_key) = operators::vouched(&decision.approver, service)?;

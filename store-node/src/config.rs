@@ -14,6 +14,7 @@ mod secret;
 
 pub use endpoint::Endpoint;
 pub use error::ConfigError;
+pub use pkcs11::TokenName;
 pub use secret::{SecretError, SecretSource};
 
 use std::collections::BTreeMap;
@@ -149,7 +150,7 @@ pub enum RootKeyConfig {
         /// The token's driver, a shared library.
         module: PathBuf,
         /// Which token.
-        token: Pkcs11Token,
+        token: TokenName,
         /// Which key on it.
         key_label: String,
         /// The user PIN.
@@ -163,24 +164,6 @@ impl fmt::Display for RootKeyConfig {
         match self {
             Self::File { file, .. } => write!(f, "root key {}", file.display()),
             Self::Pkcs11 { token, key_label, .. } => write!(f, "root key {key_label} on the token {token}"),
-        }
-    }
-}
-
-/// How a PKCS#11 token is found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Pkcs11Token {
-    /// By its label.
-    Label(String),
-    /// By its slot's number.
-    Slot(u64),
-}
-
-impl fmt::Display for Pkcs11Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Label(label) => write!(f, "called {label}"),
-            Self::Slot(slot) => write!(f, "in slot {slot}"),
         }
     }
 }

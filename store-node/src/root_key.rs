@@ -9,14 +9,14 @@
 //! call them on a blocking thread. It leaves region keys and everything below them to `envelope` and its callers.
 
 mod error;
-mod pkcs11;
-mod token;
+mod on_token;
 pub(crate) mod wrapped;
 
 pub use error::RootKeyError;
 
 use crate::config::RootKeyConfig;
 use envelope::RootWrap;
+use pkcs11::Token;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -36,8 +36,8 @@ pub fn open(config: &RootKeyConfig) -> Result<Box<dyn RootWrap>, RootKeyError> {
             }
         }
         RootKeyConfig::Pkcs11 { module, token, key_label, pin } => {
-            let token = token::Token::load(module, token, pin)?;
-            Ok(Box::new(pkcs11::Pkcs11Root::open(token, key_label)?))
+            let token = Token::load(module, token)?;
+            Ok(Box::new(on_token::Pkcs11Root::open(token, key_label, pin)?))
         }
     }
 }
@@ -50,7 +50,8 @@ pub fn create_on_token(config: &RootKeyConfig) -> Result<(), RootKeyError> {
     match config {
         RootKeyConfig::File { file, .. } => Err(RootKeyError::NotOnToken { path: file.clone() }),
         RootKeyConfig::Pkcs11 { module, token, key_label, pin } => {
-            token::Token::load(module, token, pin)?.create_key(key_label)
+            let token = Token::load(module, token)?;
+            Ok(token.create_key(&pin.read()?, key_label)?)
         }
     }
 }

@@ -14,11 +14,12 @@ use envelope::{
     EnvelopeError, KeyVersion, Nonce, PassphraseCost, RegionKey, RegionKeyName, RegionName, RootKey,
     seal_root,
 };
+use pkcs11::TokenError;
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
-use store_node::config::{Pkcs11Token, RootKeyConfig, SecretSource};
+use store_node::config::{RootKeyConfig, SecretSource, TokenName};
 use store_node::root_key::{RootKeyError, create_on_token, open};
 use wire::DeploymentId;
 
@@ -110,7 +111,7 @@ fn a_region_key_of_another_root_key_does_not_open() {
     on_a_token("a_region_key_of_another_root_key_does_not_open", |token| {
         let other = RootKeyConfig::Pkcs11 {
             module: driver(),
-            token: Pkcs11Token::Label(LABEL.into()),
+            token: TokenName::Label(LABEL.into()),
             key_label: "other".into(),
             pin: token.pin(),
         };
@@ -127,7 +128,7 @@ fn a_wrong_pin_is_called_that_and_not_repeated_in_the_error() {
     on_a_token("a_wrong_pin_is_called_that_and_not_repeated_in_the_error", |token| {
         std::fs::write(token.folder.join("pin"), "777111").unwrap();
         let error = open(&token.config()).map(|_| ()).unwrap_err();
-        assert!(matches!(error, RootKeyError::WrongPin), "{error:?}");
+        assert!(matches!(error, RootKeyError::Token(TokenError::WrongPin)), "{error:?}");
         assert!(!format!("{error:?} {error}").contains("777111"));
     });
 }
@@ -135,11 +136,11 @@ fn a_wrong_pin_is_called_that_and_not_repeated_in_the_error() {
 #[test]
 fn a_missing_token_is_named_beside_those_that_are_there() {
     on_a_token("a_missing_token_is_named_beside_those_that_are_there", |token| {
-        let elsewhere = token.config_for(Pkcs11Token::Label("elsewhere".into()), KEY);
+        let elsewhere = token.config_for(TokenName::Label("elsewhere".into()), KEY);
         let message = open(&elsewhere).map(|_| ()).unwrap_err().to_string();
         assert_eq!(message, format!("no token called elsewhere; the driver shows {LABEL}"));
-        let no_slot = token.config_for(Pkcs11Token::Slot(u64::from(u32::MAX) - 1), KEY);
-        assert!(matches!(open(&no_slot), Err(RootKeyError::NoToken { .. })));
+        let no_slot = token.config_for(TokenName::Slot(u64::from(u32::MAX) - 1), KEY);
+        assert!(matches!(open(&no_slot), Err(RootKeyError::Token(TokenError::NoToken { .. }))));
     });
 }
 
@@ -147,7 +148,7 @@ fn a_missing_token_is_named_beside_those_that_are_there() {
 fn a_missing_key_is_called_that() {
     on_a_token("a_missing_key_is_called_that", |token| {
         create_on_token(&token.config()).unwrap();
-        let wrong = token.config_for(Pkcs11Token::Label(LABEL.into()), "rooot");
+        let wrong = token.config_for(TokenName::Label(LABEL.into()), "rooot");
         let message = open(&wrong).map(|_| ()).unwrap_err().to_string();
         assert_eq!(message, "the token has no secret key called rooot");
     });
@@ -158,7 +159,7 @@ fn a_token_is_found_by_its_slot() {
     on_a_token("a_token_is_found_by_its_slot", |token| {
         create_on_token(&token.config()).unwrap();
         let slot = loaded().get_slots_with_initialized_token().unwrap()[0].id();
-        assert!(open(&token.config_for(Pkcs11Token::Slot(slot), KEY)).is_ok());
+        assert!(open(&token.config_for(TokenName::Slot(slot), KEY)).is_ok());
     });
 }
 
@@ -166,9 +167,15 @@ fn a_token_is_found_by_its_slot() {
 fn a_second_key_of_the_same_label_is_neither_made_nor_guessed() {
     on_a_token("a_second_key_of_the_same_label_is_neither_made_nor_guessed", |token| {
         create_on_token(&token.config()).unwrap();
-        assert!(matches!(create_on_token(&token.config()), Err(RootKeyError::KeyExists { .. })));
+        assert!(matches!(
+            create_on_token(&token.config()),
+            Err(RootKeyError::Token(TokenError::KeyExists { .. }))
+        ));
         token.make_key(false);
-        assert!(matches!(open(&token.config()), Err(RootKeyError::ManyKeys { count: 2, .. })));
+        assert!(matches!(
+            open(&token.config()),
+            Err(RootKeyError::Token(TokenError::ManyKeys { count: 2, .. }))
+        ));
     });
 }
 
@@ -222,7 +229,7 @@ fn the_command_makes_no_key_where_the_configuration_names_no_token() {
 #[test]
 fn a_driver_that_is_not_there_is_named() {
     let module = PathBuf::from("/nowhere/driver.so");
-    let token = Pkcs11Token::Label(LABEL.into());
+    let token = TokenName::Label(LABEL.into());
     let pin = SecretSource::Environment("PATH".into());
     let error = open(&RootKeyConfig::Pkcs11 { module, token, key_label: KEY.into(), pin }).map(|_| ());
     assert!(error.unwrap_err().to_string().starts_with("/nowhere/driver.so: this PKCS#11 driver"));
@@ -262,10 +269,10 @@ impl TestToken {
     }
 
     fn config(&self) -> RootKeyConfig {
-        self.config_for(Pkcs11Token::Label(LABEL.into()), KEY)
+        self.config_for(TokenName::Label(LABEL.into()), KEY)
     }
 
-    fn config_for(&self, token: Pkcs11Token, key_label: &str) -> RootKeyConfig {
+    fn config_for(&self, token: TokenName, key_label: &str) -> RootKeyConfig {
         RootKeyConfig::Pkcs11 { module: driver(), token, key_label: key_label.into(), pin: self.pin() }
     }
 

@@ -21,6 +21,7 @@ const UNREACHABLE: &[(&str, &[&str])] = &[
     ("wire", LEAVES_NEVER_REACH),
     ("envelope", LEAVES_NEVER_REACH),
     ("trust", LEAVES_NEVER_REACH),
+    ("pkcs11", LEAVES_NEVER_REACH),
     ("plan", LEAVES_NEVER_REACH),
     ("audit", LEAVES_NEVER_REACH),
     ("risk", LEAVES_NEVER_REACH),
@@ -36,8 +37,12 @@ const UNREACHABLE: &[(&str, &[&str])] = &[
 const LEAVES_NEVER_REACH: &[&str] =
     &["tokio", "sled", "openraft", "hyper", "mio", "socket2", "replication", "store-node"];
 /// Crates that one workspace member alone may depend on directly.
-const ONLY: &[(&str, &str)] =
-    &[("aes-gcm-siv", "envelope"), ("sled", "replication"), ("openraft", "replication")];
+const ONLY: &[(&str, &str)] = &[
+    ("aes-gcm-siv", "envelope"),
+    ("cryptoki", "pkcs11"),
+    ("sled", "replication"),
+    ("openraft", "replication"),
+];
 
 impl Graph {
     /// The graph that cargo resolves for this workspace.

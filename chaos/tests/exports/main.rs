@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod desk;
+mod rekey;
+mod revoke;
 mod service;
 
 use std::collections::HashSet;

@@ -1,7 +1,7 @@
 //! The keys of pseudonymisation: what they are called, how they are derived, and that they leave nothing behind.
 //!
 //! ```text
-//! root             split among people, so many of whom are needed: [`RootKey`], [`Share`]
+//! root             split among people, so many of whom are needed, or sealed by a token: [`RootKey`], [`Share`], [`SealedRoot`]
 //!  └ domain master one per pseudonymisation domain and version, wrapped under the root: [`MasterKey`]
 //!     └ field key  one per purpose, field class and scope, derived by HKDF: [`FieldKey`]
 //! signing key      what the service signs with, wrapped under the root: [`SigningKey`]
@@ -30,6 +30,7 @@ mod secret;
 mod shamir;
 mod share;
 mod sign;
+mod token;
 mod totp;
 
 pub use epoch::{EpochTable, WRAPPED_TABLE_BYTES};
@@ -50,6 +51,7 @@ pub use root::{
 pub use secret::KEY_BYTES;
 pub use share::{SHARE_BYTES, Share};
 pub use sign::{PUBLIC_KEY_BYTES, PublicKey, SIGNATURE_BYTES, SigningKey, WRAPPED_SIGNING_BYTES};
+pub use token::{SealedRoot, TOKEN_NONCE_BYTES, TOKEN_ROOT_BYTES};
 pub use totp::{
     TOTP_DIGITS, TOTP_SECRET_BYTES, TOTP_STEP_SECONDS, TOTP_STEPS_ASIDE, TotpSecret, WRAPPED_TOTP_BYTES_MAX,
 };

@@ -82,7 +82,7 @@ pub(super) fn run(arguments: &ExportArguments, output: &Output) -> Result<(), Ps
     let s3 = S3::new(arguments.connection.clone(), arguments.connection.who()?)?;
     let (folder, root) = arguments.opened.open()?;
     let service = folder.signing(&root)?;
-    let operator = arguments.acting.open(service.public())?;
+    let operator = arguments.acting.open(&folder.trust(service.public())?)?;
     let export = Export {
         s3: &s3,
         to: arguments.to.below(&name),
@@ -91,6 +91,7 @@ pub(super) fn run(arguments: &ExportArguments, output: &Output) -> Result<(), Ps
         terms,
         from: wanted.sources()?,
         held: None,
+        again: None,
         part_rows_max: arguments.part_rows.unwrap_or(PART_ROWS_DEFAULT),
         memory_bytes: (arguments.memory as usize) << 20,
         temporary: arguments.temporary.clone().unwrap_or_else(std::env::temp_dir),

@@ -1,13 +1,18 @@
 //! `pseudo keys`: ceremonies at which a root is split, and the domain keys under it.
 
 use super::output::Output;
+use super::revoke;
+use super::verify::Known;
+use crate::custody_log::{self, Event, Said};
 use crate::keys::{KeyFolder, gather, hex};
 use crate::operators::{self, Passphrase};
+use crate::s3::{Connection, Place};
+use crate::token::RootToken;
 use crate::{PseudoError, files};
 use clap::{Args, Subcommand};
 use custody::{CustodyError, DomainName, KeyVersion, OPERATOR_BYTES_MAX, OperatorSeal, RootKey};
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum KeysCommand {
@@ -17,14 +22,25 @@ pub(super) enum KeysCommand {
         #[arg(long, value_name = "DIR")]
         keys: PathBuf,
         /// Where to write share-1.txt and so on; each goes to another person, none stays
-        #[arg(long, value_name = "DIR")]
-        shares: PathBuf,
+        #[arg(long, value_name = "DIR", required_unless_present = "token")]
+        shares: Option<PathBuf>,
         /// How many shares
         #[arg(long, value_name = "NUMBER", default_value_t = 5)]
         count: u8,
         /// How many of them give the root
         #[arg(long, value_name = "NUMBER", default_value_t = 3)]
         threshold: u8,
+        /// A file that names a PKCS#11 token, which is to seal the root; without --shares nothing else opens it
+        #[arg(long, value_name = "FILE")]
+        token: Option<PathBuf>,
+    },
+    /// Have a PKCS#11 token seal the root too; from then on it opens the keys without shares
+    Token {
+        /// A file that names the token
+        #[arg(value_name = "FILE")]
+        seal: PathBuf,
+        #[command(flatten)]
+        opened: Opened,
     },
     /// Make a domain's first key, or its next one
     Domain {
@@ -64,6 +80,35 @@ pub(super) enum KeysCommand {
         #[command(flatten)]
         opened: Opened,
     },
+    /// Revoke an operator's key: from now on nothing that is signed with it counts
+    Revoke {
+        /// The operator
+        operator: String,
+        /// Which of their keys, for one that the custody log does not know [default: all that it says were enrolled]
+        #[arg(long, value_name = "KEY")]
+        public_key: Option<String>,
+        /// Why
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+        /// A place of drafts; what they decided about the exports there stands. As often as there are
+        #[arg(long, value_name = "S3://BUCKET/PREFIX", value_parser = Place::parse, required_unless_present = "nothing_stands")]
+        drafts: Vec<Place>,
+        /// Say that nothing stands of what they decided before
+        #[arg(long, conflicts_with = "drafts")]
+        nothing_stands: bool,
+        #[command(flatten)]
+        opened: Opened,
+        #[command(flatten)]
+        connection: Connection,
+    },
+    /// Print the custody log, every entry checked
+    Log {
+        /// The folder
+        #[arg(long, value_name = "DIR", env = "PSEUDO_KEYS")]
+        keys: PathBuf,
+        #[command(flatten)]
+        known: Known,
+    },
     /// List the keys of a folder; needs no shares
     List {
         /// The folder
@@ -91,6 +136,10 @@ pub(super) enum KeysCommand {
     },
 }
 
+/// What people must know who have a token seal a root.
+const ALONE: &str =
+    "Whoever has it and its PIN opens all keys alone: the token's own rules are what demands several people.";
+
 /// What opens keys.
 #[derive(Debug, Args)]
 pub(super) struct Opened {
@@ -98,8 +147,11 @@ pub(super) struct Opened {
     #[arg(long, value_name = "DIR", env = "PSEUDO_KEYS", required = true)]
     pub(super) keys: Option<PathBuf>,
     /// A share of the root; as often as the root needs
-    #[arg(long, value_name = "FILE", required = true)]
+    #[arg(long, value_name = "FILE", required_unless_present = "token")]
     pub(super) share: Vec<PathBuf>,
+    /// A file that names the PKCS#11 token which opens the root, instead of shares
+    #[arg(long, value_name = "FILE", conflicts_with = "share")]
+    pub(super) token: Option<PathBuf>,
 }
 
 impl Opened {
@@ -109,23 +161,34 @@ impl Opened {
             return Err(PseudoError::usage("no folder of keys is named", "name it with --keys"));
         };
         let folder = KeyFolder::open(keys)?;
-        let root = gather(&self.share)?;
-        if root.check() != folder.root() {
-            let other = CustodyError::OtherRoot { what: "folder of keys" };
-            return Err(PseudoError::custody(keys.display().to_string())(other));
-        }
+        let root = match &self.token {
+            Some(token) => RootToken::load(token)?.open(&folder)?,
+            None => gather(&self.share)?,
+        };
+        folder.check(&root)?;
         Ok((folder, root))
     }
 }
 
 pub(super) fn run(command: &KeysCommand, output: &Output) -> Result<(), PseudoError> {
     match command {
-        KeysCommand::Create { keys, shares, count, threshold } => {
-            create(keys, shares, *count, *threshold, output)
+        KeysCommand::Create { keys, shares, count, threshold, token } => {
+            create(keys, shares.as_deref(), (*count, *threshold), token.as_deref(), output)
+        }
+        KeysCommand::Token { seal, opened } => {
+            let (folder, root) = opened.open()?;
+            folder.add_token_root(&RootToken::load(seal)?.seal(&root)?)?;
+            noted(&folder, &root, Said::of(Event::Token, "root"))?;
+            let check = hex(&folder.root().0);
+            output.either(json!({ "root": check, "token": true }), || {
+                format!("root {check}: the token opens it too. {ALONE}\n")
+            })
         }
         KeysCommand::Domain { domain, opened } => {
             let (folder, root) = opened.open()?;
             let master = folder.add(&root, &domain_name(domain)?)?;
+            let subject = format!("{domain}.{}", master.version());
+            noted(&folder, &root, Said::of(Event::DomainKey, &subject))?;
             let (version, id) = (master.version().get(), hex(&master.id()));
             output.either(json!({ "domain": domain, "version": version, "key_id": id }), || {
                 format!("key {version} of domain {domain}, id {id}\n")
@@ -134,6 +197,8 @@ pub(super) fn run(command: &KeysCommand, output: &Output) -> Result<(), PseudoEr
         KeysCommand::Signing { opened } => {
             let (folder, root) = opened.open()?;
             let public = hex(&folder.add_signing(&root)?.public().0);
+            let key = Some(public.clone());
+            noted(&folder, &root, Said { key, ..Said::of(Event::Signing, "service") })?;
             output.either(json!({ "public_key": public }), || {
                 format!("manifests are signed with the key {public}\nGive this to whoever checks them.\n")
             })
@@ -146,7 +211,15 @@ pub(super) fn run(command: &KeysCommand, output: &Output) -> Result<(), PseudoEr
         }
         KeysCommand::Enrol { operator, opened } => {
             let (folder, root) = opened.open()?;
-            let (certificate, path) = operators::enrol(operator, &folder.signing(&root)?)?;
+            let service = folder.signing(&root)?;
+            let trust = folder.trust(service.public())?;
+            let (certificate, path) = operators::enrol(operator, &service, &trust)?;
+            let key = Some(certificate.key.clone());
+            custody_log::note(
+                &folder,
+                &service,
+                Said { key, ..Said::of(Event::Enrolled, &certificate.operator) },
+            )?;
             let path = path.display().to_string();
             let value = json!({ "operator": certificate.operator, "public_key": certificate.key, "certificate": path });
             output.either(value, || {
@@ -159,6 +232,7 @@ pub(super) fn run(command: &KeysCommand, output: &Output) -> Result<(), PseudoEr
             let seal = OperatorSeal::read(&bytes).map_err(PseudoError::custody(place))?;
             let (folder, root) = opened.open()?;
             let totp = folder.add_totp(&root, &seal.name)?;
+            noted(&folder, &root, Said::of(Event::SecondFactor, seal.name.as_str()))?;
             output.either(json!({ "operator": seal.name.as_str(), "uri": &**totp.uri() }), || {
                 format!(
                     "{}\nTake this into {}'s authenticator; it is not shown again.\n",
@@ -167,6 +241,21 @@ pub(super) fn run(command: &KeysCommand, output: &Output) -> Result<(), PseudoEr
                 )
             })
         }
+        KeysCommand::Revoke { operator, public_key, reason, drafts, opened, connection, .. } => {
+            let (folder, root) = opened.open()?;
+            let service = folder.signing(&root)?;
+            drop(root);
+            revoke::run(
+                &folder,
+                &service,
+                operator,
+                public_key.as_deref(),
+                reason,
+                (&drafts[..], connection),
+                output,
+            )
+        }
+        KeysCommand::Log { keys, known } => revoke::log(&KeyFolder::open(keys)?, &known.trust()?, output),
         KeysCommand::List { keys } => {
             let folder = KeyFolder::open(keys)?;
             let names = folder.list()?;
@@ -176,13 +265,14 @@ pub(super) fn run(command: &KeysCommand, output: &Output) -> Result<(), PseudoEr
                 .collect();
             let public = folder.signing_public()?.map(|public| hex(&public.0));
             output.either(
-                json!({ "root": hex(&folder.root().0), "keys": rows, "public_key": public }),
+                json!({ "root": hex(&folder.root().0), "keys": rows, "public_key": public, "token": folder.has_token() }),
                 || {
                     let lines = names.iter().map(|name| format!("{} {}\n", name.domain, name.version));
                     let signing = public.as_ref().map(|public| format!("signing {public}\n"));
                     format!(
-                        "root {}\n{}{}",
+                        "root {}{}\n{}{}",
                         hex(&folder.root().0),
+                        if folder.has_token() { ", sealed by a token" } else { "" },
                         lines.collect::<String>(),
                         signing.unwrap_or_default()
                     )
@@ -225,35 +315,58 @@ pub(super) fn run(command: &KeysCommand, output: &Output) -> Result<(), PseudoEr
 }
 
 fn create(
-    keys: &std::path::Path,
-    shares: &std::path::Path,
-    count: u8,
-    threshold: u8,
+    keys: &Path,
+    shares: Option<&Path>,
+    (count, threshold): (u8, u8),
+    token: Option<&Path>,
     output: &Output,
 ) -> Result<(), PseudoError> {
-    if keys == shares {
+    if shares == Some(keys) {
         return Err(PseudoError::usage("shares would lie beside the keys they open", "name another folder"));
     }
     let root = RootKey::generate(files::random)?;
+    let sealed = token.map(|token| RootToken::load(token)?.seal(&root)).transpose()?;
+    let written = shares.map(|shares| split(&root, shares, count, threshold)).transpose()?;
+    let folder = KeyFolder::create(keys, root.check())?;
+    if let Some(sealed) = &sealed {
+        folder.add_token_root(sealed)?;
+    }
+    let check = hex(&folder.root().0);
+    let needed = written.as_ref().map(|_| threshold);
+    let value = json!({ "root": check, "threshold": needed, "shares": written, "token": sealed.is_some() });
+    output.either(value, || {
+        let mut text = String::new();
+        if let Some(written) = &written {
+            let list: String = written.iter().map(|path| format!("  {path}\n")).collect();
+            text.push_str(&format!(
+                "root {check}: any {threshold} of these {count} shares give it\n{list}\
+                 Give each to another person and leave none here: the root itself is kept nowhere.\n"
+            ));
+        }
+        if sealed.is_some() {
+            text.push_str(&format!("root {check}: the token opens it. {ALONE}\n"));
+        }
+        if written.is_none() {
+            text.push_str(
+                "Nothing else does: without the token, or its own backup, all keys here are lost.\n",
+            );
+        }
+        text
+    })
+}
+
+/// Writes the shares of a root; where they are.
+fn split(root: &RootKey, shares: &Path, count: u8, threshold: u8) -> Result<Vec<String>, PseudoError> {
     let split = root.split::<SplitError>(threshold, count, |bytes| Ok(files::random(bytes)?));
     let split = split.map_err(|SplitError(error)| error)?;
     files::make_folder(shares)?;
     let mut written = Vec::new();
     for share in &split {
         let path = shares.join(format!("share-{}.txt", share.index()));
-        let text = share.to_text();
-        files::write(&path, text.as_bytes())?;
+        files::write(&path, share.to_text().as_bytes())?;
         written.push(path.display().to_string());
     }
-    let folder = KeyFolder::create(keys, root.check())?;
-    let check = hex(&folder.root().0);
-    output.either(json!({ "root": check, "threshold": threshold, "shares": written }), || {
-        let list: String = written.iter().map(|path| format!("  {path}\n")).collect();
-        format!(
-            "root {check}: any {threshold} of these {count} shares give it\n{list}\
-             Give each to another person and leave none here: the root itself is kept nowhere.\n"
-        )
-    })
+    Ok(written)
 }
 
 /// Splitting fails for want of random bytes or of sense.
@@ -268,6 +381,14 @@ impl From<CustodyError> for SplitError {
 impl From<PseudoError> for SplitError {
     fn from(error: PseudoError) -> Self {
         Self(error)
+    }
+}
+
+/// Writes into the custody log, once there is a key that signs it.
+fn noted(folder: &KeyFolder, root: &RootKey, said: Said<'_>) -> Result<(), PseudoError> {
+    match folder.signing_public()? {
+        Some(_) => custody_log::note(folder, &folder.signing(root)?, said).map(|_| ()),
+        None => Ok(()),
     }
 }
 

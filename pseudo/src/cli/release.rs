@@ -1,11 +1,12 @@
 //! `pseudo release` and `pseudo register`: what a second person decides, and what was decided about which export.
 
 use super::output::Output;
+use super::verify::Known;
 use crate::operators::Acting;
 use crate::register;
 use crate::release::{self, Stand};
+use crate::revoked::Trust;
 use crate::s3::{Connection, Place, S3};
-use crate::verify::public_key;
 use crate::{PseudoError, figures};
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -51,9 +52,8 @@ pub(super) struct At {
     /// The export's folder among the drafts
     #[arg(value_name = "S3://BUCKET/PREFIX/EXPORT", value_parser = Place::parse)]
     export: Place,
-    /// The service's public key, or a file of it
-    #[arg(long, value_name = "KEY", env = "PSEUDO_PUBLIC_KEY")]
-    key: String,
+    #[command(flatten)]
+    known: Known,
     #[command(flatten)]
     connection: Connection,
 }
@@ -63,9 +63,8 @@ pub(super) struct RegisterArguments {
     /// Where drafts lie
     #[arg(value_name = "S3://BUCKET/PREFIX", value_parser = Place::parse)]
     drafts: Place,
-    /// The service's public key, or a file of it
-    #[arg(long, value_name = "KEY", env = "PSEUDO_PUBLIC_KEY")]
-    key: String,
+    #[command(flatten)]
+    known: Known,
     #[command(flatten)]
     connection: Connection,
 }
@@ -73,9 +72,9 @@ pub(super) struct RegisterArguments {
 pub(super) fn run(command: &ReleaseCommand, output: &Output) -> Result<(), PseudoError> {
     let (at, stand) = match command {
         ReleaseCommand::Approve { at, to, acting, reason } => {
-            let (s3, key) = at.open()?;
-            let operator = acting.open(key)?;
-            let stand = release::look(&s3, &at.export, key)?;
+            let (s3, trust) = at.open()?;
+            let operator = acting.open(&trust)?;
+            let stand = release::look(&s3, &at.export, &trust)?;
             let to = target(&stand, to.as_ref())?;
             if to.bucket == at.export.bucket {
                 let advice = "readers of released exports would be let in to drafts: choose another bucket";
@@ -84,16 +83,16 @@ pub(super) fn run(command: &ReleaseCommand, output: &Output) -> Result<(), Pseud
                     advice,
                 ));
             }
-            (at, release::approve(&s3, &at.export, &to, &operator, key, checked(reason)?)?)
+            (at, release::approve(&s3, &at.export, &to, &operator, &trust, checked(reason)?)?)
         }
         ReleaseCommand::Refuse { at, acting, reason } => {
-            let (s3, key) = at.open()?;
-            let operator = acting.open(key)?;
-            (at, release::refuse(&s3, &at.export, &operator, key, checked(reason)?)?)
+            let (s3, trust) = at.open()?;
+            let operator = acting.open(&trust)?;
+            (at, release::refuse(&s3, &at.export, &operator, &trust, checked(reason)?)?)
         }
         ReleaseCommand::Status { at } => {
-            let (s3, key) = at.open()?;
-            (at, release::look(&s3, &at.export, key)?)
+            let (s3, trust) = at.open()?;
+            (at, release::look(&s3, &at.export, &trust)?)
         }
     };
     let misses = figures::misses(stand.manifest.gate.as_ref(), stand.manifest.figures.as_ref());
@@ -105,7 +104,7 @@ pub(super) fn run(command: &ReleaseCommand, output: &Output) -> Result<(), Pseud
 
 pub(super) fn register(arguments: &RegisterArguments, output: &Output) -> Result<(), PseudoError> {
     let s3 = S3::new(arguments.connection.clone(), arguments.connection.who()?)?;
-    let found = register::read(&s3, &arguments.drafts, public_key(&arguments.key)?)?;
+    let found = register::read(&s3, &arguments.drafts, &arguments.known.trust()?)?;
     let (entries, deleted) = (&found.exports, &found.deleted);
     let value = json!({
         "exports": entries.iter().map(register::Entry::as_json).collect::<Vec<_>>(),
@@ -134,9 +133,9 @@ pub(super) fn register(arguments: &RegisterArguments, output: &Output) -> Result
 }
 
 impl At {
-    fn open(&self) -> Result<(S3, custody::PublicKey), PseudoError> {
+    fn open(&self) -> Result<(S3, Trust), PseudoError> {
         let s3 = S3::new(self.connection.clone(), self.connection.who()?)?;
-        Ok((s3, public_key(&self.key)?))
+        Ok((s3, self.known.trust()?))
     }
 }
 

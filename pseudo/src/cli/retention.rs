@@ -19,7 +19,7 @@ pub(super) struct RetentionArguments {
     #[arg(long, conflicts_with = "yes", required_unless_present = "yes", requires = "key")]
     dry_run: bool,
     /// Delete it: what was released, the drafts, all but a signed record
-    #[arg(long, requires_all = ["keys", "share"])]
+    #[arg(long, requires = "keys")]
     yes: bool,
     /// The service's public key, or a file of it, for --dry-run
     #[arg(long, value_name = "KEY", env = "PSEUDO_PUBLIC_KEY")]
@@ -30,6 +30,9 @@ pub(super) struct RetentionArguments {
     /// A share of the root, for --yes; as often as the root needs
     #[arg(long, value_name = "FILE")]
     share: Vec<PathBuf>,
+    /// A file that names the token which opens the root, for --yes, instead of shares
+    #[arg(long, value_name = "FILE", conflicts_with = "share")]
+    token: Option<PathBuf>,
     #[command(flatten)]
     connection: Connection,
 }
@@ -39,7 +42,11 @@ pub(super) fn run(arguments: &RetentionArguments, output: &Output) -> Result<(),
     let drafts = &arguments.drafts;
     let service = match arguments.yes {
         true => {
-            let opened = Opened { keys: arguments.keys.clone(), share: arguments.share.clone() };
+            let opened = Opened {
+                keys: arguments.keys.clone(),
+                share: arguments.share.clone(),
+                token: arguments.token.clone(),
+            };
             let (folder, root) = opened.open()?;
             Some(folder.signing(&root)?)
         }
@@ -52,7 +59,7 @@ pub(super) fn run(arguments: &RetentionArguments, output: &Output) -> Result<(),
     let (mut rows, mut text, mut failed) = (Vec::new(), String::new(), 0);
     for Due { name, state } in retention::due(&s3, drafts, public, clock::now())? {
         let done = state.and_then(|what| match &service {
-            Some(service) => retention::delete(&s3, drafts, &name, service).map(|_| (what, "deleted")),
+            Some(service) => retention::delete(&s3, drafts, &name, None, service).map(|_| (what, "deleted")),
             None => Ok((what, "due")),
         });
         let value = match &done {

@@ -39,8 +39,11 @@ pub(super) struct RunArguments {
     #[arg(long, value_name = "DIR", env = "PSEUDO_KEYS", required_unless_present = "dry_run")]
     keys: Option<PathBuf>,
     /// A share of the root; as often as the root needs
-    #[arg(long, value_name = "FILE", required_unless_present = "dry_run")]
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["dry_run", "token"])]
     share: Vec<PathBuf>,
+    /// A file that names the PKCS#11 token which opens the root, instead of shares
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["share", "dry_run"])]
+    token: Option<PathBuf>,
     #[command(flatten)]
     vault: VaultAt,
     /// Which of the domain's keys to use [default: the newest]
@@ -79,7 +82,11 @@ pub(super) fn run(arguments: &RunArguments, output: &Output) -> Result<(), Pseud
         .map(KeyVersion::new)
         .transpose()
         .map_err(PseudoError::custody("--key-version"))?;
-    let opened = Opened { keys: arguments.keys.clone(), share: arguments.share.clone() };
+    let opened = Opened {
+        keys: arguments.keys.clone(),
+        share: arguments.share.clone(),
+        token: arguments.token.clone(),
+    };
     let (folder, root) = opened.open()?;
     let master = folder.master(&root, &policy.domain, version)?;
     let mut working = Working::of(&policy, &arguments.vault, &root, &folder)?;

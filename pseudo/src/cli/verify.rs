@@ -2,6 +2,7 @@
 
 use super::output::Output;
 use crate::manifest::{Erasure, File, SIGNED_BYTES_MAX, Verdict};
+use crate::revoked::{RevokedList, Trust};
 use crate::s3::{Connection, Place, S3};
 use crate::verify::{self, Checked, Folder, SAID_MAX};
 use crate::{PseudoError, files};
@@ -14,9 +15,8 @@ pub(super) struct VerifyArguments {
     /// A manifest, the release.json of a released export, or a certificate of erasure
     #[arg(value_name = "MANIFEST")]
     manifest: PathBuf,
-    /// The service's public key, or a file of it
-    #[arg(long, value_name = "KEY", env = "PSEUDO_PUBLIC_KEY")]
-    key: String,
+    #[command(flatten)]
+    known: Known,
     /// A folder with the export's files, to check them as well
     #[arg(long, value_name = "DIR", conflicts_with = "at")]
     folder: Option<PathBuf>,
@@ -27,12 +27,34 @@ pub(super) struct VerifyArguments {
     connection: Connection,
 }
 
+/// Whose word counts.
+#[derive(Debug, Args)]
+pub(super) struct Known {
+    /// The service's public key, or a file of it
+    #[arg(long, value_name = "KEY", env = "PSEUDO_PUBLIC_KEY")]
+    key: String,
+    /// The list of revoked operators, as the service gave it with its key
+    #[arg(long, value_name = "FILE", env = "PSEUDO_REVOKED")]
+    revoked: Option<PathBuf>,
+}
+
+impl Known {
+    /// Reads it.
+    pub(super) fn trust(&self) -> Result<Trust, PseudoError> {
+        let key = verify::public_key(&self.key)?;
+        match &self.revoked {
+            None => Ok(Trust::of(key)),
+            Some(path) => Ok(Trust::with(key, RevokedList::read(path, key)?.0)),
+        }
+    }
+}
+
 pub(super) fn run(arguments: &VerifyArguments, output: &Output) -> Result<(), PseudoError> {
-    let key = verify::public_key(&arguments.key)?;
+    let trust = arguments.known.trust()?;
     let place = arguments.manifest.display().to_string();
     let most = usize::try_from(SIGNED_BYTES_MAX).unwrap_or(usize::MAX);
     let bytes = files::read_signed(&arguments.manifest, most)?;
-    let checked = verify::check(&bytes, key).map_err(PseudoError::signed(&*place))?;
+    let checked = verify::check(&bytes, &trust).map_err(PseudoError::signed(&*place))?;
     let (kind, export, named, who): (_, _, Vec<&File>, _) = match &checked {
         Checked::Erasure(erasure) => return erased(erasure, output),
         Checked::Report(subjects) => {

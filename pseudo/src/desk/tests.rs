@@ -8,6 +8,7 @@ use crate::grant::rules::{FROZEN_SECONDS, REQUEST_SECONDS, UNKNOWN_MAX};
 use crate::identify;
 use crate::journal::SERVICE;
 use crate::manifest::{Certificate, Detached, Erasure};
+use crate::revoked::Revoked;
 use crate::vault::VaultAt;
 use crate::{erase, subject};
 use custody::{ClassName, OperatorName, TOTP_STEP_SECONDS, TotpSecret};
@@ -672,4 +673,31 @@ fn copy(from: &std::path::Path, to: &std::path::Path) {
         let to = to.join(path.file_name().unwrap());
         if path.is_dir() { copy(&path, &to) } else { std::fs::copy(&path, &to).map(drop).unwrap() }
     }
+}
+
+#[test]
+fn what_a_revoked_operator_asked_for_or_agreed_to_counts_no_more_unless_it_has_happened() {
+    let room = Room::new(6);
+    let revoke = |who: &str| {
+        let (operator, _) = room.operators.iter().find(|(operator, _)| operator.name == who).unwrap();
+        let revoked = Revoked {
+            operator: who.to_owned(),
+            key: hex(&operator.key.public().0),
+            revoked: clock::text(NOW),
+            reason: "left".to_owned(),
+            decisions: Vec::new(),
+        };
+        KeyFolder::open(&room.path("keys")).unwrap().revoke(&room.service(), revoked).unwrap();
+    };
+    let (first, second) = (room.to_erase(&[1]), room.to_erase(&[2]));
+    room.erase(&second, "second.json").unwrap();
+    revoke("grace");
+    assert!(problem(room.erase(&first, "first.json")).contains("0 have agreed, 1 are needed"));
+    // another one may agree instead
+    let sha256 = room.desk("mary").grant(&first, Action::Erase).unwrap().sha256;
+    let code = room.code("mary");
+    room.desk("mary").approve(&first, Action::Erase, &sha256, &code).unwrap();
+    revoke("ada");
+    assert!(problem(room.erase(&first, "first.json")).contains("who asked for this grant was revoked"));
+    assert_eq!(room.people().len(), 5);
 }

@@ -6,7 +6,6 @@ use clap::Args;
 use object_store::aws::{AmazonS3, AmazonS3Builder, AwsAuthorizer, AwsCredential, S3ConditionalPut};
 use object_store::client::{HttpClient, HttpConnector, HttpRequestBody, ReqwestConnector};
 use object_store::{Certificate, ClientOptions};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 use zeroize::Zeroizing;
@@ -170,10 +169,7 @@ impl Connection {
                 PseudoError::usage(problem, "set them, or name a file of them with --credentials")
             });
         };
-        let mode = std::fs::metadata(path).map_err(PseudoError::file("reading", path))?.mode();
-        if mode & 0o077 != 0 {
-            return Err(PseudoError::table(path, "others than its owner may read it: chmod 600"));
-        }
+        files::for_its_owner(path)?;
         let text = files::read_text(path, SMALL_FILE_BYTES_MAX)?;
         let line = |name: &str| {
             let mut pairs = text.lines().filter_map(|line| line.split_once('='));

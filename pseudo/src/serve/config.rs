@@ -40,6 +40,8 @@ pub(crate) struct Config {
     pub(crate) memory_bytes: usize,
     pub(crate) keys: PathBuf,
     pub(crate) share_files: Vec<PathBuf>,
+    /// What names the token that opens the keys at start.
+    pub(crate) token: Option<PathBuf>,
     pub(crate) acting: Acting,
     pub(crate) connection: Connection,
     /// When exports are deleted whose day has come, if this service does that.
@@ -115,6 +117,7 @@ struct KeysTable {
     folder: PathBuf,
     #[serde(default)]
     share_files: Vec<PathBuf>,
+    token: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]
@@ -210,6 +213,10 @@ impl Reading<'_> {
                 "name each once",
             ));
         }
+        if file.keys.token.is_some() && !file.keys.share_files.is_empty() {
+            let problem = "keys.share_files open the keys as well";
+            return Err(self.wrong("keys.token", problem, "keep one of the two"));
+        }
         let connection = Connection {
             endpoint: Some(file.s3.endpoint),
             region: file.s3.region.unwrap_or_else(|| REGION_DEFAULT.to_owned()),
@@ -243,6 +250,7 @@ impl Reading<'_> {
             memory_bytes: (memory_mib as usize) << 20,
             keys: self.at(&file.keys.folder),
             share_files: file.keys.share_files.iter().map(|path| self.at(path)).collect(),
+            token: file.keys.token.map(|path| self.at(&path)),
             acting,
             connection,
             retention: retention.transpose()?,

@@ -121,6 +121,7 @@ impl<'a> Job<'a> {
             terms: wanted.terms(now)?,
             from: wanted.sources()?,
             held: held.as_ref(),
+            again: None,
             part_rows_max: config.part_rows,
             memory_bytes: shared.config.memory_bytes,
             temporary: shared.config.temporary.clone(),
@@ -165,7 +166,7 @@ fn make(export: &Export<'_>, opened: &Opened, now: i64) -> Result<Option<Done>, 
         Begun::No => {}
         Begun::Same(order) => {
             if let Some(master) = opened.named(domain, &order.key)
-                && export.has_its_sources(&order)?
+                && export.has_its_sources(&order.sources)?
             {
                 return export.run(*order, true, master, None).map(Some);
             }

@@ -32,7 +32,7 @@ impl Opened {
     ) -> Result<Self, PseudoError> {
         let folder = KeyFolder::open(folder)?;
         let service = folder.signing(root)?;
-        let maker = acting.open(service.public())?;
+        let maker = acting.open(&folder.trust(service.public())?)?;
         let mut masters = Vec::new();
         for name in folder.list()? {
             if domains.contains(&name.domain) {
@@ -49,16 +49,22 @@ impl Opened {
         }
     }
 
-    /// Whether all keys are still in the folder: one that was destroyed there is to make no more tokens.
+    /// Whether all keys are still in the folder: one that was destroyed there is to make no more tokens. Nor may an operator who was revoked.
     pub(crate) fn are_there(&self, folder: &Path) -> Result<(), PseudoError> {
-        let there = KeyFolder::open(folder)?.list()?;
+        let folder = KeyFolder::open(folder)?;
+        if folder.trust(self.service.public())?.revoked(self.maker.key.public()).is_some() {
+            let problem = format!("the key of {}, as whom exports are made, is revoked", self.maker.name);
+            return Err(PseudoError::usage(problem, "name another operator with operator.file"));
+        }
+        let there = folder.list()?;
         let is_gone = |master: &&MasterKey| {
             !there.iter().any(|name| name.domain == *master.domain() && name.version == master.version())
         };
         let Some(gone) = self.masters.iter().find(is_gone) else { return Ok(()) };
         let problem =
             format!("version {} of the key of {} is destroyed", gone.version().get(), gone.domain());
-        Err(PseudoError::usage(problem, "`pseudo unlock`: the service goes on with the keys that are left"))
+        let advice = "`pseudo unlock`, or a restart where a token opens it: the service goes on with the keys that are left";
+        Err(PseudoError::usage(problem, advice))
     }
 
     /// The newest key of a domain.

@@ -4,9 +4,11 @@ use super::config::Config;
 use super::opening::{Brought, Gathering, Opened};
 use crate::PseudoError;
 use crate::keys::KeyFolder;
-use custody::{DomainName, Share};
+use crate::token::RootToken;
+use custody::{DomainName, RootKey, Share};
 use serde::Serialize;
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -101,6 +103,15 @@ impl Shared {
             }
             Brought::Whole(root) => root,
         };
+        self.open(root)
+    }
+
+    /// Opens the keys with the token that a file names.
+    pub(crate) fn open_by_token(&self, file: &Path) -> Result<(), PseudoError> {
+        self.open(RootToken::load(file)?.open(&KeyFolder::open(&self.config.keys)?)?)
+    }
+
+    fn open(&self, root: RootKey) -> Result<(), PseudoError> {
         let opened = Opened::open(&self.config.keys, &root, &self.domains, &self.config.acting)?;
         drop(root);
         info!(maker = opened.maker.name, "the keys are open");

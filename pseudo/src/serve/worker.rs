@@ -77,7 +77,7 @@ fn delete(shared: &Shared, s3: &S3, opened: &Opened, schedule: Schedule) -> i64 
             if shared.is_ending() {
                 return 0;
             }
-            match state.and_then(|_| retention::delete(s3, place, &name, &opened.service)) {
+            match state.and_then(|_| retention::delete(s3, place, &name, None, &opened.service)) {
                 Ok(deletion) => {
                     info!(export = name, delete_on = deletion.terms.delete_on, "an export is deleted");
                     shared.note_deleted(|deleted| deleted.exports += 1);

@@ -2,7 +2,7 @@
 
 use super::{
     Config, ConfigError, Endpoint, ForwardConfig, GatewayConfig, HealthConfig, Limits, LogConfig, LogFormat,
-    PairConfig, PeerConfig, Pkcs11Token, Roles, RootKeyConfig, SecretSource, StorageConfig,
+    PairConfig, PeerConfig, Roles, RootKeyConfig, SecretSource, StorageConfig, TokenName,
 };
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -416,8 +416,8 @@ impl Context<'_> {
             ));
         }
         let token = match (pkcs11.token_label, pkcs11.slot) {
-            (Some(label), None) => Pkcs11Token::Label(label),
-            (None, Some(slot)) => Pkcs11Token::Slot(slot),
+            (Some(label), None) => TokenName::Label(label),
+            (None, Some(slot)) => TokenName::Slot(slot),
             _ => {
                 let problem = "exactly one of token_label and slot is needed";
                 return Err(self.error(

@@ -49,7 +49,7 @@ fn a_full_gateway_is_read_as_written() {
     assert_eq!(gateway.local_nodes, [(NodeId(2), PathBuf::from("/etc/twinkeep/node-2"))].into());
     assert_eq!(gateway.tls_certificate, Path::new("/d/identity/s3.pem"));
     let RootKeyConfig::Pkcs11 { token, pin, .. } = gateway.root_key else { panic!("not PKCS#11") };
-    assert_eq!((token, pin), (Pkcs11Token::Slot(3), SecretSource::Credential("pin".into())));
+    assert_eq!((token, pin), (TokenName::Slot(3), SecretSource::Credential("pin".into())));
     assert_eq!(config.limits.cache_bytes, 1 << 30);
     assert!(config.storage.is_none());
 }

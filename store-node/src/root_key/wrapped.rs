@@ -3,10 +3,8 @@
 use bytes::Bytes;
 use crc_fast::{CrcAlgorithm, checksum};
 use envelope::{EnvelopeError, KEY_BYTES, KeyVersion, NONCE_BYTES, RegionKeyName};
+use pkcs11::TAG_BYTES;
 use wire::{DecodeError, Decoder, Encoder};
-
-/// Tag of AES-256-GCM, bytes.
-pub(crate) const TAG_BYTES: usize = 16;
 
 /// A sealed region key, bytes: ciphertext and tag.
 pub(crate) const SEALED_BYTES: usize = KEY_BYTES + TAG_BYTES;

@@ -1,9 +1,10 @@
 //! Bytes that never change. The fixture was written by `tests/fixtures/golden.py`, a second implementation.
 
 use custody::{
-    CustodyError, OperatorKey, OperatorName, PassphraseCost, PublicKey, RootKey, Share, SigningKey,
-    TotpSecret,
+    CustodyError, OperatorKey, OperatorName, PassphraseCost, PublicKey, RootKey, SealedRoot, Share,
+    SigningKey, TotpSecret,
 };
+use zeroize::Zeroizing;
 
 use crate::{master, root};
 
@@ -108,4 +109,36 @@ fn a_second_factor_is_what_it_was() {
         assert!(root(0).unwrap_totp(&changed).is_err(), "byte {at}");
         assert!(root(0).unwrap_totp(&whole[..at]).is_err());
     }
+}
+
+#[test]
+fn a_root_that_a_token_sealed_is_what_it_was_and_every_byte_of_it_counts() {
+    let whole = unhex(golden("token"));
+    let sealed = || SealedRoot { nonce: [7; 12], bytes: whole[36..84].to_vec() };
+    let made = root(0).seal_on_token(|associated, plain| {
+        assert_eq!((associated, plain), (&whole[..24], &(0..32).collect::<Vec<u8>>()[..]));
+        Ok::<_, CustodyError>(sealed())
+    });
+    assert_eq!(hex(&made.unwrap()), golden("token"));
+    // a token that opens what it sealed under what that was bound to, and nothing else
+    let open = |bytes: &[u8]| {
+        RootKey::open_on_token(bytes, |associated, found| {
+            let is_it =
+                associated == &whole[..24] && (found.nonce, &found.bytes) == ([7; 12], &sealed().bytes);
+            Ok::<_, CustodyError>(is_it.then(|| Zeroizing::new((0..32).collect())))
+        })
+    };
+    assert_eq!(open(&whole).unwrap().check(), root(0).check());
+    for at in 0..whole.len() {
+        let mut changed = whole.clone();
+        changed[at] ^= 1;
+        assert!(open(&changed).is_err(), "byte {at}, checksum left");
+        let checksum = crc32c::crc32c(&changed[..84]).to_le_bytes();
+        changed[84..].copy_from_slice(&checksum);
+        assert!(at >= 84 || open(&changed).is_err(), "byte {at}, checksum forged");
+        assert!(open(&whole[..at]).is_err());
+    }
+    let other =
+        RootKey::open_on_token(&whole, |_, _| Ok::<_, CustodyError>(Some(Zeroizing::new(vec![9; 32]))));
+    assert!(other.is_err(), "a token that opens something else");
 }

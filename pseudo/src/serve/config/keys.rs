@@ -66,6 +66,13 @@ pub(crate) const KEYS: &[KeyDoc] = &[
         "Shares to open the keys with at start, for development. Who reads them has the keys: leave it out where that matters, and have people bring their shares with `pseudo unlock`.",
     ),
     key(
+        "keys.token",
+        "a path",
+        "none",
+        "\"/etc/twinkeep-pseudo/token.toml\"",
+        "A file that names the PKCS#11 token which opens the keys at start, without anybody: module, token_label or slot, key_label, pin_file. Whoever runs this host has the keys as long as the token is there.",
+    ),
+    key(
         "operator.file",
         "a path",
         "required",

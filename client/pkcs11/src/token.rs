@@ -1,12 +1,10 @@
-//! Sessions on one PKCS#11 token: found by label or slot, logged in, with the root key in hand.
+//! Sessions on one PKCS#11 token: found by label or slot, logged in, with the key in hand.
 //!
 //! A session lives for one call, so that a token which was pulled out, restarted or moved to another slot is found
-//! again by the next one; region keys are unwrapped at start and at rotation only, so this costs nothing that counts.
-//! The PIN is read from its source for each login and wiped after it.
-//! The driver is started once per process and never shut down: another root of this process may be using it.
+//! again by the next one; keys are opened at start and at rotation only, so this costs nothing that counts.
+//! The driver is started once per process and never shut down: another user of it in this process may be at work.
 
-use super::RootKeyError;
-use crate::config::{Pkcs11Token, SecretSource};
+use crate::TokenError;
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::{Error, RvError};
 use cryptoki::mechanism::{Mechanism, MechanismType};
@@ -14,57 +12,80 @@ use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHan
 use cryptoki::session::{Session, UserType};
 use cryptoki::slot::Slot;
 use cryptoki::types::AuthPin;
+use std::fmt;
 use std::path::Path;
 
 /// AES-256.
 const KEY_BYTES: u64 = 32;
 
-/// A token and how to log in to it.
-pub(super) struct Token {
+/// How a token is found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TokenName {
+    /// By its label.
+    Label(String),
+    /// By its slot's number.
+    Slot(u64),
+}
+
+impl fmt::Display for TokenName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Label(label) => write!(f, "called {label}"),
+            Self::Slot(slot) => write!(f, "in slot {slot}"),
+        }
+    }
+}
+
+/// A token. The PIN is given with each call, so that whoever calls can wipe it.
+pub struct Token {
     driver: Pkcs11,
-    name: Pkcs11Token,
-    pin: SecretSource,
+    name: TokenName,
 }
 
 impl Token {
     /// Starts the driver.
-    pub(super) fn load(module: &Path, name: &Pkcs11Token, pin: &SecretSource) -> Result<Self, RootKeyError> {
-        let failed = |source| RootKeyError::Module { path: module.to_owned(), source };
+    pub fn load(module: &Path, name: &TokenName) -> Result<Self, TokenError> {
+        let failed = |source| TokenError::Module { path: module.to_owned(), source };
         let driver = Pkcs11::new(module).map_err(failed)?;
         match driver.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
             Ok(()) | Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => {}
             Err(source) => return Err(failed(source)),
         }
-        Ok(Self { driver, name: name.clone(), pin: pin.clone() })
+        Ok(Self { driver, name: name.clone() })
+    }
+
+    /// Whether the key of this label is there and fit for use.
+    pub fn check_key(&self, pin: &str, label: &str) -> Result<(), TokenError> {
+        self.session(pin, label).map(|_| ())
     }
 
     /// A session in which the key of this label can be used.
-    pub(super) fn session(&self, label: &str) -> Result<(Session, ObjectHandle), RootKeyError> {
+    pub(crate) fn session(&self, pin: &str, label: &str) -> Result<(Session, ObjectHandle), TokenError> {
         let slot = self.slot()?;
         let offered = self.driver.get_mechanism_list(slot).map_err(failed("list its mechanisms"))?;
         if !offered.contains(&MechanismType::AES_GCM) {
-            return Err(RootKeyError::NoMechanism);
+            return Err(TokenError::NoMechanism);
         }
         let session = self.driver.open_ro_session(slot).map_err(failed("open a session"))?;
-        self.login(&session)?;
+        login(&session, pin)?;
         let keys = find(&session, label)?;
         match keys[..] {
-            [] => Err(RootKeyError::NoKey { label: label.to_owned() }),
+            [] => Err(TokenError::NoKey { label: label.to_owned() }),
             [key] => {
                 check(&session, key, label)?;
                 Ok((session, key))
             }
-            _ => Err(RootKeyError::ManyKeys { label: label.to_owned(), count: keys.len() }),
+            _ => Err(TokenError::ManyKeys { label: label.to_owned(), count: keys.len() }),
         }
     }
 
-    /// Makes a key of this label.
-    pub(super) fn create_key(&self, label: &str) -> Result<(), RootKeyError> {
+    /// Makes a key of this label: AES-256, neither readable nor exportable. One that is there is left alone: a second key would hide it.
+    pub fn create_key(&self, pin: &str, label: &str) -> Result<(), TokenError> {
         let slot = self.slot()?;
         let session = self.driver.open_rw_session(slot).map_err(failed("open a session"))?;
-        self.login(&session)?;
+        login(&session, pin)?;
         if !find(&session, label)?.is_empty() {
-            return Err(RootKeyError::KeyExists { label: label.to_owned() });
+            return Err(TokenError::KeyExists { label: label.to_owned() });
         }
         let key = [
             Attribute::Class(ObjectClass::SECRET_KEY),
@@ -89,7 +110,7 @@ impl Token {
         Ok(())
     }
 
-    fn slot(&self) -> Result<Slot, RootKeyError> {
+    fn slot(&self) -> Result<Slot, TokenError> {
         let slots = self.driver.get_slots_with_token().map_err(failed("list its slots"))?;
         let mut labels = Vec::new();
         let mut matching = Vec::new();
@@ -101,8 +122,8 @@ impl Token {
             }
             let label = information.label().trim_end().to_owned();
             let wanted = match &self.name {
-                Pkcs11Token::Label(wanted) => *wanted == label,
-                Pkcs11Token::Slot(wanted) => *wanted == slot.id(),
+                TokenName::Label(wanted) => *wanted == label,
+                TokenName::Slot(wanted) => *wanted == slot.id(),
             };
             if wanted {
                 matching.push(slot);
@@ -111,34 +132,34 @@ impl Token {
         }
         match (&matching[..], &self.name) {
             ([slot], _) => Ok(*slot),
-            ([_, _, ..], Pkcs11Token::Label(label)) => {
-                Err(RootKeyError::ManyTokens { label: label.clone(), count: matching.len() })
+            ([_, _, ..], TokenName::Label(label)) => {
+                Err(TokenError::ManyTokens { label: label.clone(), count: matching.len() })
             }
-            _ => Err(RootKeyError::NoToken { wanted: self.name.clone(), found: labels }),
-        }
-    }
-
-    fn login(&self, session: &Session) -> Result<(), RootKeyError> {
-        let pin = AuthPin::from(self.pin.read()?.as_str());
-        match session.login(UserType::User, Some(&pin)) {
-            // the login belongs to the process: another session's is ours
-            Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(()),
-            Err(Error::Pkcs11(RvError::PinLocked, _)) => Err(RootKeyError::PinLocked),
-            Err(Error::Pkcs11(RvError::PinIncorrect | RvError::PinInvalid | RvError::PinLenRange, _)) => {
-                Err(RootKeyError::WrongPin)
-            }
-            Err(source) => Err(failed("log in")(source)),
+            _ => Err(TokenError::NoToken { wanted: self.name.clone(), found: labels }),
         }
     }
 }
 
-fn find(session: &Session, label: &str) -> Result<Vec<ObjectHandle>, RootKeyError> {
+fn login(session: &Session, pin: &str) -> Result<(), TokenError> {
+    let pin = AuthPin::from(pin);
+    match session.login(UserType::User, Some(&pin)) {
+        // the login belongs to the process: another session's is ours
+        Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(()),
+        Err(Error::Pkcs11(RvError::PinLocked, _)) => Err(TokenError::PinLocked),
+        Err(Error::Pkcs11(RvError::PinIncorrect | RvError::PinInvalid | RvError::PinLenRange, _)) => {
+            Err(TokenError::WrongPin)
+        }
+        Err(source) => Err(failed("log in")(source)),
+    }
+}
+
+fn find(session: &Session, label: &str) -> Result<Vec<ObjectHandle>, TokenError> {
     let wanted = [Attribute::Class(ObjectClass::SECRET_KEY), Attribute::Label(label.as_bytes().to_vec())];
     session.find_objects(&wanted).map_err(failed("look for the key"))
 }
 
 /// A root key that could be exported would make the token pointless; one of another kind would not work.
-fn check(session: &Session, key: ObjectHandle, label: &str) -> Result<(), RootKeyError> {
+fn check(session: &Session, key: ObjectHandle, label: &str) -> Result<(), TokenError> {
     let asked = [
         AttributeType::KeyType,
         AttributeType::ValueLen,
@@ -160,10 +181,10 @@ fn check(session: &Session, key: ObjectHandle, label: &str) -> Result<(), RootKe
     } else {
         return Ok(());
     };
-    Err(RootKeyError::UnfitKey { label: label.to_owned(), problem })
+    Err(TokenError::UnfitKey { label: label.to_owned(), problem })
 }
 
 /// For `map_err`: the token could not do `operation`.
-pub(super) fn failed(operation: &'static str) -> impl Fn(Error) -> RootKeyError {
-    move |source| RootKeyError::Token { operation, source }
+pub(crate) fn failed(operation: &'static str) -> impl Fn(Error) -> TokenError {
+    move |source| TokenError::Token { operation, source }
 }

@@ -1,0 +1,262 @@
+//! Exports that an older key of their domain made, made again under a newer one, so that the older one can be destroyed.
+//!
+//! 1. Of each export that an older key made and that no other stands for, another one is made: of the same versions of the same
+//!    sources, under the same policy and terms, in another order of rows. It is a draft that names what it replaces.
+//! 2. A second person decides about it as about any export.
+//! 3. What a released one stands for is deleted, with a signed record, or stays until its day has come: as its owner likes.
+//!
+//! Neither the older key nor any table from old tokens to new ones is needed, so none is ever made. There is no state beside the
+//! drafts: what is begun, made and replaced is read from what is signed there, and whatever is killed is gone on with.
+
+use crate::export::{Again, Begun, Done, Export, normalisers};
+use crate::keys::hex;
+use crate::manifest::{KeyName, Manifest, Replaces, is_export_name};
+use crate::operators::Operator;
+use crate::register;
+use crate::release::{Stand, State};
+use crate::revoked::Trust;
+use crate::s3::{Place, S3};
+use crate::{PseudoError, clock};
+use custody::{MasterKey, SigningKey};
+use policy::{Policy, Spec};
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+
+/// An export, and what stands for it.
+pub(crate) struct Line {
+    pub(crate) name: String,
+    pub(crate) stand: Stand,
+    /// The export that was made of it under a newer key, and what that has come to. One that was refused stands for nothing.
+    pub(crate) successor: Option<(String, State)>,
+}
+
+/// All exports of a place.
+pub(crate) struct Survey {
+    pub(crate) lines: Vec<Line>,
+    /// Those that cannot be relied on.
+    pub(crate) damaged: Vec<(String, PseudoError)>,
+    /// Those whose deletion for a successor was begun and not ended.
+    pub(crate) withdrawing: Vec<String>,
+}
+
+/// Why nothing is made of an export.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// No policy of its domain was named.
+    OtherDomain,
+    /// Its key is the one to go to, or newer.
+    Current,
+    /// Another export stands for it.
+    Replaced(String),
+    /// It never reaches readers, or was decided about with a key that is revoked.
+    Refused,
+    /// The day by which it is to be deleted is over.
+    Over,
+}
+
+impl Left {
+    /// A word for programs.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::OtherDomain => "other-domain",
+            Self::Current => "current",
+            Self::Replaced(_) => "replaced",
+            Self::Refused => "refused",
+            Self::Over => "over",
+        }
+    }
+}
+
+/// Looks at all exports of a place.
+pub(crate) fn survey(s3: &S3, drafts: &Place, trust: &Trust) -> Result<Survey, PseudoError> {
+    let register = register::read(s3, drafts, trust)?;
+    let (mut stands, mut damaged) = (BTreeMap::new(), Vec::new());
+    for register::Entry { name, stand } in register.exports {
+        match stand {
+            Ok(stand) => {
+                stands.insert(name, stand);
+            }
+            Err(error) => damaged.push((name, error)),
+        }
+    }
+    let mut withdrawing = Vec::new();
+    for gone in register.deleted {
+        match gone.record {
+            Ok(record) if !gone.is_over && record.replaced_by.is_some() => withdrawing.push(gone.name),
+            Ok(_) => {}
+            Err(error) => damaged.push((gone.name, error)),
+        }
+    }
+    let successors = successors(stands.iter().map(|(name, stand)| (&**name, &stand.manifest, stand.state)));
+    let line = |(name, stand): (String, Stand)| {
+        let sha256 = hex(&Sha256::digest(stand.manifest_bytes()));
+        Line { successor: successors.get(&sha256).cloned(), name, stand }
+    };
+    let lines = stands.into_iter().map(line).collect();
+    Ok(Survey { lines, damaged, withdrawing })
+}
+
+/// Which exports stand for which manifests. Of several the one whose readers have it.
+fn successors<'a>(
+    exports: impl Iterator<Item = (&'a str, &'a Manifest, State)>,
+) -> HashMap<String, (String, State)> {
+    let mut found: HashMap<String, (String, State)> = HashMap::new();
+    for (name, manifest, state) in exports {
+        let Some(replaces) = &manifest.replaces else { continue };
+        let is_better = |(_, known): &(String, State)| *known != State::Released && state == State::Released;
+        if !matches!(state, State::Refused | State::Void)
+            && found.get(&replaces.manifest_sha256).is_none_or(is_better)
+        {
+            found.insert(replaces.manifest_sha256.clone(), (name.to_owned(), state));
+        }
+    }
+    found
+}
+
+/// What the export is called that is made of one with this manifest under this version of its domain's key.
+fn successor_name(manifest: &Manifest, version: u32) -> Result<String, PseudoError> {
+    let name = &manifest.export;
+    let suffix = |version: u32| format!(".v{version}");
+    let made_with = manifest.keys.first().map(|key| suffix(key.version));
+    let base = match (&manifest.replaces, made_with) {
+        (Some(_), Some(made_with)) => name.strip_suffix(&made_with).unwrap_or(name),
+        _ => name,
+    };
+    let next = format!("{base}{}", suffix(version));
+    if is_export_name(&next) {
+        return Ok(next);
+    }
+    let problem = format!("{next} is longer than an export's name may be");
+    Err(PseudoError::usage(
+        problem,
+        "an export of this name cannot be re-keyed: export anew under a shorter one",
+    ))
+}
+
+impl Line {
+    /// The key that made its tokens.
+    pub(crate) fn key(&self) -> &KeyName {
+        self.stand.manifest.keys.first().expect("what makes manifests names the key")
+    }
+
+    /// Whether what stands for it is where its readers are, so that it can be withdrawn.
+    pub(crate) fn replaced_by(&self) -> Option<&str> {
+        self.successor.as_ref().filter(|(_, state)| *state == State::Released).map(|(name, _)| name.as_str())
+    }
+
+    /// Why nothing is made of it; `None` if it is to be made again under this key.
+    pub(crate) fn left(&self, to: &MasterKey, today: &str) -> Option<Left> {
+        let by = self.successor.as_ref().map(|(by, _)| by.as_str());
+        left(&self.stand.manifest, self.stand.state, by, to.version().get(), today)
+    }
+}
+
+fn left(manifest: &Manifest, state: State, by: Option<&str>, to: u32, today: &str) -> Option<Left> {
+    if let Some(by) = by {
+        return Some(Left::Replaced(by.to_owned()));
+    }
+    if manifest.keys.iter().all(|key| key.version >= to) {
+        return Some(Left::Current);
+    }
+    if matches!(state, State::Refused | State::Void) {
+        return Some(Left::Refused);
+    }
+    (manifest.terms.delete_on.as_str() < today).then_some(Left::Over)
+}
+
+/// Makes exports again.
+pub(crate) struct Rekeying<'a> {
+    pub(crate) s3: &'a S3,
+    pub(crate) drafts: &'a Place,
+    pub(crate) policies: &'a [Policy],
+    pub(crate) memory_bytes: usize,
+    pub(crate) temporary: PathBuf,
+    pub(crate) operator: &'a Operator,
+    pub(crate) service: &'a SigningKey,
+    pub(crate) stop: &'a AtomicBool,
+}
+
+impl Rekeying<'_> {
+    /// Makes one again, or goes on with it.
+    pub(crate) fn make(&self, line: &Line, master: &MasterKey) -> Result<Done, PseudoError> {
+        let manifest = &line.stand.manifest;
+        let policy = self.policy(manifest)?;
+        let name = successor_name(manifest, master.version().get())?;
+        let replaces = Replaces {
+            export: manifest.export.clone(),
+            manifest_sha256: hex(&Sha256::digest(line.stand.manifest_bytes())),
+            key: line.key().clone(),
+        };
+        let export = Export {
+            s3: self.s3,
+            to: self.drafts.below(&name),
+            name,
+            policy,
+            // nothing of what was agreed to changes, and it does not live a day longer
+            terms: manifest.terms.clone(),
+            from: Vec::new(),
+            held: None,
+            again: Some(Again { replaces, before: manifest }),
+            part_rows_max: part_rows(manifest),
+            memory_bytes: self.memory_bytes,
+            temporary: self.temporary.clone(),
+            operator: self.operator,
+            service: self.service,
+            stop: self.stop,
+        };
+        let begun = match export.begun()? {
+            Begun::No => None,
+            Begun::Same(order) => Some(*order),
+            Begun::Otherwise => {
+                let problem = format!("{} was begun as something else, or by another release", export.name);
+                return Err(PseudoError::usage(problem, "it has no manifest: delete what lies there"));
+            }
+        };
+        if !export.has_its_sources(&manifest.sources)? {
+            return Err(PseudoError::Unreachable {
+                problem: "a source is not there any more as it was read, and no token can be turned into another without it".to_owned(),
+                advice: "it stays as it is: once its key is destroyed nobody can make or link its tokens again; or delete it by hand".to_owned(),
+            });
+        }
+        let is_resumed = begun.is_some();
+        let order = match begun {
+            Some(order) => Some(order),
+            None => export.begin(master, clock::now())?,
+        };
+        let order = order.ok_or_else(|| PseudoError::usage("it has no sources", ""))?;
+        export.run(order, is_resumed, master, None)
+    }
+
+    /// The policy that an export was made under, and still would be in the same way.
+    fn policy(&self, manifest: &Manifest) -> Result<&Policy, PseudoError> {
+        let terms = &manifest.terms;
+        let found = self.policies.iter().find(|policy| policy.hash_text() == terms.policy_sha256);
+        let Some(policy) = found else {
+            let problem = format!(
+                "its policy is none of those that are named: {} version {}, SHA-256 {}",
+                terms.policy, terms.policy_version, terms.policy_sha256
+            );
+            return Err(PseudoError::usage(problem, "name the very file with --policy"));
+        };
+        if policy.columns().any(|rule| matches!(rule.spec, Spec::Vault(_))) {
+            let problem = "its tokens are of people in a vault, and made again from the sources they would bring back who was erased";
+            let advice = "such tokens need no re-keying against guesses, each person has a secret of their own; else export anew";
+            return Err(PseudoError::usage(problem, advice));
+        }
+        if policy.columns().map(normalisers).collect::<BTreeMap<_, _>>() != manifest.normalisers {
+            let problem = "this release normalises values in another way than the one that made it";
+            return Err(PseudoError::usage(problem, "export anew: its tokens would be of other values"));
+        }
+        Ok(policy)
+    }
+}
+
+/// Rows of a part: as many as the largest had, so that there are as many parts, where rows and not bytes filled them.
+fn part_rows(manifest: &Manifest) -> u64 {
+    manifest.outputs.iter().filter_map(|file| file.rows).max().unwrap_or_default().max(1)
+}
+
+#[cfg(test)]
+mod tests;
