@@ -43,6 +43,8 @@ pub struct Ready {
     pub region: String,
     /// The storage nodes.
     pub nodes: Vec<Node>,
+    /// What was said of the pseudonymisation service; of a pair, beside the region that began as the primary.
+    pub pseudo: Option<Value>,
 }
 
 impl Ready {
@@ -101,13 +103,18 @@ impl Dev {
 
     /// The same, with further environment variables for all its processes.
     pub fn start_with(run: &Run, environment: &[(&str, &str)]) -> Outcome<Self> {
+        Self::start_asked(run, environment, &[])
+    }
+
+    /// The same, with further arguments of `twinkeep dev`.
+    pub fn start_asked(run: &Run, environment: &[(&str, &str)], further: &[&str]) -> Outcome<Self> {
         let binaries = tools::binaries()?;
+        let arguments: Vec<String> = further.iter().map(|word| (*word).to_owned()).collect();
         let environment: Vec<(String, String)> =
             environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let (data, log, ports) = (run.path("region"), run.path("dev.log"), PortBlock::take()?);
-        let (child, mut regions) = launch(&binaries, &data, &ports, &log, &environment, &[])?;
+        let (child, mut regions) = launch(&binaries, &data, &ports, &log, &environment, &arguments)?;
         let ready = regions.remove(0);
-        let arguments = Vec::new();
         Ok(Dev { ready, other: None, data, child, binaries, environment, arguments, ports, log })
     }
 
@@ -389,7 +396,13 @@ fn launch(
 fn read_regions(line: &str) -> Result<Vec<Ready>, String> {
     let json: Value = serde_json::from_str(line).map_err(|error| format!("not JSON: {error}: {line}"))?;
     match json["regions"].as_array() {
-        Some(regions) => regions.iter().map(read_ready).collect(),
+        Some(regions) => {
+            let mut regions: Vec<Ready> = regions.iter().map(read_ready).collect::<Result<_, _>>()?;
+            if let Some(first) = regions.first_mut() {
+                first.pseudo = json.get("pseudo").cloned();
+            }
+            Ok(regions)
+        }
         None => Ok(vec![read_ready(&json)?]),
     }
 }
@@ -413,5 +426,6 @@ fn read_ready(json: &Value) -> Result<Ready, String> {
         secret_key: wanted("secret_key")?,
         region: wanted("region")?,
         nodes,
+        pseudo: json.get("pseudo").cloned(),
     })
 }

@@ -209,6 +209,8 @@ mod tests {
             "failover rejoin --discard --output o --json",
             "dev --pair --automatic-failover --data d --json",
             "dev stop witness --data d",
+            "dev --pseudo --data d --json",
+            "dev kill pseudo --data d",
             "witness make --data d --other e --output w --name hill --json",
             "witness run w --automatic --exit-on-stdin-eof",
             "witness status w --json",

@@ -9,6 +9,7 @@
 //! gateway/            config.toml and data/ of the gateway
 //! logs/               one log per process
 //! run/NAME.json       pid of each process; run/NAME.held marks one that was ended on purpose
+//! pseudo/             the pseudonymisation service, if asked for (see `pseudo`)
 //! ```
 //!
 //! It promises that its processes end with it, that data survives its end however it comes, and that two folders with
@@ -17,9 +18,11 @@
 pub mod control;
 mod credentials;
 mod health;
+mod keeper;
 pub mod pair;
 mod ports;
 mod process;
+pub mod pseudo;
 mod ready;
 mod setup;
 mod supervisor;
@@ -62,6 +65,8 @@ pub struct DevOptions {
     pub standby_of: Option<PathBuf>,
     /// Where the gateway passes requests on to.
     pub forward: Option<DevForward>,
+    /// Whether a pseudonymisation service runs beside it.
+    pub pseudo: bool,
 }
 
 /// What a gateway passes on while the other region is the primary, and where to.

@@ -53,6 +53,16 @@ pub(crate) fn find(name: &str, named: Option<&Path>, advice: &str) -> Result<Pat
     found().ok_or_else(|| ClientError::state(format!("the program {name} is not in {folder}"), advice))
 }
 
+/// Names the pseudonymisation service's binary when it is not beside this program.
+const PSEUDO_VARIABLE: &str = "TWINKEEP_PSEUDO";
+
+/// Finds the pseudonymisation service's program.
+pub(crate) fn find_pseudo() -> Result<PathBuf, ClientError> {
+    let advice = "build it with `cargo build --release -p pseudo`, or name it in TWINKEEP_PSEUDO";
+    let named = std::env::var_os(PSEUDO_VARIABLE).map(PathBuf::from);
+    find("pseudo", named.as_deref(), advice)
+}
+
 /// Whether cargo is asked before a program is used: `package` is the one whose program or tests cargo runs. Programs that
 /// tests of other packages start take what is there: those were built together.
 fn is_built_first(package: Option<&OsStr>, is_there: bool) -> bool {

@@ -17,5 +17,6 @@ pub(crate) fn dev_options(data: &Path) -> DevOptions {
         groups: None,
         store_node: None,
         forward: None,
+        pseudo: false,
     }
 }

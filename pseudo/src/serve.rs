@@ -26,6 +26,7 @@ use control::Control;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use sd_notify::NotifyState;
 use state::Shared;
+use std::io::Read;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -37,8 +38,8 @@ use tokio::sync::oneshot;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info};
 
-/// Runs the service until SIGTERM or SIGINT. What it is doing then is left as a kill leaves it, and gone on with at the next start.
-pub(crate) fn run(config: Config) -> Result<(), PseudoError> {
+/// Runs the service until SIGTERM or SIGINT, or until standard input ends if it is to end then. What it is doing then is left as a kill leaves it, and gone on with at the next start.
+pub(crate) fn run(config: Config, exit_on_stdin_eof: bool) -> Result<(), PseudoError> {
     telemetry::start(config.log);
     // keys are in this memory from here on
     set_dumpable_behavior(DumpableBehavior::NotDumpable)
@@ -52,10 +53,10 @@ pub(crate) fn run(config: Config) -> Result<(), PseudoError> {
         shared.open_by_token(token)?;
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(system("starting"))?.block_on(serve(shared))
+    runtime.map_err(system("starting"))?.block_on(serve(shared, exit_on_stdin_eof))
 }
 
-async fn serve(shared: Arc<Shared>) -> Result<(), PseudoError> {
+async fn serve(shared: Arc<Shared>, exit_on_stdin_eof: bool) -> Result<(), PseudoError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(system("catching signals"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(system("catching signals"))?;
     let control = Control::bind(&shared.config.control)?;
@@ -74,6 +75,14 @@ async fn serve(shared: Arc<Shared>) -> Result<(), PseudoError> {
     let worker = worker.map_err(system("starting threads"))?;
     let listen = shared.config.listen;
     info!(%listen, jobs = shared.config.jobs.len(), open = shared.opened().is_some(), "the service runs");
+    let (alone, mut is_alone) = oneshot::channel();
+    // kept, or it would look like an end
+    let _kept = if exit_on_stdin_eof {
+        end_with_input(alone);
+        None
+    } else {
+        Some(alone)
+    };
     tell(NotifyState::Ready);
     let watchdog = sd_notify::watchdog_enabled().map_or(Duration::from_secs(3600), |limit| limit / 3);
     loop {
@@ -81,6 +90,7 @@ async fn serve(shared: Arc<Shared>) -> Result<(), PseudoError> {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             _ = &mut end_of_work => break,
+            _ = &mut is_alone => break,
             () = tokio::time::sleep(watchdog) => tell(NotifyState::Watchdog),
         }
     }
@@ -98,6 +108,17 @@ async fn serve(shared: Arc<Shared>) -> Result<(), PseudoError> {
             Err(system("working")(std::io::Error::other("the worker ended by a defect")))
         }
     }
+}
+
+/// Whoever holds the other end of standard input is gone when it ends.
+fn end_with_input(alone: oneshot::Sender<()>) {
+    // a thread of its own: a runtime would wait for the read when it ends
+    thread::spawn(move || {
+        let mut byte = [0];
+        while std::io::stdin().read(&mut byte).is_ok_and(|count| count > 0) {}
+        // who waits may have ended before
+        let _ = alone.send(());
+    });
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, PseudoError> {

@@ -12,6 +12,7 @@ fn every_process_of_a_development_region_finds_its_configuration_and_joins() {
         region: None,
         standby_of: None,
         forward: None,
+        pseudo: false,
         data: base.path().to_owned(),
         port_base: Some(26_000),
         nodes: None,

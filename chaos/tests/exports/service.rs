@@ -1,6 +1,7 @@
 //! The running service: exports by schedule and incremental ones, each row once whatever is killed; keys that people bring; deletions.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::process::Child;
@@ -50,17 +51,16 @@ impl<'a> Service<'a> {
             .json(&self.desk.analyst, &format!("unlock --control @control --share @shares/share-{share}.txt"))
     }
 
+    fn address(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.desk.dev.ports().port(PORT_OFFSET)).into()
+    }
+
     fn ask(&self, path: &str) -> Option<Answer> {
-        let address = ([127, 0, 0, 1], self.desk.dev.ports().port(PORT_OFFSET)).into();
-        let mut connection = Connection::new(address, Duration::from_secs(5));
-        connection.request("GET", path, &[("host".to_owned(), "here".to_owned())], b"").ok()
+        ask(self.address(), path)
     }
 
     fn metric(&self, name: &str) -> f64 {
-        let answer = self.ask("/metrics").unwrap();
-        let text = String::from_utf8(answer.body).unwrap();
-        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        line.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
+        metric(self.address(), name)
     }
 
     fn exports(&self, result: &str) -> f64 {
@@ -87,7 +87,21 @@ impl Drop for Service<'_> {
     }
 }
 
-fn wait(what: &str, mut is_so: impl FnMut() -> bool) {
+/// Asks a service how it is.
+pub(crate) fn ask(address: SocketAddr, path: &str) -> Option<Answer> {
+    let mut connection = Connection::new(address, Duration::from_secs(5));
+    connection.request("GET", path, &[("host".to_owned(), "here".to_owned())], b"").ok()
+}
+
+/// What a service counts under this name.
+pub(crate) fn metric(address: SocketAddr, name: &str) -> f64 {
+    let answer = ask(address, "/metrics").unwrap();
+    let text = String::from_utf8(answer.body).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
+}
+
+pub(crate) fn wait(what: &str, mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !is_so() {
         assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");

@@ -37,6 +37,9 @@ pub(super) struct DevArguments {
     /// What a gateway of the pair passes on while the other region is the primary: none, writes, all [default: none]
     #[arg(long, value_name = "WHAT", requires = "pair", hide_possible_values = true)]
     forward: Option<ForwardMode>,
+    /// A pseudonymisation service beside it, with demo data, a policy and people who release and read its exports
+    #[arg(long)]
+    pseudo: bool,
     /// The server's binary [default: store-node beside this program]
     #[arg(long, value_name = "FILE", env = "TWINKEEP_STORE_NODE")]
     store_node: Option<PathBuf>,
@@ -56,7 +59,7 @@ enum Action {
 
 #[derive(Debug, Args)]
 struct Name {
-    /// The node's number, or gateway; of a pair REGION/NODE, or a region's name for all of it, or witness
+    /// The node's number, or gateway; pseudo; of a pair REGION/NODE, or a region's name for all of it, or witness
     #[arg(value_name = "NODE")]
     name: String,
 }
@@ -67,6 +70,8 @@ struct Processes {
     region: String,
     supervisor_runs: bool,
     processes: Vec<control::ControlReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pseudo: Option<control::ControlReport>,
 }
 
 /// The processes of a pair.
@@ -74,6 +79,8 @@ struct Processes {
 struct PairProcesses {
     regions: Vec<Processes>,
     witness: Option<control::ControlReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pseudo: Option<control::ControlReport>,
 }
 
 /// What was done to all of a region.
@@ -95,6 +102,10 @@ pub(super) fn run(common: &Common, arguments: &DevArguments, output: &Output) ->
     };
     if name.name == WITNESS && dev::pair::is_pair(&data) {
         let report = action(&dev::witness::process(&data)?)?;
+        return output.either(&report, || done(&report));
+    }
+    if name.name == dev::pseudo::NAME {
+        let report = action(&dev::pseudo::process(&data)?)?;
         return output.either(&report, || done(&report));
     }
     let target = Target::find(&data, &name.name)?;
@@ -130,6 +141,7 @@ fn serve(
         region: None,
         standby_of: None,
         forward: None,
+        pseudo: arguments.pseudo,
     };
     if arguments.pair {
         let mode = if arguments.automatic_failover { Mode::Automatic } else { Mode::Manual };
@@ -151,20 +163,21 @@ fn list(data: &Path, output: &Output) -> Result<(), ClientError> {
         .into_iter()
         .map(|target::Found { region, folder }| {
             let supervisor_runs = control::supervisor_runs(&folder);
-            Ok(Processes { region, supervisor_runs, processes: control::list(&folder)? })
+            Ok(Processes { region, supervisor_runs, processes: control::list(&folder)?, pseudo: None })
         })
         .collect();
     let mut regions = found?;
     let witness = dev::witness::process(data).ok().filter(|_| regions.len() > 1);
     let witness = witness.map(|process| process.look());
-    let page = list_page(&regions, witness.as_ref());
+    let pseudo = dev::pseudo::process(data).ok().map(|process| process.look());
+    let page = list_page(&regions, witness.iter().chain(&pseudo));
     match regions.len() {
-        1 => output.either(&regions.remove(0), || page),
-        _ => output.either(&PairProcesses { regions, witness }, || page),
+        1 => output.either(&Processes { pseudo, ..regions.remove(0) }, || page),
+        _ => output.either(&PairProcesses { regions, witness, pseudo }, || page),
     }
 }
 
-fn list_page(regions: &[Processes], witness: Option<&control::ControlReport>) -> String {
+fn list_page<'a>(regions: &[Processes], beside: impl Iterator<Item = &'a control::ControlReport>) -> String {
     let mut rows = Vec::new();
     let mut notes = String::new();
     let row = |region: &str, process: &control::ControlReport| {
@@ -177,7 +190,7 @@ fn list_page(regions: &[Processes], witness: Option<&control::ControlReport>) ->
             notes.push_str(&format!("no `twinkeep dev` runs {}\n", found.region));
         }
     }
-    rows.extend(witness.map(|witness| row("-", witness)));
+    rows.extend(beside.map(|process| row("-", process)));
     format!("{}{notes}", table(&["region", "process", ">pid", "state"], &rows))
 }
 

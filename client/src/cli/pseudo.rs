@@ -6,7 +6,6 @@ use crate::{ClientError, programs};
 use clap::Args;
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
 use std::process::Command;
 
 #[derive(Debug, Args)]
@@ -17,14 +16,9 @@ pub(super) struct PseudoArguments {
     arguments: Vec<OsString>,
 }
 
-/// Names the service's binary when it is not beside this program.
-const PROGRAM_VARIABLE: &str = "TWINKEEP_PSEUDO";
-
 /// Becomes that program, so that input, output, signals and exit code are its own. Returns only when it cannot.
 pub(super) fn run(json: bool, arguments: &PseudoArguments) -> Result<(), ClientError> {
-    let advice = "build it with `cargo build --release -p pseudo`, or name it in TWINKEEP_PSEUDO";
-    let named = std::env::var_os(PROGRAM_VARIABLE).map(PathBuf::from);
-    let program = programs::find("pseudo", named.as_deref(), advice)?;
+    let program = programs::find_pseudo()?;
     let mut command = Command::new(&program);
     // given before the arguments began, where this program's own options are
     command.args(json.then_some("--json")).args(&arguments.arguments);

@@ -17,7 +17,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// A process that a supervisor keeps, by its files.
 #[derive(Clone, Debug)]
 pub struct Process {
-    /// `node-1`, `gateway` or `witness`.
+    /// `node-1`, `gateway`, `witness` or `pseudo`.
     pub name: String,
     /// Where its pid stands.
     pub record: PathBuf,
@@ -36,7 +36,7 @@ pub struct Process {
 pub struct ControlReport {
     /// Version of this object.
     pub schema_version: u32,
-    /// `node-1`, `gateway` or `witness`.
+    /// `node-1`, `gateway`, `witness` or `pseudo`.
     pub member: String,
     /// Its pid, when it has one.
     pub pid: Option<u32>,
@@ -151,7 +151,8 @@ impl Process {
         self.report(record.filter(|_| now != ProcessState::Ended), now, now)
     }
 
-    fn is_supervised(&self) -> bool {
+    /// Whether its supervisor runs.
+    pub(super) fn is_supervised(&self) -> bool {
         state(ProcessRecord::read(&self.supervisor)) != ProcessState::Ended
     }
 

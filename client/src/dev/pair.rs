@@ -4,9 +4,11 @@
 //! twin-1/     the region that begins as the primary, as `twinkeep dev` makes one
 //! twin-2/     its standby, on ports 40 further
 //! witness/    their witness, a process of its own (see `witness`)
-//! logs/ run/  its log and its pid
+//! pseudo/     the pseudonymisation service, if asked for (see `pseudo`): it speaks to the first region
+//! logs/ run/  their logs and pids
 //! ```
 
+use super::pseudo::{self, PseudoReady};
 use super::{
     Credentials, DevFolder, DevForward, DevOptions, DevReady, ForwardMode, find_store_node, prepare, setup,
     witness,
@@ -23,7 +25,7 @@ use std::sync::mpsc;
 /// The regions' names, and those of their folders.
 pub const REGIONS: [&str; 2] = ["twin-1", "twin-2"];
 
-/// From the first port of one region to that of the other: the largest region takes 36.
+/// From the first port of one region to that of the other: the largest region takes 37.
 const PORTS_APART: u16 = 40;
 
 /// The first port, unless another is asked for.
@@ -38,6 +40,9 @@ pub struct PairReady {
     pub regions: Vec<RegionReady>,
     /// Their witness, if it runs.
     pub witness: Option<WitnessReady>,
+    /// The pseudonymisation service beside them, if one was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pseudo: Option<PseudoReady>,
 }
 
 /// One region of a development pair.
@@ -96,6 +101,7 @@ pub fn run(
         port_base: ports[0],
         region: Some(REGIONS[0]),
         standby_of: None,
+        pseudo: false,
         ..options.clone()
     };
     let two = DevOptions {
@@ -103,6 +109,7 @@ pub fn run(
         port_base: ports[1],
         region: Some(REGIONS[1]),
         standby_of: Some(folders[0].clone()),
+        pseudo: false,
         ..options.clone()
     };
     let ending = signals::catch("twinkeep dev")?;
@@ -118,6 +125,11 @@ pub fn run(
     };
     let one = DevOptions { store_node: program.clone(), forward: forward_one, ..one };
     let two = DevOptions { store_node: program, forward: forward_two, ..two };
+    let first_ports = setup::judge(&one)?.ports()?;
+    let service = match options.pseudo.then(|| pseudo::Service::find(&data, first_ports)).transpose() {
+        Err(_) if ending.load(Ordering::Relaxed) => return Ok(()),
+        found => found?,
+    };
     // both are made before either runs: each node's configuration names its identity in the other region
     prepare(&one)?;
     prepare(&two)?;
@@ -139,7 +151,23 @@ pub fn run(
         let second =
             scope.spawn(move || ended(copied.and_then(|()| super::run(&two, |region| send(&ready, region)))));
         let told = match regions.recv() {
-            Ok(standby) => on_ready(&pair_ready(primary, standby, keeper.and_then(witness::Keeper::ready))),
+            Ok(standby) => {
+                let said = service.map(|service| {
+                    let (told, said) = mpsc::channel();
+                    let (region, until) = (primary.clone(), &*ending);
+                    scope.spawn(move || service.run(&region, until, |service| drop(told.send(service))));
+                    // one that goes without a word was told to end
+                    said.recv().ok()
+                });
+                let ready = pair_ready(primary, standby, keeper.and_then(witness::Keeper::ready));
+                match said {
+                    None => on_ready(&ready),
+                    Some(None) => Ok(()),
+                    Some(Some(said)) => {
+                        said.and_then(|service| on_ready(&PairReady { pseudo: Some(service), ..ready }))
+                    }
+                }
+            }
             // one of them ended, and says why below
             Err(_) => Ok(()),
         };
@@ -173,7 +201,7 @@ fn pair_ready(primary: DevReady, standby: DevReady, witness: Option<WitnessReady
         region,
     };
     let regions = vec![region(primary, "primary"), region(standby, "standby")];
-    PairReady { schema_version: 1, regions, witness }
+    PairReady { schema_version: 1, regions, witness, pseudo: None }
 }
 
 impl PairReady {
@@ -199,9 +227,11 @@ impl PairReady {
             let _ = writeln!(text, "  secret key  {}", region.secret_key.reveal());
             let _ = write!(
                 text,
-                "\nTry:\n\n  eval \"$(twinkeep env --data {folder}/twin-1)\" && aws s3 mb s3://jobs\n  twinkeep lag --data {folder}\n  twinkeep failover --planned --data {folder}\n\nCtrl-C ends all of it; the data stays.\n"
+                "\nTry:\n\n  eval \"$(twinkeep env --data {folder}/twin-1)\" && aws s3 mb s3://jobs\n  twinkeep lag --data {folder}\n  twinkeep failover --planned --data {folder}\n\n"
             );
         }
+        text.extend(self.pseudo.as_ref().map(PseudoReady::section));
+        text.push_str("Ctrl-C ends all of it; the data stays.\n");
         text
     }
 }

@@ -14,6 +14,9 @@ const DYING_WAIT: Duration = Duration::from_secs(3);
 /// Pause between two looks.
 const DYING_POLL: Duration = Duration::from_millis(20);
 
+/// The pseudonymisation service's port comes after those of the largest region.
+const PSEUDO_OFFSET: u16 = 4 + 2 * DEV_NODES_MAX;
+
 /// The ports of a region, counted from its base.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ports {
@@ -23,10 +26,10 @@ pub struct Ports {
 impl Ports {
     /// Ports from `base` on; it must leave room for the most nodes.
     pub fn new(base: u16) -> Result<Self, ClientError> {
-        let last = u32::from(base) + 3 + 2 * u32::from(DEV_NODES_MAX);
+        let last = u32::from(base) + u32::from(PSEUDO_OFFSET);
         if base < 1024 || last > u32::from(u16::MAX) {
             let problem = format!("--port-base {base} leaves no room");
-            return Err(ClientError::usage(problem, "choose 1024 to 65500"));
+            return Err(ClientError::usage(problem, "choose 1024 to 65499"));
         }
         Ok(Self { base })
     }
@@ -51,6 +54,11 @@ impl Ports {
         loopback(self.base + 3 + 2 * offset(member))
     }
 
+    /// Health and metrics of the pseudonymisation service beside it.
+    pub fn pseudo(self) -> SocketAddr {
+        loopback(self.base + PSEUDO_OFFSET)
+    }
+
     /// Every port of a region with these processes.
     pub fn all(self, members: &[Member]) -> Vec<SocketAddr> {
         let members = members.iter().flat_map(|member| [self.peer(*member), self.health(*member)]);
@@ -60,24 +68,33 @@ impl Ports {
     /// Fails when one of them is taken, naming the port and, where it can be seen, the process that has it. A port that
     /// nobody is seen to hold is waited for: a process that was just killed gives its ports up a moment later.
     pub fn check_free(self, members: &[Member]) -> Result<(), ClientError> {
-        let deadline = Instant::now() + DYING_WAIT;
-        for address in self.all(members) {
-            while let Err(error) = TcpListener::bind(address) {
-                let holder = port_holder(address.port());
-                if holder.is_none() && Instant::now() < deadline {
-                    thread::sleep(DYING_POLL);
-                    continue;
-                }
-                let holder = holder.map_or_else(|| error.to_string(), |holder| format!("by {holder}"));
-                let problem = format!("port {} is taken ({holder})", address.port());
-                return Err(ClientError::state(
-                    problem,
-                    "end that process, or use another folder with --data DIR --port-base N",
-                ));
-            }
-        }
-        Ok(())
+        check_free(&self.all(members))
     }
+
+    /// The same for the pseudonymisation service.
+    pub(super) fn check_pseudo_free(self) -> Result<(), ClientError> {
+        check_free(&[self.pseudo()])
+    }
+}
+
+fn check_free(addresses: &[SocketAddr]) -> Result<(), ClientError> {
+    let deadline = Instant::now() + DYING_WAIT;
+    for address in addresses {
+        while let Err(error) = TcpListener::bind(address) {
+            let holder = port_holder(address.port());
+            if holder.is_none() && Instant::now() < deadline {
+                thread::sleep(DYING_POLL);
+                continue;
+            }
+            let holder = holder.map_or_else(|| error.to_string(), |holder| format!("by {holder}"));
+            let problem = format!("port {} is taken ({holder})", address.port());
+            return Err(ClientError::state(
+                problem,
+                "end that process, or use another folder with --data DIR --port-base N",
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// The process that listens on a port, as `NAME (pid PID)`; `None` when none does or it belongs to someone else.

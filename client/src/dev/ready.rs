@@ -1,5 +1,6 @@
 //! What `twinkeep dev` says once it serves: one line of JSON for programs, a page for people.
 
+use super::pseudo::PseudoReady;
 use serde::{Deserialize, Serialize};
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -32,6 +33,9 @@ pub struct DevReady {
     pub nodes: Vec<MemberReady>,
     /// From when its program was there to the first answer, milliseconds.
     pub started_in_ms: u64,
+    /// The pseudonymisation service beside it, if one was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pseudo: Option<PseudoReady>,
 }
 
 /// One process of a development region.
@@ -70,8 +74,10 @@ impl DevReady {
         let _ = write!(text, "For ~/.aws/config:\n\n{}\n", self.aws_profile("twinkeep-dev"));
         let _ = write!(
             text,
-            "Try:\n\n  eval \"$(twinkeep env{argument})\"\n  aws s3 mb s3://jobs && echo hello | aws s3 cp - s3://jobs/hello\n  twinkeep dev kill 1{argument} && aws s3 cp s3://jobs/hello - && twinkeep dev start 1{argument}\n\nCtrl-C ends it; the data stays.\n"
+            "Try:\n\n  eval \"$(twinkeep env{argument})\"\n  aws s3 mb s3://jobs && echo hello | aws s3 cp - s3://jobs/hello\n  twinkeep dev kill 1{argument} && aws s3 cp s3://jobs/hello - && twinkeep dev start 1{argument}\n\n"
         );
+        text.extend(self.pseudo.as_ref().map(PseudoReady::section));
+        text.push_str("Ctrl-C ends it; the data stays.\n");
         text
     }
 

@@ -98,6 +98,9 @@ pub(super) fn judge(options: &DevOptions) -> Result<DevSettings, ClientError> {
         // a folder keeps its ports for good: better none than one that can never start
         let members: Vec<Member> = (1..=settings.nodes).map(Member::Node).chain([Member::Gateway]).collect();
         ports.check_free(&members)?;
+        if options.pseudo {
+            ports.check_pseudo_free()?;
+        }
         check_room(&options.data, settings.nodes)?;
     }
     Ok(settings)

@@ -4,9 +4,10 @@
 //! the pipe ends and so do they. Children are in process groups of their own, so that Ctrl-C reaches the supervisor only.
 
 use super::process::wait_until;
+use super::pseudo::PseudoReady;
 use super::{
     Credentials, DevFolder, DevForward, DevOptions, DevReady, Member, MemberReady, Ports, ProcessRecord,
-    ProcessState, find_store_node, health, prepare, setup,
+    ProcessState, find_store_node, health, prepare, pseudo, setup,
 };
 use crate::admin::AdminClient;
 use crate::deployment::Deployment;
@@ -19,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::time::{Duration, Instant, SystemTime};
 
 /// How often children and marks are looked at: a killed gateway is back before a client has tried twice.
@@ -47,7 +49,7 @@ pub fn run(
     let data = std::path::absolute(&options.data).map_err(ClientError::file("finding", &options.data))?;
     let options = DevOptions { data, ..options.clone() };
     // before anything is made: what is refused leaves nothing behind
-    setup::judge(&options)?;
+    let ports = setup::judge(&options)?.ports()?;
     crate::files::make_folder(&options.data)?;
     let lock = lock(&DevFolder::new(&options.data))?;
     let program = match find_store_node(options.store_node.as_deref()) {
@@ -55,9 +57,12 @@ pub fn run(
         Err(_) if ending.load(Ordering::Relaxed) => return Ok(()),
         found => found?,
     };
+    let service = match options.pseudo.then(|| pseudo::Service::find(&options.data, ports)).transpose() {
+        Err(_) if ending.load(Ordering::Relaxed) => return Ok(()),
+        found => found?,
+    };
     let began = Instant::now();
-    let (folder, settings) = prepare(&options)?;
-    let ports = settings.ports()?;
+    let (folder, _) = prepare(&options)?;
     let members: Vec<Member> = setup::members(&folder)?.into_iter().map(|(member, _)| member).collect();
     end_leftovers(&folder, &members)?;
     ports.check_free(&members)?;
@@ -66,6 +71,7 @@ pub fn run(
     }
     let mut supervisor = Supervisor::new(folder, ports, program, ending, &members);
     supervisor.forward = options.forward;
+    supervisor.service = service;
     let outcome = supervisor.serve(began, on_ready);
     supervisor.end_all();
     drop(lock);
@@ -82,6 +88,8 @@ struct Supervisor {
     described: Option<SystemTime>,
     /// Where the gateway passes requests on to.
     forward: Option<DevForward>,
+    /// The pseudonymisation service that is to run beside the region.
+    service: Option<pseudo::Service>,
 }
 
 struct Supervised {
@@ -109,7 +117,7 @@ impl Supervisor {
     ) -> Self {
         let children = members.iter().map(|member| Supervised::new(*member)).collect();
         let described = modified(&folder);
-        Self { folder, ports, program, ending, children, described, forward: None }
+        Self { folder, ports, program, ending, children, described, forward: None, service: None }
     }
 
     /// `began` is for the report only: what went before this call takes nothing off the time that processes get.
@@ -125,8 +133,44 @@ impl Supervisor {
         let deployment = Deployment::find(self.folder.root())?;
         let client = AdminClient::new(&deployment)?;
         let Some(credentials) = self.first_credentials(&client, deadline)? else { return Ok(()) };
-        on_ready(&self.describe(&deployment, &credentials, began))?;
-        while !self.ending.load(Ordering::Relaxed) {
+        let ready = self.describe(&deployment, &credentials, began);
+        let Some(service) = self.service.take() else {
+            on_ready(&ready)?;
+            return self.go_on(|| false);
+        };
+        let ending = Arc::clone(&self.ending);
+        std::thread::scope(|scope| {
+            let (told, said) = mpsc::channel();
+            let (region, until) = (&ready, &*ending);
+            scope.spawn(move || service.run(region, until, |service| drop(told.send(service))));
+            let outcome = self.serve_with(&ready, &said, on_ready);
+            // whatever ended the region, the service does not go on alone
+            ending.store(true, Ordering::Relaxed);
+            outcome
+        })
+    }
+
+    /// Serves while the pseudonymisation service is made beside, and says both once it runs.
+    fn serve_with(
+        &mut self,
+        ready: &DevReady,
+        said: &mpsc::Receiver<Result<PseudoReady, ClientError>>,
+        on_ready: impl FnOnce(&DevReady) -> Result<(), ClientError>,
+    ) -> Result<(), ClientError> {
+        let mut service = None;
+        self.go_on(|| {
+            // one that went without a word was told to end
+            service = said.try_recv().ok();
+            service.is_some()
+        })?;
+        let Some(service) = service else { return Ok(()) };
+        on_ready(&DevReady { pseudo: Some(service?), ..ready.clone() })?;
+        self.go_on(|| false)
+    }
+
+    /// Keeps the processes until the end, or until `is_over`.
+    fn go_on(&mut self, mut is_over: impl FnMut() -> bool) -> Result<(), ClientError> {
+        while !self.ending.load(Ordering::Relaxed) && !is_over() {
             self.follow_descriptor()?;
             self.tick()?;
             std::thread::sleep(TICK);
@@ -263,6 +307,7 @@ impl Supervisor {
             gateway: self.describe_member(Member::Gateway, 1),
             nodes: nodes.collect(),
             started_in_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            pseudo: None,
         }
     }
 

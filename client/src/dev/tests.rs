@@ -230,6 +230,7 @@ fn the_ready_line_keeps_its_fields() {
         gateway: member(1),
         nodes: vec![member(1)],
         started_in_ms: 5,
+        pseudo: None,
     };
     let json = serde_json::to_value(&ready).unwrap();
     for field in [

@@ -15,6 +15,9 @@ pub(super) struct ServeArguments {
     /// Say whether the configuration and its policies would be accepted, and do nothing
     #[arg(long)]
     check: bool,
+    /// End when standard input ends: for who starts it and is not to be outlived
+    #[arg(long)]
+    exit_on_stdin_eof: bool,
     /// List all keys of a configuration
     #[arg(long, conflicts_with_all = ["config", "check"])]
     list: bool,
@@ -36,7 +39,7 @@ pub(super) fn run(arguments: &ServeArguments, output: &Output) -> Result<(), Pse
     };
     let config = Config::load(path)?;
     if !arguments.check {
-        return serve::run(config);
+        return serve::run(config, arguments.exit_on_stdin_eof);
     }
     let jobs: Vec<&str> = config.jobs.iter().map(|job| job.name.as_str()).collect();
     output.either(json!({ "jobs": jobs }), || {
