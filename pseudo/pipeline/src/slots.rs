@@ -9,6 +9,8 @@ pub(crate) enum Slot {
     Null,
     True,
     False,
+    /// Text in the record that has nothing JSON escapes.
+    Plain(u32, u32),
     /// Text or a number in the record.
     Text(u32, u32),
     Number(u32, u32),
@@ -32,18 +34,25 @@ impl Slots {
         self.arena.clear();
     }
 
+    #[inline]
     pub(crate) fn set(&mut self, field: usize, slot: Slot) {
         self.slots[field] = slot;
     }
 
+    /// Whether the field is text that has nothing JSON escapes, as far as its reader knows.
+    pub(crate) fn is_plain(&self, field: usize) -> bool {
+        matches!(self.slots[field], Slot::Plain(..))
+    }
+
     /// The value of a field; what is absent is null.
+    #[inline]
     pub(crate) fn value<'a>(&'a self, field: usize, record: &'a str) -> Clear<'a> {
         let range = |from: u32, to: u32| from as usize..to as usize;
         match self.slots[field] {
             Slot::Absent | Slot::Null => Clear::Null,
             Slot::True => Clear::Boolean(true),
             Slot::False => Clear::Boolean(false),
-            Slot::Text(from, to) => Clear::Text(&record[range(from, to)]),
+            Slot::Plain(from, to) | Slot::Text(from, to) => Clear::Text(&record[range(from, to)]),
             Slot::Number(from, to) => Clear::Number(&record[range(from, to)]),
             Slot::Unescaped(from, to) => Clear::Text(&self.arena[range(from, to)]),
         }

@@ -1,7 +1,7 @@
 //! A record's values, one column after another: normalised, turned by their technique, brought to the column's type.
 
 use policy::{Column, OnInvalid, OnNull};
-use transform::{Clear, Kind, Normaliser, Place, TransformError};
+use transform::{Clear, Kind, Normaliser, Place, Technique, TransformError};
 
 use crate::number;
 use crate::plan::{Plan, Treatment};
@@ -49,11 +49,12 @@ impl Bench {
                     Kind::Null
                 }
             };
-            row.close(kind);
+            row.close(kind, is_plain(column, slots));
         }
         Ok(())
     }
 
+    #[inline]
     fn value(
         &mut self,
         plan: &Plan<'_>,
@@ -63,7 +64,11 @@ impl Bench {
         record: u64,
         row: &mut Row,
     ) -> Result<Kind, TransformError> {
-        let value = normalised(&column.normalisers, value, &mut self.value, &mut self.other)?;
+        let value = if column.normalisers.is_empty() {
+            value
+        } else {
+            normalised(&column.normalisers, value, &mut self.value, &mut self.other)?
+        };
         let person = match &column.person {
             Some((field, normalisers)) => {
                 normalised(normalisers, slots.value(*field, text), &mut self.person, &mut self.other)?
@@ -74,6 +79,15 @@ impl Bench {
         let start = row.start();
         let kind = column.technique.apply(&value, &place, &mut row.bytes)?;
         brought_to(column.column, kind, &mut row.bytes, start)
+    }
+}
+
+/// Whether what a column writes is known to have nothing that JSON escapes. Normalisers may turn what has nothing of it into what has.
+fn is_plain(column: &Treatment, slots: &Slots) -> bool {
+    match column.technique {
+        Technique::Token(_) | Technique::Vault(_) => true,
+        Technique::Keep => column.normalisers.is_empty() && slots.is_plain(column.field),
+        _ => false,
     }
 }
 
@@ -111,13 +125,19 @@ pub(crate) fn normalised<'a>(
 }
 
 /// Checks that a value is what its column holds, and writes it the one way that this type is written.
+#[inline]
 fn brought_to(column: Column, kind: Kind, bytes: &mut Vec<u8>, start: usize) -> Result<Kind, TransformError> {
     if kind == Kind::Null || column == Column::Text {
         return Ok(kind);
     }
+    typed(column, bytes, start)
+}
+
+/// The same for columns of which only some texts are values.
+fn typed(column: Column, bytes: &mut Vec<u8>, start: usize) -> Result<Kind, TransformError> {
     let text = std::str::from_utf8(&bytes[start..]).ok();
     match column {
-        Column::Text => Ok(kind),
+        Column::Text => Ok(Kind::Text),
         Column::Boolean => match text {
             Some("true" | "false") => Ok(Kind::Boolean),
             _ => Err(TransformError::Form { wanted: "true or false" }),
@@ -125,8 +145,11 @@ fn brought_to(column: Column, kind: Kind, bytes: &mut Vec<u8>, start: usize) -> 
         Column::Integer => {
             let wrong = TransformError::Form { wanted: "a whole number of 64 bits" };
             let number: i64 = text.and_then(|text| text.parse().ok()).ok_or(wrong)?;
-            bytes.truncate(start);
-            bytes.extend_from_slice(number.to_string().as_bytes());
+            // most come as they are written here
+            if !number::is_canonical(&bytes[start..]) {
+                bytes.truncate(start);
+                bytes.extend_from_slice(number.to_string().as_bytes());
+            }
             Ok(Kind::Number)
         }
         Column::Number => {

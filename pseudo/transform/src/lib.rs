@@ -21,6 +21,7 @@ mod alphabet;
 mod bucket;
 mod civil;
 mod clear;
+mod divide;
 mod error;
 mod ff1;
 mod hierarchy;
