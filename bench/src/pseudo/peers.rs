@@ -37,12 +37,15 @@ struct Peer {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Work {
     Tokens,
+    /// Ours makes tokens, the peer has none to offer.
+    Blanks,
     K,
     Search,
 }
 
-const PEERS: [Peer; 3] = [
+const PEERS: [Peer; 4] = [
     Peer { name: "presidio", package: "presidio-anonymizer==2.2.366", work: Work::Tokens },
+    Peer { name: "dapla", package: "dapla-toolbelt-pseudo==6.2.0", work: Work::Blanks },
     Peer { name: "pycanon", package: "pycanon==1.3.6", work: Work::K },
     Peer { name: "anjana", package: "anjana==1.2.3", work: Work::Search },
 ];
@@ -60,7 +63,7 @@ pub(crate) async fn measure(ours: &Run<'_>, plan: &Plan) -> Result<Vec<PeerFindi
     let mut findings = Vec::new();
     for peer in &PEERS {
         let (file, columns) = match peer.work {
-            Work::Tokens => (&jobs, token_columns().join(",")),
+            Work::Tokens | Work::Blanks => (&jobs, token_columns().join(",")),
             Work::K | Work::Search => (&people, QUASI.join(",")),
         };
         let mut finding = PeerFinding {
@@ -75,7 +78,9 @@ pub(crate) async fn measure(ours: &Run<'_>, plan: &Plan) -> Result<Vec<PeerFindi
             Ok(per_cpu_s) => {
                 finding.per_cpu_s = Some(per_cpu_s);
                 let cell = match peer.work {
-                    Work::Tokens => ours.pseudonymise("", Format::Ndjson, file, plan.records, false).await?,
+                    Work::Tokens | Work::Blanks => {
+                        ours.pseudonymise("", Format::Ndjson, file, plan.records, false).await?
+                    }
                     Work::K => ours.risk("", file, plan.records, "64MiB").await?,
                     Work::Search => search(ours, file, &hierarchies, plan.records).await?,
                 };
@@ -148,6 +153,7 @@ impl Work {
     fn words(self) -> &'static str {
         match self {
             Self::Tokens => "five fields of NDJSON to tokens",
+            Self::Blanks => "the same, blanked by the peer",
             Self::K => "k of a table",
             Self::Search => "a table made 5-anonymous",
         }
