@@ -147,11 +147,11 @@ pub enum Command {
         /// Times that each cell is measured.
         #[arg(long, default_value_t = 5)]
         rounds: u32,
-        /// Measure other programs too.
+        /// Measure other programs too, on the same files.
         #[arg(long)]
-        peers: bool,
+        with_peers: bool,
         /// Install those that are missing first.
-        #[arg(long, requires = "peers")]
+        #[arg(long, requires = "with_peers")]
         install: bool,
         /// Records of the files that other programs get.
         #[arg(long, default_value_t = 20_000)]
@@ -281,9 +281,19 @@ pub async fn run(arguments: Arguments) -> Result<(), BenchError> {
             print!("{}", pair::table(&findings));
             Ok(())
         }
-        Command::Pseudo { records, rows, rounds, peers, install, peer_records, json, strict, places } => {
+        Command::Pseudo {
+            records,
+            rows,
+            rounds,
+            with_peers,
+            install,
+            peer_records,
+            json,
+            strict,
+            places,
+        } => {
             let program = Program::find(places.binaries.as_deref())?;
-            let peers = if peers {
+            let peers = if with_peers {
                 let folder = peers_folder(places.peers.as_deref())?;
                 Some(pseudo::peers::Plan { folder, installs: install, records: peer_records })
             } else {

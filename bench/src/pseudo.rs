@@ -20,7 +20,7 @@ use policy::Format;
 use program::{Keys, Program};
 use records::QUASI;
 
-/// Rows that fit into memory for the measurement that shows what happens when they do not.
+/// The memory of the measurement that shows what happens when rows do not fit into it.
 const RISK_MEMORY_SMALL: &str = "64MiB";
 /// The memory that a measurement of risk gets otherwise: the program's own default.
 const RISK_MEMORY: &str = "1GiB";

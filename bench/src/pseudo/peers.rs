@@ -121,7 +121,7 @@ impl Peer {
             self.install(&environment)?;
         }
         if !python.exists() {
-            let detail = "not installed; `bench pseudo --peers --install` does it".to_owned();
+            let detail = "not installed; `bench pseudo --with-peers --install` does it".to_owned();
             return Err(BenchError::Process { program: self.name.to_owned(), detail });
         }
         let mut words = vec![program::text(script)];

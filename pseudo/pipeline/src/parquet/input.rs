@@ -233,6 +233,7 @@ fn whole(number: i64, text: &mut String) {
     text.extend(digits[from..].iter().map(|digit| char::from(*digit)));
 }
 
+/// The value of a row of any type that [`Values`] does not name.
 fn slot(values: &ArrayRef, row: usize, text: &mut String) -> Slot {
     let from = text.len();
     let mut is_number = false;
@@ -259,7 +260,7 @@ fn slot(values: &ArrayRef, row: usize, text: &mut String) -> Slot {
     if is_number { Slot::Number(from, to) } else { Slot::Text(from, to) }
 }
 
-/// Appends a number as JSON writes it; what JSON cannot write becomes text. Says whether it is a number.
+/// Appends a number of any type but the one that [`Values`] names, as JSON writes it; what JSON cannot write becomes text. Says whether it is a number.
 fn number(kind: &DataType, values: &ArrayRef, row: usize, text: &mut String) -> bool {
     let float = match kind {
         DataType::Float32 => f64::from(primitive::<Float32Type>(values, row)),
