@@ -18,6 +18,8 @@ use crate::pair;
 use crate::peer::{Peer, peers_folder};
 use crate::picture::svg;
 use crate::process::load_average;
+use crate::pseudo;
+use crate::pseudo::program::Program;
 use crate::region::{self, Binaries};
 use crate::report::Report;
 use crate::scratch::Scratch;
@@ -130,6 +132,36 @@ pub enum Command {
         /// Length of each loaded window.
         #[arg(long, default_value_t = 15.0)]
         seconds: f64,
+        /// Where things are.
+        #[command(flatten)]
+        places: Places,
+    },
+    /// Speed of the pseudonymisation engine on one core: files through `pseudo run`, techniques alone, the risk of a table.
+    Pseudo {
+        /// Records of the files that are pseudonymised.
+        #[arg(long, default_value_t = 500_000)]
+        records: u64,
+        /// Rows of the table whose risk is measured.
+        #[arg(long, default_value_t = 10_000_000)]
+        rows: u64,
+        /// Times that each cell is measured.
+        #[arg(long, default_value_t = 5)]
+        rounds: u32,
+        /// Measure other programs too, on the same files.
+        #[arg(long)]
+        with_peers: bool,
+        /// Install those that are missing first.
+        #[arg(long, requires = "with_peers")]
+        install: bool,
+        /// Records of the files that other programs get.
+        #[arg(long, default_value_t = 20_000)]
+        peer_records: u64,
+        /// Write the findings to this file.
+        #[arg(long)]
+        json: Option<PathBuf>,
+        /// Fail when a bar does not hold.
+        #[arg(long)]
+        strict: bool,
         /// Where things are.
         #[command(flatten)]
         places: Places,
@@ -248,6 +280,32 @@ pub async fn run(arguments: Arguments) -> Result<(), BenchError> {
             let findings = pair::measure(&binaries, places.scratch.as_deref(), &plan).await?;
             print!("{}", pair::table(&findings));
             Ok(())
+        }
+        Command::Pseudo {
+            records,
+            rows,
+            rounds,
+            with_peers,
+            install,
+            peer_records,
+            json,
+            strict,
+            places,
+        } => {
+            let program = Program::find(places.binaries.as_deref())?;
+            let peers = if with_peers {
+                let folder = peers_folder(places.peers.as_deref())?;
+                Some(pseudo::peers::Plan { folder, installs: install, records: peer_records })
+            } else {
+                None
+            };
+            let plan = pseudo::Plan { records, rows, rounds, peers };
+            let findings = pseudo::measure(&program, places.scratch.as_deref(), &plan).await?;
+            print!("{}", findings.table());
+            if let Some(path) = json {
+                findings.write(&path)?;
+            }
+            verdict(!strict || findings.holds(), "a bar does not hold")
         }
         Command::Duel { rounds, first, second, matrix, places } => {
             let cells = matrix.cells()?;

@@ -1,4 +1,4 @@
-//! Measures an S3 server: operations per second, latency, and above all CPU time per operation.
+//! Measures an S3 server: operations per second, latency, and above all CPU time per operation; and the pseudonymisation engine.
 
 pub mod bars;
 pub mod cell;
@@ -20,6 +20,7 @@ pub mod peer;
 pub mod picture;
 pub mod prepare;
 pub mod process;
+pub mod pseudo;
 pub mod region;
 pub mod report;
 pub mod scratch;

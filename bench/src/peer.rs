@@ -76,7 +76,7 @@ pub fn peers_folder(given: Option<&Path>) -> Result<PathBuf, BenchError> {
 }
 
 /// Runs a tool to its end; returns what it printed.
-fn run(program: &Path, arguments: &[&str]) -> Result<String, BenchError> {
+pub(crate) fn run(program: &Path, arguments: &[&str]) -> Result<String, BenchError> {
     let failed = |detail: String| BenchError::Process {
         program: format!("{} {}", program.display(), arguments.join(" ")),
         detail,
@@ -93,7 +93,7 @@ fn run(program: &Path, arguments: &[&str]) -> Result<String, BenchError> {
 }
 
 /// Runs a tool to its end with its output on the terminal, for what takes minutes.
-fn run_in_sight(program: &Path, arguments: &[&str]) -> Result<(), BenchError> {
+pub(crate) fn run_in_sight(program: &Path, arguments: &[&str]) -> Result<(), BenchError> {
     let failed = |detail: String| BenchError::Process {
         program: format!("{} {}", program.display(), arguments.join(" ")),
         detail,

@@ -54,6 +54,14 @@ impl Usage {
     }
 }
 
+/// CPU time of a process since its start; also of one that has ended and was not yet waited for.
+pub fn total_cpu(pid: u32) -> Result<Duration, BenchError> {
+    let first_thread = read(pid, "schedstat")?;
+    let nanoseconds = first_thread.split_whitespace().next().and_then(|word| word.parse().ok());
+    // its first thread is known exactly, all of them together in ticks that were cut off
+    Ok(cpu_of_stat(&read(pid, "stat")?).max(Duration::from_nanos(nanoseconds.unwrap_or(0))))
+}
+
 /// Forgets the peak of a process's memory, so that the next peak is that of the next cell.
 /// A process of another user keeps its peak; the reading is then too high, never too low.
 pub fn reset_peak_memory(pid: u32) {

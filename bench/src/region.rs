@@ -64,7 +64,7 @@ impl Binaries {
         let folder = match folder {
             Some(folder) => folder.canonicalize().map_err(BenchError::file("find", folder))?,
             None => {
-                build()?;
+                build(&["client", "store-node"])?;
                 program_folder()?
             }
         };
@@ -203,10 +203,12 @@ impl Ready {
     }
 }
 
-fn build() -> Result<(), BenchError> {
+/// Brings the programs of these packages up to date when cargo runs us.
+pub(crate) fn build(packages: &[&str]) -> Result<(), BenchError> {
     let Some(cargo) = std::env::var_os("CARGO") else { return Ok(()) };
     let mut command = Command::new(cargo);
-    command.args(["build", "--release", "-p", "client", "-p", "store-node"]).stdin(Stdio::null());
+    command.args(["build", "--release"]).args(packages.iter().flat_map(|package| ["-p", package]));
+    command.stdin(Stdio::null());
     if let Some(folder) = std::env::var_os("CARGO_MANIFEST_DIR") {
         command.current_dir(folder);
     }
@@ -214,7 +216,10 @@ fn build() -> Result<(), BenchError> {
     for variable in variables.filter(|variable| variable.to_str().is_some_and(is_about_this_package)) {
         command.env_remove(variable);
     }
-    eprintln!("bench: `cargo build --release -p client -p store-node` brings what is measured up to date");
+    eprintln!(
+        "bench: `cargo build --release -p {}` brings what is measured up to date",
+        packages.join(" -p ")
+    );
     let failed = |detail: String| BenchError::Process { program: "cargo build".to_owned(), detail };
     let status = command.status().map_err(|error| failed(error.to_string()))?;
     if status.success() { Ok(()) } else { Err(failed(status.to_string())) }

@@ -146,7 +146,7 @@ impl Report {
 }
 
 /// The command line without secrets and without the folders of the machine it ran on.
-fn command_line(arguments: impl Iterator<Item = String>) -> String {
+pub(crate) fn command_line(arguments: impl Iterator<Item = String>) -> String {
     let mut words = vec!["bench".to_owned()];
     let mut hides_next = false;
     for argument in arguments.skip(1) {

@@ -3,7 +3,6 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow_array::Array;
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::{Result, ScalarValue, exec_err, plan_err};
 use datafusion::error::DataFusionError;
@@ -94,13 +93,12 @@ impl ScalarUDFImpl for Pseudonymise {
         let Some((value, person)) = arrays.split_first() else {
             return exec_err!("{NAME} takes a value");
         };
-        let person = person.first().map(|person| &**person as &dyn Array);
         // neither the value nor its position: a batch has none that the reader of an error could use
         let wrong = |fault: pipeline::Fault| {
             let kind = fault.kind().name();
             DataFusionError::Execution(format!("column {}: {kind}", function.name()))
         };
-        let turned = function.apply_array(&**value, person, &mut Room::default()).map_err(wrong)?;
+        let turned = function.apply_array(value, person.first(), &mut Room::default()).map_err(wrong)?;
         let all_scalar = values.iter().all(|value| matches!(value, ColumnarValue::Scalar(_)));
         if all_scalar {
             return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&turned, 0)?));

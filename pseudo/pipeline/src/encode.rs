@@ -68,15 +68,15 @@ impl Encoder {
         match self {
             Self::Json { before, after, order } => {
                 if order.is_empty() {
-                    for ((kind, bytes), before) in row.cells().zip(before) {
+                    for (cell, before) in row.cells_known().zip(before) {
                         out.extend_from_slice(before);
-                        json(kind, bytes, out);
+                        json(cell, out);
                     }
                 } else {
-                    let cells: Vec<(Kind, &[u8])> = row.cells().collect();
+                    let cells: Vec<(Kind, bool, &[u8])> = row.cells_known().collect();
                     for (column, before) in order.iter().zip(before) {
                         out.extend_from_slice(before);
-                        json(cells[*column].0, cells[*column].1, out);
+                        json(cells[*column], out);
                     }
                 }
                 out.extend_from_slice(after);
@@ -119,10 +119,16 @@ fn name_of(name: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\":");
 }
 
-fn json(kind: Kind, bytes: &[u8], out: &mut Vec<u8>) {
+/// A value, and whether it is known to need no escapes.
+fn json((kind, is_plain, bytes): (Kind, bool, &[u8]), out: &mut Vec<u8>) {
     match kind {
         Kind::Null => out.extend_from_slice(b"null"),
         Kind::Number | Kind::Boolean => out.extend_from_slice(bytes),
+        Kind::Text if is_plain => {
+            out.push(b'"');
+            out.extend_from_slice(bytes);
+            out.push(b'"');
+        }
         Kind::Text => {
             out.push(b'"');
             let mut rest = bytes;

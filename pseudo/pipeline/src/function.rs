@@ -6,12 +6,13 @@
 
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef};
+use arrow_buffer::NullBuffer;
 use arrow_schema::DataType;
 use custody::{MasterKey, Scope};
 use policy::{OnBadRecord, Policy, Severity, Spec};
 use transform::{Clear, Kind, Place, RUN_SEED_BYTES, RunSeed};
 
-use crate::parquet::input::{is_read, slot};
+use crate::parquet::input::{Values, is_read};
 use crate::parquet::output::Builder;
 use crate::plan::{Plan, Treatment};
 use crate::treat::Bench;
@@ -32,10 +33,18 @@ pub struct Function {
 #[derive(Default)]
 pub struct Room(Bench);
 
-/// Where the rows of an array have their values: a dictionary keeps each once.
-struct Values<'a> {
-    values: &'a dyn Array,
-    keys: Option<(&'a dyn Array, Vec<usize>)>,
+/// The rows of an array, of which a dictionary keeps each value once.
+struct Rows {
+    array: ArrayRef,
+    values: Values,
+    nulls: Option<NullBuffer>,
+    keys: Option<Keys>,
+}
+
+/// Where each row of a dictionary has its value.
+struct Keys {
+    places: Vec<usize>,
+    nulls: Option<NullBuffer>,
 }
 
 /// All columns of a policy under its domain's key, in their order. Refused are keys of other domains, policies in which the linter
@@ -110,89 +119,85 @@ impl Function {
     /// treated once.
     pub fn apply_array(
         &self,
-        values: &dyn Array,
-        person: Option<&dyn Array>,
+        values: &ArrayRef,
+        person: Option<&ArrayRef>,
         room: &mut Room,
     ) -> Result<ArrayRef, Fault> {
         let wrong = Fault::Type { field: self.treatment.field };
-        let values = Values::of(values).ok_or_else(|| wrong.clone())?;
-        let person = person.map(|person| Values::of(person).ok_or(wrong)).transpose()?;
+        let rows = Rows::of(values).ok_or_else(|| wrong.clone())?;
+        let person = person.map(|person| Rows::of(person).ok_or(wrong)).transpose()?;
         let mut builder = Builder::new(self.treatment.column);
         let (mut text, mut person_text, mut out) = (String::new(), String::new(), Vec::new());
         // what became of the values of a dictionary
-        let mut known: Vec<Option<Option<String>>> = Vec::new();
-        if person.is_none() && values.keys.is_some() {
-            known.resize(values.values.len(), None);
+        let mut known: Vec<Option<Option<Vec<u8>>>> = Vec::new();
+        if person.is_none() && rows.keys.is_some() {
+            known.resize(rows.array.len(), None);
         }
-        for row in 0..values.rows() {
-            let place = values.place(row);
+        for row in 0..values.len() {
+            let place = rows.place(row);
             if let Some(Some(done)) = place.and_then(|place| known.get(place)) {
                 builder.add(done.as_deref());
                 continue;
             }
             out.clear();
-            let value = clear(&values, row, &mut text);
-            let person = person.as_ref().map_or(Clear::Null, |person| clear(person, row, &mut person_text));
+            let value = rows.value(row, &mut text);
+            let person = person.as_ref().map_or(Clear::Null, |person| person.value(row, &mut person_text));
             let kind = self.apply(value, person, room, &mut out)?;
-            let written = std::str::from_utf8(&out).expect("techniques write UTF-8");
-            let done = (kind != Kind::Null).then_some(written);
+            let done = (kind != Kind::Null).then_some(&*out);
             builder.add(done);
             if let Some(known) = place.and_then(|place| known.get_mut(place)) {
-                *known = Some(done.map(str::to_owned));
+                *known = Some(done.map(<[u8]>::to_vec));
             }
         }
         Ok(builder.finish())
     }
 }
 
-/// The value of a row. Text is where it is; what else there is gets a text.
-fn clear<'a>(values: &'a Values<'_>, row: usize, text: &'a mut String) -> Clear<'a> {
-    let Some(place) = values.place(row) else { return Clear::Null };
-    match values.values.data_type() {
-        DataType::Utf8 => Clear::Text(values.values.as_string::<i32>().value(place)),
-        DataType::LargeUtf8 => Clear::Text(values.values.as_string::<i64>().value(place)),
-        DataType::Utf8View => Clear::Text(values.values.as_string_view().value(place)),
-        _ => {
-            text.clear();
-            slot(values.values, place, text).value(text, "")
-        }
-    }
-}
-
-impl<'a> Values<'a> {
+impl Rows {
     /// `None` for a type that is not read.
-    fn of(array: &'a dyn Array) -> Option<Self> {
-        match array.as_any_dictionary_opt() {
+    fn of(array: &ArrayRef) -> Option<Self> {
+        let (array, keys) = match array.as_any_dictionary_opt() {
+            None => (array.clone(), None),
             Some(dictionary) => {
                 // an empty dictionary has no place that its keys could name
-                let places = if dictionary.values().is_empty() {
-                    vec![0; array.len()]
-                } else {
-                    dictionary.normalized_keys()
-                };
-                let values = dictionary.values().as_ref();
-                is_readable(values).then_some(Self { values, keys: Some((dictionary.keys(), places)) })
+                let is_empty = dictionary.values().is_empty();
+                let places = if is_empty { vec![0; array.len()] } else { dictionary.normalized_keys() };
+                let nulls =
+                    if is_empty { Some(NullBuffer::new_null(array.len())) } else { array.nulls().cloned() };
+                (dictionary.values().clone(), Some(Keys { places, nulls }))
             }
-            None => is_readable(array).then_some(Self { values: array, keys: None }),
-        }
-    }
-
-    fn rows(&self) -> usize {
-        self.keys.as_ref().map_or(self.values.len(), |(keys, _)| keys.len())
+        };
+        let is_readable = is_read(array.data_type()) || array.data_type().is_null();
+        is_readable.then(|| Self {
+            values: Values::of(array.clone()),
+            nulls: array.logical_nulls(),
+            array,
+            keys,
+        })
     }
 
     /// Where a row has its value, unless it is null.
     fn place(&self, row: usize) -> Option<usize> {
+        let is_null = |nulls: &Option<NullBuffer>, at| nulls.as_ref().is_some_and(|nulls| nulls.is_null(at));
         let place = match &self.keys {
-            Some((keys, _)) if keys.is_null(row) => return None,
-            Some((_, places)) => places[row],
+            Some(keys) if is_null(&keys.nulls, row) => return None,
+            Some(keys) => keys.places[row],
             None => row,
         };
-        // an array of type null has no record of its nulls
-        (!self.values.data_type().is_null() && self.values.is_valid(place)).then_some(place)
+        (!is_null(&self.nulls, place)).then_some(place)
     }
-}
 
-fn is_readable(array: &dyn Array) -> bool {
-    is_read(array.data_type()) || array.data_type().is_null()
+    /// The value of a row. Text is where it is; what else there is gets a text.
+    fn value<'a>(&'a self, row: usize, text: &'a mut String) -> Clear<'a> {
+        let Some(place) = self.place(row) else { return Clear::Null };
+        match self.array.data_type() {
+            DataType::Utf8 => Clear::Text(self.array.as_string::<i32>().value(place)),
+            DataType::LargeUtf8 => Clear::Text(self.array.as_string::<i64>().value(place)),
+            DataType::Utf8View => Clear::Text(self.array.as_string_view().value(place)),
+            _ => {
+                text.clear();
+                self.values.slot(place, text).value(text, "")
+            }
+        }
+    }
 }

@@ -61,12 +61,22 @@ impl Scanner {
         }
         let mut hint = 0;
         loop {
-            let name = cursor.name()?;
-            cursor.space();
-            cursor.expect(b':')?;
-            cursor.space();
             let node_here = &self.tree.nodes[node];
-            match node_here.find(name, hint) {
+            // most records have their members in one order, and nothing between a name and its colon
+            let found = match node_here.begins(hint, &cursor.bytes[cursor.at..]) {
+                Some(length) => {
+                    cursor.at += length;
+                    Some(hint)
+                }
+                None => {
+                    let name = cursor.name()?;
+                    cursor.space();
+                    cursor.expect(b':')?;
+                    node_here.find(name, hint)
+                }
+            };
+            cursor.space();
+            match found {
                 Some(at) => {
                     hint = at + 1;
                     let member = &node_here.members[at];
@@ -153,7 +163,7 @@ impl<'a> Cursor<'a> {
                 match self.peek() {
                     Some(b'"') => {
                         self.at += 1;
-                        Slot::Text(place(from), place(self.at - 1))
+                        Slot::Plain(place(from), place(self.at - 1))
                     }
                     Some(b'\\') => {
                         let start = slots.arena.len();
@@ -257,6 +267,7 @@ impl<'a> Cursor<'a> {
         let close = match self.peek() {
             Some(b'{') => b'}',
             Some(b'[') => b']',
+            Some(b'"') => return self.skip_text(),
             _ => {
                 // any field will do: the value goes nowhere
                 let mut nowhere = Slots::new(1);
@@ -282,12 +293,23 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    fn skip_name(&mut self) -> Result<(), Fault> {
-        if self.peek() != Some(b'"') {
-            return Err(Fault::Malformed);
+    /// Passes over a text, behind its quote.
+    fn skip_text(&mut self) -> Result<(), Fault> {
+        self.expect(b'"')?;
+        loop {
+            self.at += plain_length(&self.bytes[self.at..]);
+            match self.peek() {
+                Some(b'\\') => {
+                    self.at += 1;
+                    self.escape()?;
+                }
+                _ => return self.expect(b'"'),
+            }
         }
-        let mut nowhere = Slots::new(1);
-        self.value(0, &mut nowhere)?;
+    }
+
+    fn skip_name(&mut self) -> Result<(), Fault> {
+        self.skip_text()?;
         self.space();
         self.expect(b':')?;
         self.space();

@@ -33,9 +33,28 @@ pub(crate) fn is_number(text: &[u8]) -> bool {
     !text.is_empty() && length(text) == text.len()
 }
 
+/// Whether a whole number is written without a plus sign, leading zeros and a minus before zero.
+pub(crate) fn is_canonical(whole: &[u8]) -> bool {
+    match whole {
+        [b'0'] => true,
+        [b'-', first, ..] | [first, ..] => matches!(first, b'1'..=b'9'),
+        [] => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_way_to_write_a_whole_number_is_canonical() {
+        for number in [0, 1, -1, 10, -10, 907, i64::MAX, i64::MIN] {
+            assert!(is_canonical(number.to_string().as_bytes()), "{number}");
+        }
+        for other in ["+1", "01", "-0", "-01", "00", "+0", "-", ""] {
+            assert!(!is_canonical(other.as_bytes()), "{other}");
+        }
+    }
 
     #[test]
     fn numbers_end_where_their_grammar_does() {

@@ -6,8 +6,16 @@ use transform::Kind;
 #[derive(Default)]
 pub(crate) struct Row {
     pub(crate) bytes: Vec<u8>,
-    /// Kind of each column and where its bytes end.
-    cells: Vec<(Kind, usize)>,
+    cells: Vec<End>,
+}
+
+/// What a column is, and where its bytes end.
+#[derive(Clone, Copy)]
+struct End {
+    kind: Kind,
+    /// Whether it is known to have nothing that JSON escapes.
+    is_plain: bool,
+    at: usize,
 }
 
 impl Row {
@@ -17,15 +25,20 @@ impl Row {
     }
 
     /// What was appended since the last call is a column.
-    pub(crate) fn close(&mut self, kind: Kind) {
-        self.cells.push((kind, self.bytes.len()));
+    pub(crate) fn close(&mut self, kind: Kind, is_plain: bool) {
+        self.cells.push(End { kind, is_plain, at: self.bytes.len() });
     }
 
     pub(crate) fn cells(&self) -> impl Iterator<Item = (Kind, &[u8])> {
-        self.cells.iter().scan(0, |from, (kind, end)| {
-            let range = *from..*end;
-            *from = *end;
-            Some((*kind, &self.bytes[range]))
+        self.cells_known().map(|(kind, _, bytes)| (kind, bytes))
+    }
+
+    /// The same, and of each cell whether it is known to have nothing that JSON escapes.
+    pub(crate) fn cells_known(&self) -> impl Iterator<Item = (Kind, bool, &[u8])> {
+        self.cells.iter().scan(0, |from, end| {
+            let range = *from..end.at;
+            *from = end.at;
+            Some((end.kind, end.is_plain, &self.bytes[range]))
         })
     }
 }
@@ -44,12 +57,12 @@ pub(crate) fn pack(row: &Row, out: &mut Vec<u8>) {
 }
 
 /// The cells of a packed row; `None` for null.
-pub(crate) fn cells(mut packed: &[u8]) -> impl Iterator<Item = Option<&str>> {
+pub(crate) fn cells(mut packed: &[u8]) -> impl Iterator<Item = Option<&[u8]>> {
     std::iter::from_fn(move || {
         let (head, rest) = packed.split_first_chunk::<CELL_HEAD_BYTES>()?;
         let length = u32::from_le_bytes([head[1], head[2], head[3], head[4]]);
         let (cell, rest) = rest.split_at(length as usize);
         packed = rest;
-        Some((head[0] != 0).then(|| std::str::from_utf8(cell).expect("techniques write UTF-8")))
+        Some((head[0] != 0).then_some(cell))
     })
 }

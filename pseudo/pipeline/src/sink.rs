@@ -66,11 +66,7 @@ impl<W: Write + Send> Sink<W> {
                 encoder.encode(row, &mut lines.waiting);
                 if lines.waiting.len() < WRITE_BYTES { Ok(()) } else { lines.write() }
             }
-            Self::Parquet(sink) => {
-                let mut packed = Vec::new();
-                encoder.encode(row, &mut packed);
-                sink.row(&packed)
-            }
+            Self::Parquet(sink) => sink.row_of(row),
         }
     }
 

@@ -9,6 +9,8 @@ pub(crate) enum Slot {
     Null,
     True,
     False,
+    /// Text in the record that has nothing JSON escapes.
+    Plain(u32, u32),
     /// Text or a number in the record.
     Text(u32, u32),
     Number(u32, u32),
@@ -32,11 +34,18 @@ impl Slots {
         self.arena.clear();
     }
 
+    #[inline]
     pub(crate) fn set(&mut self, field: usize, slot: Slot) {
         self.slots[field] = slot;
     }
 
+    /// Whether the field is text that has nothing JSON escapes, as far as its reader knows.
+    pub(crate) fn is_plain(&self, field: usize) -> bool {
+        matches!(self.slots[field], Slot::Plain(..))
+    }
+
     /// The value of a field; what is absent is null.
+    #[inline]
     pub(crate) fn value<'a>(&'a self, field: usize, record: &'a str) -> Clear<'a> {
         self.slots[field].value(record, &self.arena)
     }
@@ -51,7 +60,7 @@ impl Slot {
             Self::Absent | Self::Null => Clear::Null,
             Self::True => Clear::Boolean(true),
             Self::False => Clear::Boolean(false),
-            Self::Text(from, to) => Clear::Text(&record[range(from, to)]),
+            Self::Plain(from, to) | Self::Text(from, to) => Clear::Text(&record[range(from, to)]),
             Self::Number(from, to) => Clear::Number(&record[range(from, to)]),
             Self::Unescaped(from, to) => Clear::Text(&arena[range(from, to)]),
         }

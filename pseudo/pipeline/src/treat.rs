@@ -1,7 +1,7 @@
 //! A record's values, one column after another: normalised, turned by their technique, brought to the column's type.
 
 use policy::{Column, OnInvalid, OnNull};
-use transform::{Clear, Kind, Normaliser, Place, TransformError};
+use transform::{Clear, Kind, Normaliser, Place, Technique, TransformError};
 
 use crate::number;
 use crate::plan::{Plan, Treatment};
@@ -33,7 +33,7 @@ impl Bench {
             let place = Place { run: &plan.run, record, person };
             let kind = column.treat(slots.value(column.field, text), place, self, &mut row.bytes)?;
             report.values_nulled += u64::from(kind.is_none());
-            row.close(kind.unwrap_or(Kind::Null));
+            row.close(kind.unwrap_or(Kind::Null), is_plain(column, slots));
         }
         Ok(())
     }
@@ -42,6 +42,7 @@ impl Bench {
 impl Treatment {
     /// Appends what becomes of a value in its place, whose person is as it came in. `None`: the value is not as it should be, and
     /// the rule makes null of such.
+    #[inline]
     pub(crate) fn treat(
         &self,
         value: Clear<'_>,
@@ -69,6 +70,7 @@ impl Treatment {
         }
     }
 
+    #[inline]
     fn turned(
         &self,
         value: Clear<'_>,
@@ -76,7 +78,11 @@ impl Treatment {
         room: &mut Bench,
         out: &mut Vec<u8>,
     ) -> Result<Kind, TransformError> {
-        let value = normalised(&self.normalisers, value, &mut room.value, &mut room.other)?;
+        let value = if self.normalisers.is_empty() {
+            value
+        } else {
+            normalised(&self.normalisers, value, &mut room.value, &mut room.other)?
+        };
         let person = match &self.person {
             Some((_, normalisers)) => {
                 normalised(normalisers, place.person, &mut room.person, &mut room.other)?
@@ -86,6 +92,15 @@ impl Treatment {
         let start = out.len();
         let kind = self.technique.apply(&value, &Place { person, ..place }, out)?;
         brought_to(self.column, kind, out, start)
+    }
+}
+
+/// Whether what a column writes is known to have nothing that JSON escapes. Normalisers may turn what has nothing of it into what has.
+fn is_plain(column: &Treatment, slots: &Slots) -> bool {
+    match column.technique {
+        Technique::Token(_) | Technique::Vault(_) => true,
+        Technique::Keep => column.normalisers.is_empty() && slots.is_plain(column.field),
+        _ => false,
     }
 }
 
@@ -123,13 +138,19 @@ pub(crate) fn normalised<'a>(
 }
 
 /// Checks that a value is what its column holds, and writes it the one way that this type is written.
+#[inline]
 fn brought_to(column: Column, kind: Kind, bytes: &mut Vec<u8>, start: usize) -> Result<Kind, TransformError> {
     if kind == Kind::Null || column == Column::Text {
         return Ok(kind);
     }
+    typed(column, bytes, start)
+}
+
+/// The same for columns of which only some texts are values.
+fn typed(column: Column, bytes: &mut Vec<u8>, start: usize) -> Result<Kind, TransformError> {
     let text = std::str::from_utf8(&bytes[start..]).ok();
     match column {
-        Column::Text => Ok(kind),
+        Column::Text => Ok(Kind::Text),
         Column::Boolean => match text {
             Some("true" | "false") => Ok(Kind::Boolean),
             _ => Err(TransformError::Form { wanted: "true or false" }),
@@ -137,8 +158,11 @@ fn brought_to(column: Column, kind: Kind, bytes: &mut Vec<u8>, start: usize) -> 
         Column::Integer => {
             let wrong = TransformError::Form { wanted: "a whole number of 64 bits" };
             let number: i64 = text.and_then(|text| text.parse().ok()).ok_or(wrong)?;
-            bytes.truncate(start);
-            bytes.extend_from_slice(number.to_string().as_bytes());
+            // most come as they are written here
+            if !number::is_canonical(&bytes[start..]) {
+                bytes.truncate(start);
+                bytes.extend_from_slice(number.to_string().as_bytes());
+            }
             Ok(Kind::Number)
         }
         Column::Number => {

@@ -18,6 +18,8 @@ pub(crate) enum Target {
 /// One name of a node.
 pub(crate) struct Member {
     pub(crate) name: Box<[u8]>,
+    /// The name as most records have it: in quotes, with its colon. Names of a policy need no escapes.
+    pub(crate) written: Box<[u8]>,
     pub(crate) target: Target,
     /// Its number in the whole tree: where it is noted that a record had it.
     pub(crate) number: usize,
@@ -67,10 +69,11 @@ impl Tree {
     }
 
     fn add(&mut self, node: usize, name: &str, target: Target) {
+        let written = format!("\"{name}\":").into_bytes().into();
         let name: Box<[u8]> = name.as_bytes().into();
         let node = &mut self.nodes[node];
         node.by_name.insert(name.clone(), node.members.len());
-        node.members.push(Member { name, target, number: self.members });
+        node.members.push(Member { name, written, target, number: self.members });
         self.members += 1;
     }
 }
@@ -83,6 +86,12 @@ fn is_used(policy: &Policy, field: usize) -> bool {
 }
 
 impl Node {
+    /// How long the name is, with its quotes and colon, if the text begins with that of this member.
+    pub(crate) fn begins(&self, at: usize, text: &[u8]) -> Option<usize> {
+        let member = self.members.get(at)?;
+        text.starts_with(&member.written).then_some(member.written.len())
+    }
+
     /// The place of a name among the members; `hint` is where it most likely is.
     pub(crate) fn find(&self, name: &[u8], hint: usize) -> Option<usize> {
         if self.members.get(hint).is_some_and(|member| *member.name == *name) {

@@ -3,6 +3,9 @@
 //! Halves are numbers of at most 96 bits, so that all arithmetic is on `u128` and one block of key stream is enough per
 //! round. That bounds the length: 57 decimal digits, 36 characters of `A-Z0-9`. FF3 and FF3-1 are broken and absent.
 //!
+//! Dividing is most of what FF1 would cost beside its blocks: all divisors stay the same, so each is a multiplication here
+//! (`divide.rs`).
+//!
 //! FF1 hides nothing of the length and has no integrity: a changed ciphertext decrypts to another value. Neither this nor any
 //! other FF1 known runs in constant time.
 
@@ -10,6 +13,7 @@ use aes::cipher::{Block, BlockCipherEncrypt, KeyInit};
 use aes::{Aes128, Aes192, Aes256};
 use custody::FieldKey;
 
+use crate::divide::{Divisor, Reducer};
 use crate::error::within;
 use crate::{Alphabet, Clear, Kind, TransformError};
 
@@ -45,6 +49,10 @@ impl Cipher {
 pub struct Ff1 {
     cipher: Cipher,
     radix: u32,
+    /// The radix, to take digits off a number.
+    last_digit: Divisor,
+    /// So many digits make a number of 64 bits.
+    short_digits: usize,
     tweak: Vec<u8>,
     /// What depends on the length alone, by length; `None` where the length is not allowed.
     lengths: Vec<Option<Length>>,
@@ -52,15 +60,14 @@ pub struct Ff1 {
 
 /// What FF1 needs for one length of its input.
 struct Length {
-    /// CBC-MAC state after P and after the blocks of Q that hold the tweak alone.
-    state: [u8; BLOCK],
-    /// The last block of Q before round number and half are put in.
-    block: [u8; BLOCK],
-    /// b of the standard: bytes of the number of a half.
-    half_bytes: usize,
-    /// d of the standard: bytes of the key stream taken.
-    stream_bytes: usize,
-    moduli: [u128; 2],
+    /// CBC-MAC state after P and after the blocks of Q that hold the tweak alone, and the last block of Q before round number
+    /// and half are put in: what is added to them.
+    start: u128,
+    /// Where the round number stands above the half, bits.
+    round_shift: u32,
+    /// What of a block is no key stream, bits.
+    stream_shift: u32,
+    moduli: [Reducer; 2],
 }
 
 impl Ff1 {
@@ -76,7 +83,11 @@ impl Ff1 {
             24 => Cipher::Aes192(Box::new(Aes192::new_from_slice(key).map_err(wrong_key)?)),
             _ => Cipher::Aes256(Box::new(Aes256::new_from_slice(key).map_err(wrong_key)?)),
         };
-        let mut ff1 = Self { cipher, radix, tweak: tweak.to_vec(), lengths: Vec::new() };
+        let last_digit = Divisor::new(u64::from(radix));
+        let is_short = |digits: &u32| power(radix, *digits).is_some_and(|power| power <= 1 << u64::BITS);
+        let short_digits = (1..).take_while(is_short).count();
+        let tweak = tweak.to_vec();
+        let mut ff1 = Self { cipher, radix, last_digit, short_digits, tweak, lengths: Vec::new() };
         for length in 0.. {
             let Some(right) = power(radix, length - length / 2) else { break };
             let left = power(radix, length / 2).expect("the left half is no longer than the right one");
@@ -94,9 +105,10 @@ impl Ff1 {
 
     fn length(&self, length: u32, moduli: [u128; 2]) -> Length {
         let half_bits = u128::BITS - (moduli[1] - 1).leading_zeros();
-        let half_bytes = half_bits.div_ceil(8) as usize;
+        // b and d of the standard
+        let half_bytes = half_bits.div_ceil(8);
         let stream_bytes = 4 * half_bytes.div_ceil(4) + 4;
-        assert!(stream_bytes <= BLOCK, "halves of 96 bits need one block");
+        assert!(stream_bytes as usize <= BLOCK, "halves of 96 bits need one block");
         let radix = self.radix.to_be_bytes();
         let tweak_bytes = u32::try_from(self.tweak.len()).expect("a tweak is short");
         let mut state = [1, 2, 1, radix[1], radix[2], radix[3], ROUNDS, 0, 0, 0, 0, 0, 0, 0, 0, 0];
@@ -105,28 +117,26 @@ impl Ff1 {
         state[12..].copy_from_slice(&tweak_bytes.to_be_bytes());
         self.cipher.encrypt(&mut state);
         let mut q = self.tweak.clone();
-        q.resize((self.tweak.len() + 1 + half_bytes).next_multiple_of(BLOCK), 0);
+        q.resize((self.tweak.len() + 1 + half_bytes as usize).next_multiple_of(BLOCK), 0);
         let (whole, last) = q.split_at(q.len() - BLOCK);
         for block in whole.chunks_exact(BLOCK) {
             state.iter_mut().zip(block).for_each(|(state, byte)| *state ^= byte);
             self.cipher.encrypt(&mut state);
         }
-        let block = *last.first_chunk().expect("what is left is one block");
-        Length { state, block, half_bytes, stream_bytes, moduli }
+        let block: &[u8; BLOCK] = last.first_chunk().expect("what is left is one block");
+        Length {
+            start: u128::from_be_bytes(state) ^ u128::from_be_bytes(*block),
+            round_shift: 8 * half_bytes,
+            stream_shift: u128::BITS - 8 * stream_bytes,
+            moduli: moduli.map(|modulus| Reducer::new(modulus, 8 * stream_bytes)),
+        }
     }
 
     /// The round function, reduced by the modulus of the half it is added to.
-    fn round(&self, length: &Length, round: u8, half: u128, modulus: u128) -> u128 {
-        let mut block = length.block;
-        let from = BLOCK - length.half_bytes;
-        block[from - 1] ^= round;
-        let half = half.to_be_bytes();
-        for (byte, half) in block[from..].iter_mut().zip(&half[BLOCK - length.half_bytes..]) {
-            *byte = *half;
-        }
-        block.iter_mut().zip(length.state).for_each(|(byte, state)| *byte ^= state);
+    fn round(&self, length: &Length, round: u8, half: u128, modulus: &Reducer) -> u128 {
+        let mut block = (length.start ^ (u128::from(round) << length.round_shift) ^ half).to_be_bytes();
         self.cipher.encrypt(&mut block);
-        remainder(u128::from_be_bytes(block) >> (8 * (BLOCK - length.stream_bytes)), modulus)
+        modulus.remainder(u128::from_be_bytes(block) >> length.stream_shift)
     }
 
     fn constants(&self, digits: &[u8]) -> Result<&Length, TransformError> {
@@ -142,9 +152,9 @@ impl Ff1 {
         let middle = digits.len() / 2;
         let (mut a, mut b) = (self.number(&digits[..middle]), self.number(&digits[middle..]));
         for round in 0..ROUNDS {
-            let modulus = length.moduli[usize::from(round % 2)];
+            let modulus = &length.moduli[usize::from(round % 2)];
             let sum = a + self.round(length, round, b, modulus);
-            (a, b) = (b, if sum >= modulus { sum - modulus } else { sum });
+            (a, b) = (b, if sum >= modulus.modulus() { sum - modulus.modulus() } else { sum });
         }
         self.digits(a, &mut digits[..middle]);
         self.digits(b, &mut digits[middle..]);
@@ -157,9 +167,9 @@ impl Ff1 {
         let middle = digits.len() / 2;
         let (mut a, mut b) = (self.number(&digits[..middle]), self.number(&digits[middle..]));
         for round in (0..ROUNDS).rev() {
-            let modulus = length.moduli[usize::from(round % 2)];
+            let modulus = &length.moduli[usize::from(round % 2)];
             let minus = self.round(length, round, a, modulus);
-            (a, b) = (if b >= minus { b - minus } else { b + modulus - minus }, a);
+            (a, b) = (if b >= minus { b - minus } else { b + modulus.modulus() - minus }, a);
         }
         self.digits(a, &mut digits[..middle]);
         self.digits(b, &mut digits[middle..]);
@@ -167,43 +177,30 @@ impl Ff1 {
     }
 
     fn number(&self, digits: &[u8]) -> u128 {
+        let (first, rest) = digits.split_at(digits.len().min(self.short_digits));
+        let short = first.iter().fold(0, |number, digit| number * u64::from(self.radix) + u64::from(*digit));
         let radix = u128::from(self.radix);
-        digits.iter().fold(0, |number, digit| number * radix + u128::from(*digit))
+        rest.iter().fold(u128::from(short), |number, digit| number * radix + u128::from(*digit))
     }
 
     fn digits(&self, mut number: u128, digits: &mut [u8]) {
-        for digit in digits.iter_mut().rev() {
-            // most halves are below 64 bits, where dividing is several times cheaper
-            let rest;
-            (number, rest) = match u64::try_from(number) {
-                Ok(short) => {
-                    let radix = u64::from(self.radix);
-                    (u128::from(short / radix), short % radix)
-                }
-                Err(_) => {
-                    let radix = u128::from(self.radix);
-                    let rest = u64::try_from(number % radix).expect("below the radix");
-                    (number / radix, rest)
-                }
-            };
-            *digit = u8::try_from(rest).expect("a radix is 256 at most");
+        let mut places = digits.iter_mut().rev();
+        // most halves are below 64 bits, where dividing is several times cheaper
+        let mut short = loop {
+            if let Ok(short) = u64::try_from(number) {
+                break short;
+            }
+            let Some(place) = places.next() else { break u64::MAX };
+            let radix = u128::from(self.radix);
+            *place = u8::try_from(number % radix).expect("a radix is 256 at most");
+            number /= radix;
+        };
+        for place in places {
+            let (rest, digit) = self.last_digit.divide(short);
+            *place = u8::try_from(digit).expect("a radix is 256 at most");
+            short = rest;
         }
-        assert_eq!(number, 0, "a half is below its modulus");
-    }
-}
-
-/// `value % modulus`, by short divisions where the modulus allows.
-fn remainder(value: u128, modulus: u128) -> u128 {
-    match u32::try_from(modulus) {
-        Ok(short) => {
-            let short = u64::from(short);
-            let high = u64::try_from(value >> 64).expect("64 bits") % short;
-            let low = value & u128::from(u64::MAX);
-            let low = u64::try_from(low).expect("64 bits");
-            let middle = ((high << 32) | (low >> 32)) % short;
-            u128::from(((middle << 32) | (low & 0xffff_ffff)) % short)
-        }
-        Err(_) => value % modulus,
+        assert_eq!(short, 0, "a half is below its modulus");
     }
 }
 

@@ -39,7 +39,10 @@ impl Keyed {
         let bits = ((BLOCK + length) as u64 * 8).to_be_bytes();
         let mut block = [0; BLOCK];
         if length <= SHORT_BYTES_MAX {
-            block[..before.len()].copy_from_slice(before);
+            // most values come alone
+            if !before.is_empty() {
+                block[..before.len()].copy_from_slice(before);
+            }
             block[before.len()..length].copy_from_slice(value);
             block[length] = 0x80;
             block[BLOCK - 8..].copy_from_slice(&bits);

@@ -22,6 +22,7 @@ mod alphabet;
 mod bucket;
 mod civil;
 mod clear;
+mod divide;
 mod error;
 mod ff1;
 mod hierarchy;

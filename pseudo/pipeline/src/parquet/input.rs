@@ -8,7 +8,8 @@ use arrow_array::types::{
     TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
     UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
-use arrow_array::{Array, ArrayRef, ArrowPrimitiveType, RecordBatch};
+use arrow_array::{Array, ArrayRef, ArrowPrimitiveType, BooleanArray, Int64Array, RecordBatch, StringArray};
+use arrow_buffer::NullBuffer;
 use arrow_schema::{DataType, Fields, TimeUnit};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
@@ -38,11 +39,20 @@ pub(crate) struct Rows {
     unknown: u64,
 }
 
-/// One column of a batch: its values, and the groups around them, which may be null too.
+/// One column of a batch.
 struct Column {
     field: usize,
-    values: ArrayRef,
-    around: Vec<ArrayRef>,
+    values: Values,
+    /// Where it is null, or a group around it.
+    nulls: Option<NullBuffer>,
+}
+
+/// Values of one column: of the types that most columns have, looked up once for a batch.
+pub(crate) enum Values {
+    Text(StringArray),
+    Integer(Int64Array),
+    Boolean(BooleanArray),
+    Other(ArrayRef),
 }
 
 impl Rows {
@@ -109,9 +119,8 @@ impl Rows {
         self.text.clear();
         let mut is_long = false;
         for column in &self.batch {
-            let is_null =
-                column.values.is_null(self.row) || column.around.iter().any(|group| group.is_null(self.row));
-            let slot = if is_null { Slot::Null } else { slot(&*column.values, self.row, &mut self.text) };
+            let is_null = column.nulls.as_ref().is_some_and(|nulls| nulls.is_null(self.row));
+            let slot = if is_null { Slot::Null } else { column.values.slot(self.row, &mut self.text) };
             slots.set(column.field, slot);
             if self.text.len() > RECORD_BYTES_MAX {
                 is_long = true;
@@ -166,24 +175,72 @@ pub(crate) fn is_read(kind: &DataType) -> bool {
 fn column(batch: &RecordBatch, names: &[String], field: usize) -> Option<Column> {
     let (first, inner) = names.split_first()?;
     let mut values = batch.column_by_name(first)?.clone();
-    let mut around = Vec::new();
+    let mut nulls = values.logical_nulls();
     for name in inner {
-        let next = values.as_struct_opt()?.column_by_name(name)?.clone();
-        around.push(std::mem::replace(&mut values, next));
+        values = values.as_struct_opt()?.column_by_name(name)?.clone();
+        nulls = NullBuffer::union(nulls.as_ref(), values.logical_nulls().as_ref());
     }
-    Some(Column { field, values, around })
+    Some(Column { field, values: Values::of(values), nulls })
 }
 
-/// Appends the text of a value that is not null, and says where it is.
-pub(crate) fn slot(values: &dyn Array, row: usize, text: &mut String) -> Slot {
+impl Values {
+    pub(crate) fn of(values: ArrayRef) -> Self {
+        match values.data_type() {
+            DataType::Utf8 => Self::Text(values.as_string::<i32>().clone()),
+            DataType::Int64 => Self::Integer(values.as_primitive::<Int64Type>().clone()),
+            DataType::Boolean => Self::Boolean(values.as_boolean().clone()),
+            _ => Self::Other(values),
+        }
+    }
+
+    /// The value of a row where the column is not null.
+    pub(crate) fn slot(&self, row: usize, text: &mut String) -> Slot {
+        let from = text.len();
+        match self {
+            Self::Text(values) => {
+                text.push_str(values.value(row));
+                Slot::Text(place(from), place(text.len()))
+            }
+            Self::Integer(values) => {
+                whole(values.value(row), text);
+                Slot::Number(place(from), place(text.len()))
+            }
+            Self::Boolean(values) if values.value(row) => Slot::True,
+            Self::Boolean(_) => Slot::False,
+            Self::Other(values) => slot(values, row, text),
+        }
+    }
+}
+
+fn place(at: usize) -> u32 {
+    u32::try_from(at).expect("a text has at most 2 GiB, and comes after less than a record")
+}
+
+/// Appends a whole number: the usual way to write one costs more than all else that is done to it.
+fn whole(number: i64, text: &mut String) {
+    let mut digits = [0; 20];
+    let (mut from, mut rest) = (digits.len(), number.unsigned_abs());
+    loop {
+        from -= 1;
+        digits[from] = b'0' + u8::try_from(rest % 10).expect("below ten");
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    if number < 0 {
+        text.push('-');
+    }
+    text.extend(digits[from..].iter().map(|digit| char::from(*digit)));
+}
+
+/// The value of a row of any type that [`Values`] does not name.
+fn slot(values: &ArrayRef, row: usize, text: &mut String) -> Slot {
     let from = text.len();
     let mut is_number = false;
     match values.data_type() {
-        DataType::Utf8 => text.push_str(values.as_string::<i32>().value(row)),
         DataType::LargeUtf8 => text.push_str(values.as_string::<i64>().value(row)),
         DataType::Utf8View => text.push_str(values.as_string_view().value(row)),
-        DataType::Boolean if values.as_boolean().value(row) => return Slot::True,
-        DataType::Boolean => return Slot::False,
         DataType::Date32 => time(i64::from(primitive::<Date32Type>(values, row)), None, text),
         DataType::Timestamp(unit, zone) => {
             let (value, per_second) = match unit {
@@ -200,14 +257,12 @@ pub(crate) fn slot(values: &dyn Array, row: usize, text: &mut String) -> Slot {
             is_number = number(kind, values, row, text);
         }
     }
-    let place =
-        |at: usize| u32::try_from(at).expect("a text has at most 2 GiB, and comes after less than a record");
     let (from, to) = (place(from), place(text.len()));
     if is_number { Slot::Number(from, to) } else { Slot::Text(from, to) }
 }
 
-/// Appends a number as JSON writes it; what JSON cannot write becomes text. Says whether it is a number.
-fn number(kind: &DataType, values: &dyn Array, row: usize, text: &mut String) -> bool {
+/// Appends a number of any type but the one that [`Values`] names, as JSON writes it; what JSON cannot write becomes text. Says whether it is a number.
+fn number(kind: &DataType, values: &ArrayRef, row: usize, text: &mut String) -> bool {
     let float = match kind {
         DataType::Float32 => f64::from(primitive::<Float32Type>(values, row)),
         DataType::Float64 => primitive::<Float64Type>(values, row),
@@ -218,7 +273,6 @@ fn number(kind: &DataType, values: &dyn Array, row: usize, text: &mut String) ->
         DataType::Int8 => write!(text, "{}", primitive::<Int8Type>(values, row)),
         DataType::Int16 => write!(text, "{}", primitive::<Int16Type>(values, row)),
         DataType::Int32 => write!(text, "{}", primitive::<Int32Type>(values, row)),
-        DataType::Int64 => write!(text, "{}", primitive::<Int64Type>(values, row)),
         DataType::UInt8 => write!(text, "{}", primitive::<UInt8Type>(values, row)),
         DataType::UInt16 => write!(text, "{}", primitive::<UInt16Type>(values, row)),
         DataType::UInt32 => write!(text, "{}", primitive::<UInt32Type>(values, row)),
@@ -229,7 +283,7 @@ fn number(kind: &DataType, values: &dyn Array, row: usize, text: &mut String) ->
     float.is_finite()
 }
 
-fn primitive<T: ArrowPrimitiveType>(values: &dyn Array, row: usize) -> T::Native {
+fn primitive<T: ArrowPrimitiveType>(values: &ArrayRef, row: usize) -> T::Native {
     values.as_primitive::<T>().value(row)
 }
 

@@ -3,18 +3,19 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use arrow_array::builder::{BooleanBuilder, Float64Builder, Int64Builder, StringBuilder};
-use arrow_array::{ArrayRef, RecordBatch, StructArray};
+use arrow_array::builder::{BinaryBuilder, BooleanBuilder, Float64Builder, Int64Builder};
+use arrow_array::{ArrayRef, RecordBatch, StringArray, StructArray};
 use arrow_schema::{DataType, Field, Fields, Schema};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 use policy::{Column, Policy};
+use transform::Kind;
 
 use crate::PipelineError;
 use crate::encode::nested_order;
-use crate::row::cells;
+use crate::row::{Row, cells};
 
 /// Rows built before they are encoded.
 const BATCH_ROWS: usize = 8192;
@@ -51,7 +52,8 @@ impl<W: Write> Write for Counted<W> {
 
 /// The values of one column.
 pub(crate) enum Builder {
-    Text(StringBuilder),
+    /// Text, which is seen to be UTF-8 once a whole batch is there.
+    Text(BinaryBuilder),
     Integer(Int64Builder),
     Number(Float64Builder),
     Boolean(BooleanBuilder),
@@ -85,7 +87,16 @@ impl<W: Write + Send> ParquetSink<W> {
 
     /// Adds a row, as [`crate::row::pack`] wrote it.
     pub(crate) fn row(&mut self, packed: &[u8]) -> Result<(), PipelineError> {
-        for (builder, cell) in self.builders.iter_mut().zip(cells(packed)) {
+        self.add(cells(packed))
+    }
+
+    /// Adds a row.
+    pub(crate) fn row_of(&mut self, row: &Row) -> Result<(), PipelineError> {
+        self.add(row.cells().map(|(kind, bytes)| (kind != Kind::Null).then_some(bytes)))
+    }
+
+    fn add<'a>(&mut self, cells: impl Iterator<Item = Option<&'a [u8]>>) -> Result<(), PipelineError> {
+        for (builder, cell) in self.builders.iter_mut().zip(cells) {
             builder.add(cell);
         }
         self.rows += 1;
@@ -115,7 +126,7 @@ impl<W: Write + Send> ParquetSink<W> {
 impl Builder {
     pub(crate) fn new(column: Column) -> Self {
         match column {
-            Column::Text => Self::Text(StringBuilder::new()),
+            Column::Text => Self::Text(BinaryBuilder::new()),
             Column::Integer => Self::Integer(Int64Builder::new()),
             Column::Number => Self::Number(Float64Builder::new()),
             Column::Boolean => Self::Boolean(BooleanBuilder::new()),
@@ -131,19 +142,23 @@ impl Builder {
         }
     }
 
-    pub(crate) fn add(&mut self, cell: Option<&str>) {
+    pub(crate) fn add(&mut self, cell: Option<&[u8]>) {
+        let text = || std::str::from_utf8(cell?).ok();
         // treating brought every value to the type of its column
         match self {
             Self::Text(builder) => builder.append_option(cell),
-            Self::Integer(builder) => builder.append_option(cell.and_then(|text| text.parse().ok())),
-            Self::Number(builder) => builder.append_option(cell.and_then(|text| text.parse().ok())),
-            Self::Boolean(builder) => builder.append_option(cell.map(|text| text == "true")),
+            Self::Integer(builder) => builder.append_option(text().and_then(|text| text.parse().ok())),
+            Self::Number(builder) => builder.append_option(text().and_then(|text| text.parse().ok())),
+            Self::Boolean(builder) => builder.append_option(cell.map(|bytes| bytes == b"true")),
         }
     }
 
     pub(crate) fn finish(&mut self) -> ArrayRef {
         match self {
-            Self::Text(builder) => Arc::new(builder.finish()),
+            Self::Text(builder) => {
+                let text = StringArray::try_from_binary(builder.finish());
+                Arc::new(text.expect("techniques write UTF-8"))
+            }
             Self::Integer(builder) => Arc::new(builder.finish()),
             Self::Number(builder) => Arc::new(builder.finish()),
             Self::Boolean(builder) => Arc::new(builder.finish()),

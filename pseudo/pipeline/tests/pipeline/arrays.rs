@@ -111,30 +111,33 @@ proptest! {
 #[test]
 fn an_array_of_nothing_holds_nulls_and_an_empty_one_nothing() {
     let (functions, mut room) = (all(), Room::default());
-    let nothing = NullArray::new(2);
+    let nothing: ArrayRef = Arc::new(NullArray::new(2));
     assert_eq!(functions[0].apply_array(&nothing, None, &mut room).unwrap().null_count(), 2);
     assert_eq!(functions[1].apply_array(&nothing, Some(&nothing), &mut room).unwrap().null_count(), 2);
     // where null is refused, it is refused in this form too
     assert!(matches!(functions[2].apply_array(&nothing, None, &mut room), Err(Fault::Null { .. })));
     let keys = Int32Array::from(vec![Some(0), None]);
-    let dictionary = DictionaryArray::<Int32Type>::new(keys, Arc::new(NullArray::new(1)));
+    let dictionary: ArrayRef = Arc::new(DictionaryArray::<Int32Type>::new(keys, Arc::new(NullArray::new(1))));
     assert_eq!(functions[0].apply_array(&dictionary, None, &mut room).unwrap().null_count(), 2);
     for empty in forms(&[]) {
         assert_eq!(functions[0].apply_array(&empty, None, &mut room).unwrap().len(), 0);
     }
-    let no_values =
-        DictionaryArray::<Int32Type>::new(Int32Array::from(vec![None]), Arc::new(StringArray::new_null(0)));
+    let no_keys = Int32Array::from(vec![None]);
+    let no_values: ArrayRef =
+        Arc::new(DictionaryArray::<Int32Type>::new(no_keys, Arc::new(StringArray::new_null(0))));
     assert_eq!(functions[0].apply_array(&no_values, None, &mut room).unwrap().null_count(), 1);
 }
 
 #[test]
 fn numbers_keep_their_type_and_other_types_are_faults() {
     let (functions, mut room) = (all(), Room::default());
-    let many = functions[2].apply_array(&Int64Array::from(vec![3, 40]), None, &mut room).unwrap();
+    let many = functions[2]
+        .apply_array(&(Arc::new(Int64Array::from(vec![3, 40])) as ArrayRef), None, &mut room)
+        .unwrap();
     assert_eq!(many.as_primitive::<arrow_array::types::Int64Type>().values(), &[3, 9]);
     assert_eq!(many.data_type(), &functions[2].data_type());
-    let bytes = BinaryArray::from_vec(vec![b"Ada"]);
+    let bytes: ArrayRef = Arc::new(BinaryArray::from_vec(vec![b"Ada"]));
     assert!(matches!(functions[0].apply_array(&bytes, None, &mut room), Err(Fault::Type { .. })));
-    let long = StringArray::from(vec!["a".repeat(2000)]);
+    let long: ArrayRef = Arc::new(StringArray::from(vec!["a".repeat(2000)]));
     assert!(matches!(functions[0].apply_array(&long, None, &mut room), Err(Fault::ValueTooLong { .. })));
 }
