@@ -1,9 +1,9 @@
 //! `pseudo processing-record`: what Art. 30 GDPR asks a controller to keep about a processing activity.
 
 use super::output::Output;
+use super::verify::Known;
 use crate::record::Record;
 use crate::s3::{Connection, Place, S3};
-use crate::verify::public_key;
 use crate::{PseudoError, clock, policies, register};
 use clap::Args;
 use std::path::PathBuf;
@@ -16,19 +16,18 @@ pub(super) struct RecordArguments {
     /// Where drafts lie, to list what was exported under the policy
     #[arg(long, value_name = "S3://BUCKET/PREFIX", value_parser = Place::parse, requires = "key")]
     drafts: Option<Place>,
-    /// The service's public key, or a file of it
-    #[arg(long, value_name = "KEY", env = "PSEUDO_PUBLIC_KEY")]
-    key: Option<String>,
+    #[command(flatten)]
+    known: Option<Known>,
     #[command(flatten)]
     connection: Connection,
 }
 
 pub(super) fn run(arguments: &RecordArguments, output: &Output) -> Result<(), PseudoError> {
     let policy = policies::read(&arguments.policy)?;
-    let register = match (&arguments.drafts, &arguments.key) {
-        (Some(drafts), Some(key)) => {
+    let register = match (&arguments.drafts, &arguments.known) {
+        (Some(drafts), Some(known)) => {
             let s3 = S3::new(arguments.connection.clone(), arguments.connection.who()?)?;
-            Some(register::read(&s3, drafts, public_key(key)?)?)
+            Some(register::read(&s3, drafts, &known.trust()?)?)
         }
         _ => None,
     };
