@@ -9,7 +9,7 @@
 mod apart;
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use apart::apart;
@@ -153,11 +153,12 @@ impl Drop for Failing<'_> {
     }
 }
 
-/// Switches a pair there and back so many times, unless another failed. How many acknowledged writes that lost.
+/// Switches a pair there and back as long as there are switches left for any, and none failed. How many acknowledged writes that
+/// lost.
 fn switch_there_and_back(
     name: &str,
     seed: u64,
-    switches: u64,
+    left: &AtomicU64,
     lossy: Option<&Loopback>,
     failed: &AtomicBool,
 ) -> usize {
@@ -174,8 +175,10 @@ fn switch_there_and_back(
     regions[0].client().unwrap().create_bucket(BUCKET).unwrap();
     wait_synced(&dev).unwrap();
     let mut lost = 0;
-    for number in 0..switches {
-        if failed.load(Ordering::Relaxed) {
+    for number in 0.. {
+        let is_left =
+            left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok();
+        if !is_left || failed.load(Ordering::Relaxed) {
             break;
         }
         lost += switch(name, &dev, &regions, number, &mut random);
@@ -193,7 +196,8 @@ fn switch_there_and_back(
 fn what_forced_switches_lose_is_what_their_manifests_list() {
     let mut random = Random::from_seed(Random::seed_of_run("forced-switches"));
     let rounds = std::env::var("CHAOS_ROUNDS").ok().and_then(|text| text.parse().ok());
-    let switches = rounds.unwrap_or(ROUNDS_DEFAULT).div_ceil(PAIRS);
+    let switches = rounds.unwrap_or(ROUNDS_DEFAULT);
+    let left = AtomicU64::new(switches);
     let pairs: Vec<_> = (0..PAIRS).map(|pair| (pair, random.next_u64(), Loopback::new().unwrap())).collect();
     let failed = AtomicBool::new(false);
     let lost: Vec<usize> = std::thread::scope(|scope| {
@@ -201,14 +205,16 @@ fn what_forced_switches_lose_is_what_their_manifests_list() {
             .iter()
             .map(|(pair, seed, network)| {
                 let lossy = pair.is_multiple_of(2).then_some(network);
-                let (name, failed) = (format!("forced-switches-{pair}"), &failed);
-                let task = move || switch_there_and_back(&name, *seed, switches, lossy, failed);
+                let (name, left, failed) = (format!("forced-switches-{pair}"), &left, &failed);
+                let task = move || switch_there_and_back(&name, *seed, left, lossy, failed);
                 scope.spawn(move || network.within(task).unwrap())
             })
             .collect();
         switching.into_iter().map(|pair| pair.join().unwrap()).collect()
     });
-    println!("acknowledged writes lost in {switches} switches of each pair: {lost:?}, and all were listed");
+    println!(
+        "acknowledged writes lost by each pair in {switches} switches of all: {lost:?}, and all were listed"
+    );
     let of_half = |lossy: u64| lost.iter().skip(usize::from(lossy == 0)).step_by(2).sum::<usize>();
     assert!(of_half(1) > 0 && of_half(0) > 0, "switches that never lose anything show nothing");
     for (pair, _, network) in pairs.iter().filter(|(pair, ..)| pair.is_multiple_of(2)) {

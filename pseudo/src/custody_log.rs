@@ -203,13 +203,32 @@ impl CustodyLog {
     }
 }
 
+/// One ceremony at a time, until this is dropped: the second would write over the first.
+pub(crate) struct Ceremony(#[expect(dead_code, reason = "it holds the lock")] File);
+
+impl Ceremony {
+    /// Waits for the one under way in a folder.
+    pub(crate) fn begin(folder: &KeyFolder) -> Result<Self, PseudoError> {
+        let path = folder.path();
+        let lock = File::open(path).map_err(PseudoError::file("opening", path))?;
+        flock(&lock, FlockOperation::LockExclusive)
+            .map_err(|error| PseudoError::file("locking", path)(error.into()))?;
+        Ok(Self(lock))
+    }
+}
+
 /// Writes an entry, and before it what happened without one. The hash of the last line.
 pub(crate) fn note(folder: &KeyFolder, service: &SigningKey, said: Said<'_>) -> Result<String, PseudoError> {
-    // one ceremony at a time: the second would write over the first
-    let path = folder.path();
-    let lock = File::open(path).map_err(PseudoError::file("opening", path))?;
-    flock(&lock, FlockOperation::LockExclusive)
-        .map_err(|error| PseudoError::file("locking", path)(error.into()))?;
+    note_within(&Ceremony::begin(folder)?, folder, service, said)
+}
+
+/// The same within a ceremony that does more than this.
+pub(crate) fn note_within(
+    _: &Ceremony,
+    folder: &KeyFolder,
+    service: &SigningKey,
+    said: Said<'_>,
+) -> Result<String, PseudoError> {
     let mut log = CustodyLog::read(folder, service.public())?;
     let named = folder.list()?;
     let there: BTreeSet<String> =

@@ -4,7 +4,7 @@
 //! service signs with, `signing.wrapped`, and operators' second factors, `NAME.totp`. Nothing
 //! in it opens without enough shares or the token; shares belong into the hands of different people, never into this folder.
 
-use crate::custody_log::{self, CustodyLog, Event};
+use crate::custody_log::{self, Ceremony, CustodyLog, Event};
 use crate::revoked::{Revoked, RevokedList, Trust};
 use crate::{PseudoError, files};
 use custody::{
@@ -219,6 +219,8 @@ impl KeyFolder {
 
     /// Revokes a key. The custody log is first: if this is interrupted, nobody is trusted until it is done again.
     pub(crate) fn revoke(&self, service: &SigningKey, one: Revoked) -> Result<String, PseudoError> {
+        // from reading the list to writing it: of two at once the second would forget whom the first revoked
+        let ceremony = Ceremony::begin(self)?;
         let log = CustodyLog::read(self, service.public())?;
         let (mut list, _) = self.revoked(service.public())?;
         // one that was interrupted, or is done again for more that stands
@@ -234,7 +236,7 @@ impl KeyFolder {
         let sha256 = Some(hex(&Sha256::digest(&sealed)));
         let (key, reason) = (Some(key), Some(reason.as_str()));
         let said = custody_log::Said { event: Event::Revoked, subject: &subject, key, reason, sha256 };
-        let head = custody_log::note(self, service, said)?;
+        let head = custody_log::note_within(&ceremony, self, service, said)?;
         files::replace(&self.path.join(REVOKED_FILE), &sealed)?;
         Ok(head)
     }

@@ -115,6 +115,13 @@ fn successors<'a>(
     found
 }
 
+/// The export that one of this name was made of again; `None` if its name does not say so.
+pub(crate) fn before(name: &str) -> Option<&str> {
+    let (before, version) = name.rsplit_once(".v")?;
+    let is_version = !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_digit());
+    is_version.then_some(before)
+}
+
 /// What the export is called that is made of one with this manifest under this version of its domain's key.
 fn successor_name(manifest: &Manifest, version: u32) -> Result<String, PseudoError> {
     let name = &manifest.export;
@@ -133,6 +140,18 @@ fn successor_name(manifest: &Manifest, version: u32) -> Result<String, PseudoErr
         problem,
         "an export of this name cannot be re-keyed: export anew under a shorter one",
     ))
+}
+
+impl Survey {
+    /// Where what stands for an export was released to, if that is another place than the export's own.
+    pub(crate) fn elsewhere(&self, line: &Line) -> Option<&str> {
+        fn place(stand: &Stand) -> Option<&str> {
+            stand.decision.as_ref()?.0.released_to.as_deref()
+        }
+        let (own, by) = (place(&line.stand)?, line.replaced_by()?);
+        let successor = self.lines.iter().find(|other| other.name == by)?;
+        place(&successor.stand).filter(|there| *there != own)
+    }
 }
 
 impl Line {

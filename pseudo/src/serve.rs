@@ -50,7 +50,13 @@ pub(crate) fn run(config: Config, exit_on_stdin_eof: bool) -> Result<(), PseudoE
         shared.bring(share)?;
     }
     if let Some(token) = &shared.config.token {
-        shared.open_by_token(token)?;
+        // whoever starts it again and again would try a wrong PIN until the token locks itself
+        if let Err(error) = shared.open_by_token(token) {
+            error!(
+                error = &error as &dyn std::error::Error,
+                "the token does not open the keys; the service stays locked"
+            );
+        }
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(system("starting"))?.block_on(serve(shared, exit_on_stdin_eof))

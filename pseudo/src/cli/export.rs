@@ -138,18 +138,14 @@ pub(super) fn run(arguments: &ExportArguments, output: &Output) -> Result<(), Ps
 
 /// Refuses options that the order which is gone on with does not have.
 fn check_same(arguments: &ExportArguments, order: &Order) -> Result<(), PseudoError> {
-    let is_read = |source: &Source| {
+    let lies_in = |source: &Source, place: &Place| {
         let object = Place { bucket: source.bucket.clone(), prefix: source.key.clone(), is_folder: false };
-        arguments.source.iter().any(|place| object.is_within(place))
+        object.is_within(place)
     };
-    let reads = |place: &Place| {
-        order.sources.iter().any(|source| {
-            let object =
-                Place { bucket: source.bucket.clone(), prefix: source.key.clone(), is_folder: false };
-            object.is_within(place)
-        })
-    };
-    let same_sources = order.sources.iter().all(is_read) && arguments.source.iter().all(reads);
+    let is_read = |source: &Source| arguments.source.iter().any(|place| lies_in(source, place));
+    // a place that had nothing when the export began has nothing in it
+    let has = |place: &Place| place.is_folder || order.sources.iter().any(|source| lies_in(source, place));
+    let same_sources = order.sources.iter().all(is_read) && arguments.source.iter().all(has);
     let other = [
         ("--source", !arguments.source.is_empty() && !same_sources),
         ("--delete-on", arguments.delete_on.as_ref().is_some_and(|day| *day != order.terms.delete_on)),

@@ -115,7 +115,7 @@ pub(super) enum KeysCommand {
         #[arg(long, value_name = "DIR", env = "PSEUDO_KEYS")]
         keys: PathBuf,
     },
-    /// See whether these shares give the root, and open every key once
+    /// See whether shares or the token give the root, and open every key once
     Verify {
         #[command(flatten)]
         opened: Opened,
@@ -294,7 +294,7 @@ pub(super) fn run(command: &KeysCommand, output: &Output) -> Result<(), PseudoEr
                 let signing =
                     public.as_ref().map(|public| format!("manifests are signed with the key {public}\n"));
                 format!(
-                    "these shares give the root, and it opens all {} keys\n{}",
+                    "what was given opens the root, and it opens all {} keys\n{}",
                     names.len(),
                     signing.unwrap_or_default()
                 )

@@ -105,7 +105,12 @@ pub(super) fn run(command: &RekeyCommand, output: &Output) -> Result<(), PseudoE
                 told.withdrawn(name, None, retention::delete(&s3, drafts, name, None, &service));
             }
             for line in survey.lines.iter().filter(|line| is_asked(&line.name)) {
-                if let Some(by) = line.replaced_by() {
+                if let (Some(by), Some(place)) = (line.replaced_by(), survey.elsewhere(line)) {
+                    let why = format!(
+                        "{by} stands for it and was released to {place}, where its readers may not look"
+                    );
+                    told.stays(&line.name, &why);
+                } else if let Some(by) = line.replaced_by() {
                     let done = retention::delete(&s3, drafts, &line.name, Some(by), &service);
                     told.withdrawn(&line.name, Some(by), done);
                 } else if let Some((by, state)) = &line.successor {

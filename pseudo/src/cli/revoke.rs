@@ -76,8 +76,13 @@ fn standing(
     let s3 = S3::new(connection.clone(), connection.who()?)?;
     for place in drafts {
         for entry in register::read(&s3, place, &Trust::of(service.public()))?.exports {
-            // one that cannot be relied on has nothing that could stand
-            let Ok(stand) = entry.stand else { continue };
+            let stand = match entry.stand {
+                Ok(stand) => stand,
+                // one that cannot be relied on has nothing that could stand
+                Err(PseudoError::Signed { .. }) => continue,
+                // what cannot be seen now may stand: nobody is revoked before it was looked at
+                Err(error) => return Err(error),
+            };
             let Some(((decision, _), bytes)) = stand.decision.as_ref().zip(stand.decision_bytes()) else {
                 continue;
             };

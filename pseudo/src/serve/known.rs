@@ -3,13 +3,13 @@
 //! An export of a job is one that is called so. A manifest that cannot be relied on stops an incremental job: what it holds is not known.
 
 use super::schedule::is_of_job;
-use crate::PseudoError;
 use crate::export::{Fingerprint, Held};
 use crate::keys::unhex;
 use crate::manifest::{DECISION, MANIFEST, ORDER, SIGNED_BYTES_MAX, Verdict};
 use crate::retention::{self, EXPORTS_MAX};
 use crate::s3::{Place, S3};
 use crate::verify;
+use crate::{PseudoError, rekey};
 use custody::PublicKey;
 use std::collections::{BTreeMap, HashSet};
 
@@ -25,9 +25,12 @@ enum Export {
     Refused,
 }
 
-/// The exports of one job, by name and so by time.
+/// The exports of one job, by name and so by time, and those that were made of them again under another key.
 #[derive(Default)]
-pub(crate) struct Known(BTreeMap<String, Export>);
+pub(crate) struct Known {
+    of_job: BTreeMap<String, Export>,
+    again: BTreeMap<String, Export>,
+}
 
 impl Known {
     /// Looks what there is; what is final is not looked at again.
@@ -39,14 +42,21 @@ impl Known {
         wants_sources: bool,
         service: PublicKey,
     ) -> Result<(), PseudoError> {
-        let mut names = s3.folders(drafts, EXPORTS_MAX)?;
-        names.retain(|name| is_of_job(job, name));
-        let there: HashSet<&String> = names.iter().collect();
-        self.0.retain(|name, _| there.contains(name));
-        for name in &names {
-            let before = self.0.remove(name);
-            if let Some(found) = look_at(s3, &drafts.below(name), name, before, wants_sources, service)? {
-                self.0.insert(name.clone(), found);
+        let names = s3.folders(drafts, EXPORTS_MAX)?;
+        let is_again = |name: &&String| {
+            let before = rekey::before(name);
+            wants_sources && before.is_some_and(|name| is_of_job(job, name))
+        };
+        let of_job: Vec<&String> = names.iter().filter(|name| is_of_job(job, name)).collect();
+        let again: Vec<&String> = names.iter().filter(is_again).collect();
+        for (names, known) in [(of_job, &mut self.of_job), (again, &mut self.again)] {
+            let there: HashSet<&String> = names.iter().copied().collect();
+            known.retain(|name, _| there.contains(name));
+            for name in names {
+                let before = known.remove(name);
+                if let Some(found) = look_at(s3, &drafts.below(name), name, before, wants_sources, service)? {
+                    known.insert(name.clone(), found);
+                }
             }
         }
         Ok(())
@@ -54,19 +64,19 @@ impl Known {
 
     /// The oldest export that was begun and not finished.
     pub(crate) fn unfinished(&self) -> Option<&str> {
-        let mut found = self.0.iter().filter(|(_, export)| matches!(export, Export::Unfinished));
+        let mut found = self.of_job.iter().filter(|(_, export)| matches!(export, Export::Unfinished));
         found.next().map(|(name, _)| name.as_str())
     }
 
     /// The newest export, whatever became of it.
     pub(crate) fn newest(&self) -> Option<&str> {
-        self.0.last_key_value().map(|(name, _)| name.as_str())
+        self.of_job.last_key_value().map(|(name, _)| name.as_str())
     }
 
-    /// What all of them hold.
+    /// What all of them hold. Where an export was refused, what was made of it again may hold the same.
     pub(crate) fn held(&self) -> Result<Held, PseudoError> {
         let mut held = Held::default();
-        for export in self.0.values() {
+        for export in self.of_job.values().chain(self.again.values()) {
             if let Export::Draft(prints) | Export::Final(prints) = export {
                 held.add(prints)?;
             }
