@@ -189,7 +189,7 @@ fn kept_texts_of_a_sample_are_looked_at() {
         let found = rules(policy, Some(&profile)).into_iter();
         found.filter(|(_, place)| place == "$.place").map(|(rule, _)| rule).collect::<Vec<_>>()
     };
-    let folders = ["/home/lovelace7/x.pdf", "/home/byron2/y.pdf", "/home/babbage/z.pdf"];
+    let folders = ["/srv/lovelace7/x.pdf", "/srv/byron2/y.pdf", "/srv/babbage/z.pdf"];
     assert_eq!(of_place(&kept(""), &folders), ["keep-manifold"]);
     let sentences = ["Notice to Ada Lovelace of London"; 20];
     assert_eq!(of_place(&kept(""), &sentences), ["keep-free-text"]);

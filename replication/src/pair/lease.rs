@@ -267,14 +267,14 @@ impl Grant {
 }
 
 impl Standby {
-    /// Vouches for the primary of the group until the replica no longer leads.
-    pub(super) async fn vouch(&self, replica: &Replica) {
+    /// Vouches for the primary of the group until the replica no longer leads in this term.
+    pub(super) async fn vouch(&self, replica: &Replica, term: u64) {
         let group = replica.address.group;
         if !self.is_needed() {
             return;
         }
         let mut was_heard = true;
-        while replica.leads() {
+        while replica.leads_in() == Some(term) {
             let role = replica.state.machine().pair().role;
             if matches!(role, PairRole::Standby | PairRole::Bootstrap) {
                 let is_heard = self.ask_for_stamp(replica).await;

@@ -170,12 +170,13 @@ impl Standby {
             let replicas = self.service.upgrade().map_or_else(Vec::new, |service| service.replicas());
             for replica in replicas {
                 let group = replica.address.group;
-                if replica.leads() && !tasks.contains_key(&group) {
+                let Some(term) = replica.leads_in() else { continue };
+                if !tasks.contains_key(&group) {
                     let (standby, stop) = (Arc::clone(&self), stop.clone());
                     let follow = async move {
                         tokio::select! {
                             () = stop.cancelled() => {}
-                            ((), ()) = async { tokio::join!(standby.follow(&replica), standby.vouch(&replica)) } => {}
+                            ((), ()) = async { tokio::join!(standby.follow(&replica, term), standby.vouch(&replica, term)) } => {}
                         }
                     };
                     tasks.insert(group, tokio::spawn(follow));
@@ -191,11 +192,12 @@ impl Standby {
         }
     }
 
-    /// Until the replica no longer leads.
-    async fn follow(&self, replica: &Replica) {
+    /// Until the replica no longer leads in this term. One that leads again soon after does so in another: if it went on where it
+    /// had not noticed, and ended where it had, the group would be followed by half.
+    async fn follow(&self, replica: &Replica, term: u64) {
         let group = replica.address.group;
         let mut told = false;
-        while replica.leads() {
+        while replica.leads_in() == Some(term) {
             match self.look(replica).await {
                 Ok(()) => {
                     self.note(group, |known| known.blocked = None);
