@@ -330,7 +330,7 @@ async fn columns_that_depend_on_the_whole_run_are_refused() {
     for (instead, problem) in [
         ("technique = \"prf+vault\"\nclass = \"person.email\"", "vault"),
         ("technique = \"prf\"\nscope = \"record\"\nclass = \"person.email\"", "scope record"),
-        ("technique = \"null-if-rare\"\nmin_records = 5", "counts all records"),
+        ("technique = \"null-if-rare\"\nmin_records = 5\nbecause = \"test\"", "counts all records"),
     ] {
         let policy = Policy::parse(&POLICY.replace(field, instead)).unwrap();
         let refused = functions(&policy, &setting.master).err().unwrap();

@@ -1,7 +1,7 @@
 //! `pseudo processing-record`: what Art. 30 GDPR asks a controller to keep about a processing activity.
 
 use super::output::Output;
-use super::verify::Known;
+use super::verify::trust;
 use crate::record::Record;
 use crate::s3::{Connection, Place, S3};
 use crate::{PseudoError, clock, policies, register};
@@ -16,18 +16,22 @@ pub(super) struct RecordArguments {
     /// Where drafts lie, to list what was exported under the policy
     #[arg(long, value_name = "S3://BUCKET/PREFIX", value_parser = Place::parse, requires = "key")]
     drafts: Option<Place>,
-    #[command(flatten)]
-    known: Option<Known>,
+    /// The service's public key, or a file of it
+    #[arg(long, value_name = "KEY", env = "PSEUDO_PUBLIC_KEY")]
+    key: Option<String>,
+    /// The list of revoked operators, as the service gave it with its key
+    #[arg(long, value_name = "FILE", env = "PSEUDO_REVOKED")]
+    revoked: Option<PathBuf>,
     #[command(flatten)]
     connection: Connection,
 }
 
 pub(super) fn run(arguments: &RecordArguments, output: &Output) -> Result<(), PseudoError> {
     let policy = policies::read(&arguments.policy)?;
-    let register = match (&arguments.drafts, &arguments.known) {
-        (Some(drafts), Some(known)) => {
+    let register = match (&arguments.drafts, &arguments.key) {
+        (Some(drafts), Some(key)) => {
             let s3 = S3::new(arguments.connection.clone(), arguments.connection.who()?)?;
-            Some(register::read(&s3, drafts, &known.trust()?)?)
+            Some(register::read(&s3, drafts, &trust(key, arguments.revoked.as_deref())?)?)
         }
         _ => None,
     };

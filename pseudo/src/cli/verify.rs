@@ -8,7 +8,7 @@ use crate::verify::{self, Checked, Folder, SAID_MAX};
 use crate::{PseudoError, files};
 use clap::Args;
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]
 pub(super) struct VerifyArguments {
@@ -41,11 +41,16 @@ pub(super) struct Known {
 impl Known {
     /// Reads it.
     pub(super) fn trust(&self) -> Result<Trust, PseudoError> {
-        let key = verify::public_key(&self.key)?;
-        match &self.revoked {
-            None => Ok(Trust::of(key)),
-            Some(path) => Ok(Trust::with(key, RevokedList::read(path, key)?.0)),
-        }
+        trust(&self.key, self.revoked.as_deref())
+    }
+}
+
+/// Whose word counts under a key, and a list of who was revoked.
+pub(super) fn trust(key: &str, revoked: Option<&Path>) -> Result<Trust, PseudoError> {
+    let key = verify::public_key(key)?;
+    match revoked {
+        None => Ok(Trust::of(key)),
+        Some(path) => Ok(Trust::with(key, RevokedList::read(path, key)?.0)),
     }
 }
 
