@@ -12,7 +12,7 @@ use crate::{
 use bytes::Bytes;
 use futures_util::StreamExt;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map::Entry},
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
@@ -171,7 +171,7 @@ impl Standby {
             for replica in replicas {
                 let group = replica.address.group;
                 let Some(term) = replica.leads_in() else { continue };
-                if !tasks.contains_key(&group) {
+                if let Entry::Vacant(free) = tasks.entry(group) {
                     let (standby, stop) = (Arc::clone(&self), stop.clone());
                     let follow = async move {
                         tokio::select! {
@@ -179,7 +179,7 @@ impl Standby {
                             ((), ()) = async { tokio::join!(standby.follow(&replica, term), standby.vouch(&replica, term)) } => {}
                         }
                     };
-                    tasks.insert(group, tokio::spawn(follow));
+                    free.insert(tokio::spawn(follow));
                 }
             }
             tokio::select! {
