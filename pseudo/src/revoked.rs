@@ -97,14 +97,7 @@ impl Trust {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn key(byte: u8) -> SigningKey {
-        let key = SigningKey::generate(|bytes| {
-            bytes.fill(byte);
-            Ok::<(), ()>(())
-        });
-        key.unwrap()
-    }
+    use crate::signed::tests::key;
 
     #[test]
     fn of_a_revoked_key_what_is_named_stands_and_nothing_else_whatever_time_it_claims() {

@@ -130,11 +130,12 @@ fn digits<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    fn key(byte: u8) -> SigningKey {
+    /// A key that is always the same.
+    pub(crate) fn key(byte: u8) -> SigningKey {
         let key = SigningKey::generate(|bytes| {
             bytes.fill(byte);
             Ok::<(), ()>(())

@@ -1,10 +1,13 @@
 //! `pseudo keys`, `lint`, `init` and `run` from outside: what works, what is refused, and that nothing clear comes out anywhere.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod here;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use here::pseudo;
 use serde_json::Value;
 
 const POLICY: &str = include_str!("../policy/tests/fixtures/printjobs.toml");
@@ -29,12 +32,8 @@ impl Place {
 
     /// Runs `pseudo`, words that begin with `@` standing for files here.
     fn run(&self, line: &str) -> Output {
-        let word = |word: &str| match word.strip_prefix('@') {
-            Some(name) => self.path(name).into_os_string(),
-            None => word.into(),
-        };
-        let mut command = Command::new(env!("CARGO_BIN_EXE_pseudo"));
-        command.args(line.split(' ').map(word)).stdin(Stdio::null()).env_remove("PSEUDO_KEYS");
+        let mut command = pseudo(self.folder.path(), line);
+        command.stdin(Stdio::null()).env_remove("PSEUDO_KEYS");
         let output = command.output().unwrap();
         let said = [&output.stdout[..], &output.stderr].concat();
         clean(&String::from_utf8_lossy(&said), line);

@@ -2,10 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
+mod here;
+
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::Output;
 
+use here::pseudo;
 use serde_json::Value;
 
 const OPENED: &str = "--keys @keys --share @shares/share-1.txt --share @shares/share-2.txt";
@@ -35,12 +38,8 @@ impl Here {
     }
 
     fn run(&self, line: &str) -> Output {
-        let word = |word: &str| match word.strip_prefix('@') {
-            Some(name) => self.path(name).into_os_string(),
-            None => word.into(),
-        };
-        let mut command = Command::new(env!("CARGO_BIN_EXE_pseudo"));
-        command.args(line.split(' ').map(word)).env("PSEUDO_PASSPHRASE", "a passphrase");
+        let mut command = pseudo(self.folder.path(), line);
+        command.env("PSEUDO_PASSPHRASE", "a passphrase");
         command.env("AWS_ACCESS_KEY_ID", "nobody").env("AWS_SECRET_ACCESS_KEY", "nothing");
         for name in ["PSEUDO_KEYS", "PSEUDO_PUBLIC_KEY", "PSEUDO_REVOKED", "AWS_ENDPOINT_URL"] {
             command.env_remove(name);

@@ -2,12 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
+mod here;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
+use here::pseudo;
 use serde_json::Value;
 
 const LABEL: &str = "twinkeep pseudo test";
@@ -57,12 +60,8 @@ impl Here {
     }
 
     fn run(&self, line: &str) -> Output {
-        let word = |word: &str| match word.strip_prefix('@') {
-            Some(name) => self.path(name).into_os_string(),
-            None => word.into(),
-        };
-        let mut command = Command::new(env!("CARGO_BIN_EXE_pseudo"));
-        command.args(line.split(' ').map(word)).env("SOFTHSM2_CONF", self.path("softhsm2.conf"));
+        let mut command = pseudo(self.folder.path(), line);
+        command.env("SOFTHSM2_CONF", self.path("softhsm2.conf"));
         command.env_remove("PSEUDO_KEYS").output().unwrap()
     }
 

@@ -79,7 +79,7 @@ impl Tree {
 }
 
 /// Whether something else is made of a field that is dropped itself.
-fn is_used(policy: &Policy, field: usize) -> bool {
+pub(crate) fn is_used(policy: &Policy, field: usize) -> bool {
     let path = &policy.fields[field].path;
     let shifts = policy.columns().any(|rule| matches!(&rule.spec, Spec::DateShift { by, .. } if by == path));
     shifts || policy.derived.iter().any(|rule| rule.path == *path)

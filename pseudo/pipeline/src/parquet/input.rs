@@ -20,6 +20,7 @@ use super::guarded;
 use crate::feed::RECORD_BYTES_MAX;
 use crate::input::Random;
 use crate::slots::{Slot, Slots};
+use crate::tree::is_used;
 use crate::{Fault, PipelineError};
 
 /// Rows decoded at once: a few megabytes of the columns that a policy has.
@@ -130,13 +131,6 @@ impl Rows {
         self.row += 1;
         Ok(Some(if is_long { Err(Fault::RecordTooLong) } else { Ok(&self.text) }))
     }
-}
-
-/// Whether something else is made of a field that is dropped itself.
-fn is_used(policy: &Policy, field: usize) -> bool {
-    let path = &policy.fields[field].path;
-    let shifts = policy.columns().any(|rule| matches!(&rule.spec, Spec::DateShift { by, .. } if by == path));
-    shifts || policy.derived.iter().any(|rule| rule.path == *path)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
