@@ -47,6 +47,16 @@ impl Buckets {
     }
 }
 
+/// Tells what runs beside it to stop when it is dropped, also by a panic: a scope waits for its threads, and would wait for ever.
+#[derive(Debug)]
+pub struct Stopping<'a>(pub &'a AtomicBool);
+
+impl Drop for Stopping<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Writes, overwrites, deletes and uploads in parts until told to stop. Keys are the writer's own.
 pub fn write_until(
     stop: &AtomicBool,

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use chaos::dev::{Dev, Node};
@@ -15,7 +15,7 @@ use chaos::linear::{Verdict, judge};
 use chaos::random::Random;
 use chaos::run::Run;
 use chaos::tools;
-use chaos::workload::{Buckets, race_until, verify, write_until};
+use chaos::workload::{Buckets, Stopping, race_until, verify, write_until};
 
 /// Rounds of one check of every change: with two and three nodes at once in a third of them, some 170 kills.
 const ROUNDS_DEFAULT: u64 = 100;
@@ -83,7 +83,7 @@ fn acknowledged_writes_survive_kills_of_nodes_of_all_nodes_and_of_the_gateway() 
         let buckets = Buckets::create(&mut dev.client().unwrap(), &format!("epoch-{epoch}")).unwrap();
         let stop = AtomicBool::new(false);
         let ledgers = std::thread::scope(|scope| {
-            let (dev, buckets, stop) = (&dev, &buckets, &stop);
+            let (dev, buckets, stop, stopping) = (&dev, &buckets, &stop, Stopping(&stop));
             let writers: Vec<_> = (0..WRITERS)
                 .map(|writer| {
                     let mut random = Random::from_seed(random.next_u64());
@@ -91,20 +91,15 @@ fn acknowledged_writes_survive_kills_of_nodes_of_all_nodes_and_of_the_gateway() 
                     scope.spawn(move || write_until(stop, &mut client, buckets, writer, &mut random))
                 })
                 .collect();
-            let faults = scope.spawn(|| {
-                for _ in 0..ROUNDS_PER_EPOCH {
-                    let victims = victims(dev, &mut random);
-                    kill_and_resume(dev, &victims, &mut random);
-                    kills += victims.len();
-                    slowest = slowest.max(wait_until_served(dev, &buckets.plain));
-                    std::thread::sleep(Duration::from_millis(random.below(300)));
-                }
-            });
-            let faults = faults.join();
-            stop.store(true, Ordering::Relaxed);
-            let ledgers: Vec<_> = writers.into_iter().map(|writer| writer.join().unwrap()).collect();
-            faults.unwrap();
-            ledgers
+            for _ in 0..ROUNDS_PER_EPOCH {
+                let victims = victims(dev, &mut random);
+                kill_and_resume(dev, &victims, &mut random);
+                kills += victims.len();
+                slowest = slowest.max(wait_until_served(dev, &buckets.plain));
+                std::thread::sleep(Duration::from_millis(random.below(300)));
+            }
+            drop(stopping);
+            writers.into_iter().map(|writer| writer.join().unwrap()).collect::<Vec<_>>()
         });
         for of_writer in &ledgers {
             for ledger in [&of_writer.plain, &of_writer.versioned] {
@@ -147,30 +142,25 @@ fn histories_under_kills_and_stops_are_linearizable() {
     let (recorder, stop) = (Recorder::new(), AtomicBool::new(false));
     let faults = (rounds() / 5).max(1);
     std::thread::scope(|scope| {
-        let (dev, stop, recorder) = (&dev, &stop, &recorder);
+        let (dev, stop, recorder, _stopping) = (&dev, &stop, &recorder, Stopping(&stop));
         for identity in 1..=RACERS {
             let mut random = Random::from_seed(random.next_u64());
             let mut client = dev.client().unwrap();
             scope.spawn(move || race_until(stop, &mut client, "race", identity, &mut random, recorder));
         }
-        let faults = scope.spawn(|| {
-            for _ in 0..faults {
-                let node = &dev.ready.nodes[random.below(3) as usize];
-                if random.chance(50) {
-                    // A stopped leader keeps its connections and wakes up believing that it still leads.
-                    dev.stop(node).unwrap();
-                    std::thread::sleep(Duration::from_millis(300 + random.below(1500)));
-                    dev.resume(node).unwrap();
-                } else {
-                    kill_and_resume(dev, std::slice::from_ref(node), &mut random);
-                }
-                wait_until_served(dev, "race");
-                std::thread::sleep(Duration::from_millis(random.below(300)));
+        for _ in 0..faults {
+            let node = &dev.ready.nodes[random.below(3) as usize];
+            if random.chance(50) {
+                // A stopped leader keeps its connections and wakes up believing that it still leads.
+                dev.stop(node).unwrap();
+                std::thread::sleep(Duration::from_millis(300 + random.below(1500)));
+                dev.resume(node).unwrap();
+            } else {
+                kill_and_resume(dev, std::slice::from_ref(node), &mut random);
             }
-        });
-        let faults = faults.join();
-        stop.store(true, Ordering::Relaxed);
-        faults.unwrap();
+            wait_until_served(dev, "race");
+            std::thread::sleep(Duration::from_millis(random.below(300)));
+        }
     });
     let mut operations = 0;
     for (key, history) in recorder.into_keys() {

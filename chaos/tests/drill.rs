@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use chaos::dev::{Dev, signal};
 use chaos::pair::{lag, wait_for};
 use chaos::run::Run;
+use chaos::workload::Stopping;
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -228,6 +229,7 @@ fn a_forced_drill_gives_up_nobody_elses_writes_and_says_what_is_left_to_do() {
     let report = (0..5).find_map(|_| {
         let ended = AtomicBool::new(false);
         std::thread::scope(|scope| {
+            let _stopping = Stopping(&ended);
             scope.spawn(|| {
                 let mut client = old.client().unwrap();
                 for number in 0.. {
@@ -240,7 +242,6 @@ fn a_forced_drill_gives_up_nobody_elses_writes_and_says_what_is_left_to_do() {
             });
             let all = [&["drill", "forced", "--yes", "--json"][..], &EASY].concat();
             let (code, text) = dev.twinkeep_code(&all).unwrap();
-            ended.store(true, Ordering::Relaxed);
             (code == ABORTED).then(|| json(&text))
         })
     });

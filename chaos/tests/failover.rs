@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use chaos::dev::{Dev, Node};
 use chaos::run::Run;
 use chaos::tools;
+use chaos::workload::Stopping;
 
 /// Kills of one check of every change: enough for a median, quick enough for everybody.
 const KILLS_DEFAULT: u64 = 20;
@@ -54,7 +55,7 @@ fn a_killed_leader_pauses_writes_only_for_a_moment() {
     let (stop, errors) = (AtomicBool::new(false), AtomicU64::new(0));
     let probes: Vec<Acknowledgements> = (0..PROBES).map(|_| Mutex::new(Vec::new())).collect();
     let mut pauses = std::thread::scope(|scope| {
-        let (dev, stop, errors) = (&dev, &stop, &errors);
+        let (dev, stop, errors, _stopping) = (&dev, &stop, &errors, Stopping(&stop));
         for (number, acknowledgements) in probes.iter().enumerate() {
             let mut client = dev.client().unwrap();
             scope.spawn(move || {
@@ -70,25 +71,20 @@ fn a_killed_leader_pauses_writes_only_for_a_moment() {
                 }
             });
         }
-        let measured = scope.spawn(|| {
-            let mut pauses = Vec::new();
-            for _ in 0..kills {
-                std::thread::sleep(Duration::from_millis(500));
-                for acknowledgements in &probes {
-                    acknowledgements.lock().unwrap_or_else(PoisonError::into_inner).clear();
-                }
-                let victim = busiest(dev);
-                let killed = Instant::now();
-                dev.kill(&victim).unwrap();
-                std::thread::sleep(WATCHED);
-                pauses.extend(probes.iter().map(|probe| longest_pause(probe, killed)).max());
-                dev.resume(&victim).unwrap();
+        let mut pauses = Vec::new();
+        for _ in 0..kills {
+            std::thread::sleep(Duration::from_millis(500));
+            for acknowledgements in &probes {
+                acknowledgements.lock().unwrap_or_else(PoisonError::into_inner).clear();
             }
-            pauses
-        });
-        let measured = measured.join();
-        stop.store(true, Ordering::Relaxed);
-        measured.unwrap()
+            let victim = busiest(dev);
+            let killed = Instant::now();
+            dev.kill(&victim).unwrap();
+            std::thread::sleep(WATCHED);
+            pauses.extend(probes.iter().map(|probe| longest_pause(probe, killed)).max());
+            dev.resume(&victim).unwrap();
+        }
+        pauses
     });
     pauses.sort();
     let at = |percent: usize| pauses[(pauses.len() - 1) * percent / 100];

@@ -18,6 +18,7 @@ use chaos::network::Loopback;
 use chaos::pair::{is_fenced, lag, manifest, wait_for, wait_synced};
 use chaos::random::Random;
 use chaos::run::Run;
+use chaos::workload::Stopping;
 
 const BUCKET: &str = "forced";
 const WRITERS: usize = 4;
@@ -89,7 +90,7 @@ fn switch(name: &str, dev: &Dev, [old, new]: &[Ready; 2], number: u64, random: &
     let (before, stalled) = (100 + random.below(400), 50 + random.below(300));
     let after = 50 + random.below(200);
     let mut written = std::thread::scope(|scope| {
-        let ended = &ended;
+        let (ended, stopping) = (&ended, Stopping(&ended));
         let writers: Vec<_> = (0..WRITERS)
             .map(|writer| scope.spawn(move || write(old, &format!("{number}-{writer}"), ended)))
             .collect();
@@ -110,7 +111,7 @@ fn switch(name: &str, dev: &Dev, [old, new]: &[Ready; 2], number: u64, random: &
             dev.twinkeep(&["failover", "--force", "--to", &new.region, "--json"]).is_ok()
         });
         pause(after);
-        ended.store(true, Ordering::Relaxed);
+        drop(stopping);
         let mut all = Written::default();
         for writer in writers {
             let part = writer.join().unwrap();

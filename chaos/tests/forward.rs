@@ -15,6 +15,7 @@ use chaos::pair::{wait_for, wait_synced};
 use chaos::run::Run;
 use chaos::s3::{Failure, S3};
 use chaos::sign::Credentials;
+use chaos::workload::Stopping;
 use serde_json::Value;
 
 const BUCKET: &str = "forward";
@@ -134,6 +135,7 @@ fn clients_keep_their_endpoint_across_planned_switches() {
     }
     let ended = AtomicBool::new(false);
     let ledgers = std::thread::scope(|scope| {
+        let stopping = Stopping(&ended);
         let writers: Vec<_> = [&one, &two].map(|region| scope.spawn(|| write(region, &ended))).into();
         for _ in 0..4 {
             let said = dev.twinkeep(&["failover", "--planned", "--json"]).unwrap();
@@ -141,7 +143,7 @@ fn clients_keep_their_endpoint_across_planned_switches() {
             println!("to {}: writes paused for {} ms", report["to"], report["writes_paused_ms"]);
             wait_synced(&dev).unwrap();
         }
-        ended.store(true, Ordering::Relaxed);
+        drop(stopping);
         writers.into_iter().map(|writer| writer.join().unwrap()).collect::<Vec<Ledger>>()
     });
     for (name, child) in loops.drain(..) {

@@ -14,6 +14,7 @@ use chaos::dev::{Dev, Ready};
 use chaos::ledger::{Ledger, content};
 use chaos::pair::{is_fenced, lag, unix_millis, wait_for, wait_synced};
 use chaos::run::Run;
+use chaos::workload::Stopping;
 use serde_json::{Value, json};
 
 const BUCKET: &str = "pair";
@@ -51,7 +52,7 @@ fn a_planned_switch_under_load_loses_nothing_and_reads_never_fail() {
         let [primary, standby] = &regions;
         let mut paused = 0;
         std::thread::scope(|scope| {
-            let ended = &ended;
+            let (ended, stopping) = (&ended, Stopping(&ended));
             for region in [primary, standby] {
                 let fixed = body.clone();
                 scope.spawn(move || {
@@ -79,7 +80,7 @@ fn a_planned_switch_under_load_loses_nothing_and_reads_never_fail() {
             });
             std::thread::sleep(Duration::from_millis(500));
             let said = dev.twinkeep(&["failover", "--planned", "--json"]);
-            ended.store(true, Ordering::Relaxed);
+            drop(stopping);
             writer.join().unwrap();
             let report: Value = serde_json::from_str(&said.unwrap()).unwrap();
             assert_eq!(report["to"].as_str(), Some(standby.region.as_str()), "{report}");

@@ -12,6 +12,7 @@ use chaos::ledger::content;
 use chaos::pair::{is_fenced, lag, manifest, wait_for, wait_synced};
 use chaos::run::Run;
 use chaos::s3::{Failure, S3, Written};
+use chaos::workload::Stopping;
 use serde_json::Value;
 
 const BUCKET: &str = "watched";
@@ -211,7 +212,7 @@ fn a_region_that_was_halted_and_relieved_acknowledges_nothing_when_it_goes_on() 
     let (mut dev, old, new) = pair(&run, &["--automatic-failover"]);
     let ended = AtomicBool::new(false);
     let history = std::thread::scope(|scope| {
-        let ended = &ended;
+        let (ended, stopping) = (&ended, Stopping(&ended));
         let clients = |region: &Ready| {
             let region = region.clone();
             (0..4).map(move |number| (number, region.clone())).collect::<Vec<_>>()
@@ -240,7 +241,7 @@ fn a_region_that_was_halted_and_relieved_acknowledges_nothing_when_it_goes_on() 
         wait_for_writes(&new, "after");
         dev.twinkeep(&["dev", "start", &old.region]).unwrap();
         std::thread::sleep(TRIED);
-        ended.store(true, Ordering::Relaxed);
+        drop(stopping);
         writers.into_iter().flat_map(|writer| writer.join().unwrap()).collect::<Vec<_>>()
     });
     let of = |region: &Ready| {

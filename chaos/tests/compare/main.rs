@@ -6,14 +6,14 @@
 mod plant;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use chaos::dev::Dev;
 use chaos::ledger::content;
 use chaos::pair::wait_synced;
 use chaos::random::Random;
 use chaos::run::Run;
-use chaos::workload::{Buckets, write_until};
+use chaos::workload::{Buckets, Stopping, write_until};
 use plant::Planter;
 use serde_json::Value;
 
@@ -55,6 +55,7 @@ fn two_regions_are_the_same_while_they_are_written_to() {
     wait_synced(&dev).unwrap();
     let ended = AtomicBool::new(false);
     let settled = std::thread::scope(|scope| {
+        let _stopping = Stopping(&ended);
         for writer in 0..3 {
             let (ended, buckets, mut client) = (&ended, &buckets, dev.client().unwrap());
             let mut random = Random::from_seed(writer as u64 + 1);
@@ -65,7 +66,6 @@ fn two_regions_are_the_same_while_they_are_written_to() {
             let report = assert_same(compare(&dev, &[]));
             settled += report["settled"].as_u64().unwrap();
         }
-        ended.store(true, Ordering::Relaxed);
         settled
     });
     println!("{settled} entries were on their way");

@@ -8,7 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use wire::admin::{CompareEntriesPage, CompareWanted};
-use wire::{COMPARED_ROWS_MAX, ComparePosition, ComparedEntry, ComparedKind, PairRole, RowKey};
+use wire::{
+    COMPARED_ROWS_MAX, ComparePosition, ComparedEntry, ComparedKind, Epoch, FIRST_EPOCH, PairRole, RowKey,
+};
 
 /// Rounds before an entry is left undecided. 12: with the pauses some seconds of writes to the same entry.
 const ROUNDS: u32 = 12;
@@ -114,7 +116,7 @@ fn look(both: Both<'_>, rows: &[RowKey]) -> Result<Vec<(RowKey, Found)>, ClientE
 pub(super) fn check_parts(primary: &ComparePosition, standby: &ComparePosition) -> Result<(), ClientError> {
     let are_so = matches!(primary.role, PairRole::Primary | PairRole::Sealed)
         && standby.role == PairRole::Standby
-        && primary.epoch == standby.epoch;
+        && reign(primary) == reign(standby);
     if are_so {
         return Ok(());
     }
@@ -123,6 +125,11 @@ pub(super) fn check_parts(primary: &ComparePosition, standby: &ComparePosition) 
         primary.role, primary.epoch, standby.role, standby.epoch
     );
     Err(ClientError::state(problem, "`twinkeep lag` shows both; compare once it says Live"))
+}
+
+/// The reign that a group is under: the first write of all begins the first one, and may be on its way to the standby.
+fn reign(position: &ComparePosition) -> Epoch {
+    Epoch(position.epoch).max(FIRST_EPOCH)
 }
 
 /// What one look found.

@@ -1,6 +1,6 @@
 //! The second look, on a pair in memory that changes while it is looked at.
 
-use super::super::testing::{Region, State, entry};
+use super::super::testing::{Region, State, entry, position};
 use super::*;
 use wire::CompareTree;
 
@@ -72,4 +72,14 @@ fn two_primaries_are_not_held_against_each_other() {
     let both = Both { primary: &one, standby: &other, group: 1, stop: &stop };
     let refused = settle(both, [RowKey::default()].into()).expect_err("there is no standby");
     assert!(refused.to_string().contains("not those of a primary and its standby"), "{refused}");
+}
+
+#[test]
+fn the_first_write_of_all_on_its_way_is_no_other_reign() {
+    let at = |role, epoch| ComparePosition { role, epoch, ..position(0, 0) };
+    let is_pair = |primary, standby| {
+        check_parts(&at(PairRole::Primary, primary), &at(PairRole::Standby, standby)).is_ok()
+    };
+    assert!(is_pair(0, 0) && is_pair(1, 0) && is_pair(0, 1) && is_pair(2, 2));
+    assert!(!is_pair(2, 0) && !is_pair(2, 1) && !is_pair(1, 2));
 }
