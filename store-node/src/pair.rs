@@ -3,6 +3,8 @@
 
 mod endpoints;
 mod held;
+mod memory;
+mod synced;
 
 pub(crate) use endpoints::check as check_endpoints;
 
@@ -110,6 +112,8 @@ pub(crate) struct Paired {
     members_since: Option<UnixMillis>,
     /// The keys of both regions' authorities.
     keys: [Vec<u8>; 2],
+    /// The node's own folder.
+    data: PathBuf,
 }
 
 impl Paired {
@@ -137,7 +141,7 @@ impl Paired {
             .with_pair(hello.clone());
         let members_since = pair.members_since(&own.descriptor.region);
         let keys = pair.descriptor().regions.clone().map(|region| region.key);
-        Ok(Self { descriptor, tls, hello, members_since, keys })
+        Ok(Self { descriptor, tls, hello, members_since, keys, data: data.to_owned() })
     }
 
     /// What this process says of its pair.
@@ -159,7 +163,7 @@ impl Paired {
         tracker: &TaskTracker,
         stop: CancellationToken,
     ) -> Arc<Standby> {
-        let Self { descriptor, tls, hello, .. } = self;
+        let Self { descriptor, tls, hello, data, .. } = self;
         let peers = Peers::new(tls, PeerOptions::default());
         refusals.watch(ConnectionOpener::Here, peers.refused());
         server::find_nodes(&descriptor, &peers, tracker, &stop).await;
@@ -172,7 +176,10 @@ impl Paired {
         );
         let nodes = descriptor.nodes.iter().map(|node| node.id);
         let router = Router::start(peers, descriptor.groups, nodes, tracker.clone(), stop.clone());
-        Standby::start(service, router, settings.bytes_per_second_max, tracker, stop)
+        let (rate, recalled) = (settings.bytes_per_second_max, synced::recall(&data));
+        let standby = Standby::start(service, router, rate, recalled, tracker, stop.clone());
+        tracker.spawn(synced::keep(data, Arc::clone(&standby), stop));
+        standby
     }
 }
 

@@ -73,6 +73,8 @@ pub struct Standby {
     /// Given to the primaries of the groups led here.
     pub(super) grants: Grants,
     known: Mutex<BTreeMap<GroupId, Known>>,
+    /// What was known of groups before the node started.
+    recalled: Vec<SyncedThen>,
 }
 
 #[derive(Clone, Default)]
@@ -89,11 +91,12 @@ struct Known {
 
 impl Standby {
     /// Follows the groups of `other`, for those of `service` that are standbys, until `stop`; takes no more than
-    /// `bytes_per_second_max` of what it lacks in a second, if that is limited.
+    /// `bytes_per_second_max` of what it lacks in a second, if that is limited. `recalled` is what `synced` said before the node started.
     pub fn start(
         service: &Arc<Service>,
         other: Arc<Router>,
         bytes_per_second_max: Option<u64>,
+        recalled: Vec<SyncedThen>,
         tracker: &TaskTracker,
         stop: CancellationToken,
     ) -> Arc<Self> {
@@ -104,6 +107,7 @@ impl Standby {
             pace: tokio::sync::Mutex::new(Pace::new()),
             grants: Grants::default(),
             known: Mutex::default(),
+            recalled,
         });
         tracker.spawn(Arc::clone(&standby).run(stop));
         standby
@@ -130,13 +134,15 @@ impl Standby {
     }
 
     /// What is known of groups whether they are led here still or not: a leader that is new knows nothing.
-    fn synced_then(&self) -> Vec<SyncedThen> {
-        let known = self.known();
-        let then = known.iter().filter_map(|(group, known)| {
-            let (epoch, synced) = known.synced?;
-            Some(SyncedThen { group: *group, epoch, synced })
-        });
-        then.collect()
+    pub fn synced(&self) -> Vec<SyncedThen> {
+        let mut then: BTreeMap<GroupId, SyncedThen> =
+            self.recalled.iter().map(|then| (then.group, *then)).collect();
+        for (group, known) in &*self.known() {
+            if let Some((epoch, synced)) = known.synced {
+                then.insert(*group, SyncedThen { group: *group, epoch, synced });
+            }
+        }
+        then.into_values().collect()
     }
 
     /// Lets the switch of a group begin for which no lease is left: none is given until it is over. False if the primary
@@ -156,7 +162,7 @@ impl Standby {
     }
 
     pub(crate) fn report(&self) -> Reply {
-        Reply::head(encode_lags(&self.lags(), &self.synced_then()))
+        Reply::head(encode_lags(&self.lags(), &self.synced()))
     }
 
     fn known(&self) -> MutexGuard<'_, BTreeMap<GroupId, Known>> {

@@ -185,7 +185,8 @@ impl TestRegion {
             let nodes = other.addresses.keys().copied();
             let router = Router::start(peers, GROUPS, nodes, running.tracker.clone(), running.stop.clone());
             let service = running.node.service();
-            let standby = Standby::start(service, router, rate, &running.tracker, running.stop.clone());
+            let standby =
+                Standby::start(service, router, rate, Vec::new(), &running.tracker, running.stop.clone());
             service.set_pair(standby);
         }
     }

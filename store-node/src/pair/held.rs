@@ -11,16 +11,12 @@
 //! It promises that a serial is on disk before the node acts under it. A data folder that is new, or itself an old copy, does
 //! not know: what the other nodes have then decides, whom a node with an older serial does not reach.
 
-use super::PairingError;
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use super::{PairingError, memory};
 use std::path::Path;
 use wire::Digest;
 use wire::descriptor::PairHello;
 
 const FILE: &str = "pair.held";
-const FRESH: &str = "pair.held.new";
 const TITLE: &str = "twinkeep pair held 1";
 
 /// The file, bytes: twice what the longest one takes.
@@ -29,7 +25,8 @@ const BYTES_MAX: u64 = 256;
 /// Whether the node may act under the descriptor at `path`; from then on it is the newest one that it has held.
 pub(super) fn hold(data: &Path, path: &Path, pair: &PairHello) -> Result<(), PairingError> {
     let broken = |problem: &str| PairingError::Held { path: data.join(FILE), problem: problem.to_owned() };
-    let known = read(data).map_err(|error| broken(&format!("cannot be read ({error})")))?;
+    let known =
+        memory::read(data, FILE, BYTES_MAX).map_err(|error| broken(&format!("cannot be read ({error})")))?;
     let known = known.map(|text| parse(&text).ok_or_else(|| broken("is damaged"))).transpose()?;
     match known {
         Some((held, _)) if held > pair.serial => {
@@ -40,7 +37,7 @@ pub(super) fn hold(data: &Path, path: &Path, pair: &PairHello) -> Result<(), Pai
         }
         Some((held, _)) if held == pair.serial => Ok(()),
         _ => {
-            let written = write(data, &text(pair.serial, pair.sha256));
+            let written = memory::write(data, FILE, &text(pair.serial, pair.sha256));
             written.map_err(|error| broken(&format!("cannot be written ({error})")))
         }
     }
@@ -62,30 +59,10 @@ fn parse(text: &str) -> Option<(u64, String)> {
     (text == format!("{TITLE}\nserial {serial}\nsha256 {sha256}\n")).then(|| (serial, sha256.to_owned()))
 }
 
-fn read(data: &Path) -> io::Result<Option<String>> {
-    let file = match File::open(data.join(FILE)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        file => file?,
-    };
-    let mut bytes = Vec::new();
-    file.take(BYTES_MAX + 1).read_to_end(&mut bytes)?;
-    Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
-}
-
-/// Durably, and either the old one or the new one.
-fn write(data: &Path, text: &str) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(data)?;
-    let fresh = data.join(FRESH);
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&fresh, data.join(FILE))?;
-    File::open(data)?.sync_all()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     fn pair(serial: u64, byte: u8) -> PairHello {
         PairHello { sha256: Digest([byte; 32]), serial, jurisdiction: "eu".into() }
