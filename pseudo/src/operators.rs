@@ -54,7 +54,7 @@ impl Passphrase {
             };
             return std::env::var(PASSPHRASE_VARIABLE).map(Zeroizing::new).map_err(|_| missing());
         };
-        let text = files::read_text(path, PASSPHRASE_BYTES_MAX + 2)?;
+        let text = files::secret::read_text(path, PASSPHRASE_BYTES_MAX + 2)?;
         Ok(Zeroizing::new(text.lines().next().unwrap_or_default().to_owned()))
     }
 }
@@ -63,7 +63,7 @@ impl Acting {
     /// Opens the operator's key, and sees that the service vouches for it and it counts still.
     pub(crate) fn open(&self, trust: &Trust) -> Result<Operator, PseudoError> {
         let place = self.operator.display().to_string();
-        let bytes = files::read(&self.operator, OPERATOR_BYTES_MAX)?;
+        let bytes = files::secret::read(&self.operator, OPERATOR_BYTES_MAX)?;
         let opened = OperatorKey::open(self.passphrase.read()?.as_bytes(), &bytes);
         let OperatorKey { name, key } = opened.map_err(PseudoError::custody(&*place))?;
         let path = certificate_path(&self.operator);
@@ -102,7 +102,7 @@ pub(crate) fn enrol(
     service: &SigningKey,
     trust: &Trust,
 ) -> Result<(Certificate, PathBuf), PseudoError> {
-    let bytes = files::read(path, OPERATOR_BYTES_MAX)?;
+    let bytes = files::secret::read(path, OPERATOR_BYTES_MAX)?;
     let seal = OperatorSeal::read(&bytes).map_err(PseudoError::custody(path.display().to_string()))?;
     if trust.revoked(seal.public).is_some() {
         let problem = format!("this key of {} was revoked", seal.name);

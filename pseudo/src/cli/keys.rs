@@ -227,7 +227,7 @@ pub(super) fn run(command: &KeysCommand, output: &Output) -> Result<(), PseudoEr
             })
         }
         KeysCommand::Totp { operator, opened } => {
-            let bytes = files::read(operator, OPERATOR_BYTES_MAX)?;
+            let bytes = files::secret::read(operator, OPERATOR_BYTES_MAX)?;
             let place = operator.display().to_string();
             let seal = OperatorSeal::read(&bytes).map_err(PseudoError::custody(place))?;
             let (folder, root) = opened.open()?;
