@@ -1,8 +1,11 @@
 //! The people who make and release exports: a key of their own each, in a file under a passphrase, and the service's word for it.
 //!
-//! A certificate is signed with the service's key, which opens with enough shares only: nobody enrols a second person alone.
+//! A certificate is signed with the service's key, which opens with enough shares only: nobody enrols a second person alone. The custody log is
+//! first: an interrupted enrolment leaves an entry without a certificate, which enrolling again makes, and never a certificate that no entry tells of.
+//! Whoever has one from before there was a log gets their entry at the first command that opens the service's key beside it.
 
-use crate::keys::{hex, unhex};
+use crate::custody_log::{self, Ceremony, CustodyLog, Event, Said};
+use crate::keys::{KeyFolder, hex, unhex};
 use crate::manifest::{Certificate, VERSION};
 use crate::revoked::Trust;
 use crate::signed::{self, Kind};
@@ -12,6 +15,7 @@ use custody::{
     OPERATOR_BYTES_MAX, OperatorKey, OperatorName, OperatorSeal, PASSPHRASE_BYTES_MAX, PassphraseCost,
     PublicKey, SALT_BYTES, SigningKey,
 };
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
@@ -85,6 +89,15 @@ impl Acting {
     }
 }
 
+impl Acting {
+    /// The same where enough shares opened the service's key: who is in no custody log is in it from then on.
+    pub(crate) fn open_at(&self, folder: &KeyFolder, service: &SigningKey) -> Result<Operator, PseudoError> {
+        let operator = self.open(&folder.trust(service.public())?)?;
+        adopt(&Ceremony::begin(folder)?, folder, service, &operator.name, operator.key.public())?;
+        Ok(operator)
+    }
+}
+
 /// Makes an operator's file; its public key.
 pub(crate) fn create(name: &str, path: &Path, passphrase: &str) -> Result<PublicKey, PseudoError> {
     let name = OperatorName::new(name).map_err(PseudoError::custody("operator"))?;
@@ -96,27 +109,60 @@ pub(crate) fn create(name: &str, path: &Path, passphrase: &str) -> Result<Public
     Ok(public)
 }
 
-/// Signs an operator's certificate and puts it beside their file.
+/// Writes an operator into the custody log, then signs their certificate and puts it beside their file. What was interrupted is gone on with,
+/// and one who has a certificate of this service keeps it.
 pub(crate) fn enrol(
     path: &Path,
+    folder: &KeyFolder,
     service: &SigningKey,
-    trust: &Trust,
 ) -> Result<(Certificate, PathBuf), PseudoError> {
-    let bytes = files::secret::read(path, OPERATOR_BYTES_MAX)?;
-    let seal = OperatorSeal::read(&bytes).map_err(PseudoError::custody(path.display().to_string()))?;
-    if trust.revoked(seal.public).is_some() {
+    let seal = seal_of(path)?;
+    let ceremony = Ceremony::begin(folder)?;
+    if folder.trust(service.public())?.revoked(seal.public).is_some() {
         let problem = format!("this key of {} was revoked", seal.name);
         return Err(PseudoError::usage(problem, "`pseudo keys operator` makes another"));
     }
-    let certificate = Certificate {
-        version: VERSION,
-        operator: seal.name.to_string(),
-        key: hex(&seal.public.0),
-        enrolled: clock::text(clock::now()),
-    };
-    let place = certificate_path(path);
+    let (place, name, key) = (certificate_path(path), seal.name.to_string(), hex(&seal.public.0));
+    if files::own::is_there(&place) {
+        let there = files::read_text(&place, CERTIFICATE_BYTES_MAX)?;
+        let there = signed::open_by::<Certificate>(Kind::Certificate, there.as_bytes(), service.public());
+        let certificate = there.ok().filter(|there| (&there.operator, &there.key) == (&name, &key));
+        // of another service, or another's: it is not written over, and nobody is enrolled beside it
+        let exists = || PseudoError::file("making", &place)(io::Error::from(ErrorKind::AlreadyExists));
+        let certificate = certificate.ok_or_else(exists)?;
+        adopt(&ceremony, folder, service, &name, seal.public)?;
+        return Ok((certificate, place));
+    }
+    if !CustodyLog::read(folder, service.public())?.keys_of(&name).contains(&key) {
+        let said = Said { key: Some(key.clone()), ..Said::of(Event::Enrolled, &name) };
+        custody_log::note_within(&ceremony, folder, service, said)?;
+    }
+    let enrolled = clock::text(clock::now());
+    let certificate = Certificate { version: VERSION, operator: name, key, enrolled };
     files::write(&place, &signed::seal(Kind::Certificate, &certificate, service))?;
     Ok((certificate, place))
+}
+
+/// Who an operator's file says it is of; its passphrase is not asked for.
+pub(crate) fn seal_of(path: &Path) -> Result<OperatorSeal, PseudoError> {
+    let bytes = files::secret::read(path, OPERATOR_BYTES_MAX)?;
+    OperatorSeal::read(&bytes).map_err(PseudoError::custody(path.display().to_string()))
+}
+
+/// Writes whom the service vouches for into the custody log, if no entry tells of them.
+fn adopt(
+    ceremony: &Ceremony,
+    folder: &KeyFolder,
+    service: &SigningKey,
+    name: &str,
+    key: PublicKey,
+) -> Result<(), PseudoError> {
+    let key = hex(&key.0);
+    if CustodyLog::read(folder, service.public())?.keys_of(name).contains(&key) {
+        return Ok(());
+    }
+    let said = Said { key: Some(key), ..Said::of(Event::Adopted, name) };
+    custody_log::note_within(ceremony, folder, service, said).map(|_| ())
 }
 
 /// The operator and key of a certificate that the service signed.
@@ -132,3 +178,6 @@ fn certificate_path(operator: &Path) -> PathBuf {
     name.push(".certificate");
     name.into()
 }
+
+#[cfg(test)]
+mod tests;

@@ -148,6 +148,36 @@ fn the_custody_log_says_what_happened_and_what_happened_beside_it() {
 }
 
 #[test]
+fn who_was_enrolled_before_there_was_a_log_is_in_it_from_their_next_ceremony_on() {
+    let here = Here::new();
+    let log = here.path("keys/custody.log");
+    fs::remove_file(&log).unwrap();
+    assert!(here.refused(&here.revoke("ada")).contains("knows no key of ada"));
+    // their certificate stays as it is, and enrolling again says no more than that
+    let certificate = fs::read(here.path("ada.operator.certificate")).unwrap();
+    for _ in 0..2 {
+        here.json(&format!("keys enrol @ada.operator {OPENED}"));
+        assert_eq!(fs::read(here.path("ada.operator.certificate")).unwrap(), certificate);
+    }
+    // acting with enough shares is enough, whatever comes of it
+    fs::write(here.path("policy.toml"), include_str!("../policy/tests/fixtures/printjobs.toml")).unwrap();
+    let export = "export @policy.toml --to s3://drafts/x --source s3://jobs/in/ --recipient team";
+    here.refused(&format!("{export} --endpoint http://127.0.0.1:9 --operator @grace.operator {OPENED}"));
+    let said = events(&here.json(&here.log()));
+    let adopted: Vec<&str> =
+        said.iter().filter(|(event, _)| event == "adopted").map(|(_, subject)| &**subject).collect();
+    assert_eq!(adopted, ["ada", "grace"]);
+    for name in ["ada", "grace"] {
+        here.json(&here.revoke(name));
+    }
+    // a certificate of another service is left alone, and nobody is enrolled beside it
+    here.json("keys operator third -o @third.operator");
+    fs::write(here.path("third.operator.certificate"), "somebody else's").unwrap();
+    assert!(here.refused(&format!("keys enrol @third.operator {OPENED}")).contains("exists"));
+    assert!(!events(&here.json(&here.log())).iter().any(|(_, subject)| subject == "third"));
+}
+
+#[test]
 fn a_list_that_the_log_does_not_name_stops_everything_until_it_is_the_newest_again() {
     let here = Here::new();
     here.json(&here.revoke("ada"));

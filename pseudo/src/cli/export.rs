@@ -82,7 +82,7 @@ pub(super) fn run(arguments: &ExportArguments, output: &Output) -> Result<(), Ps
     let s3 = S3::new(arguments.connection.clone(), arguments.connection.who()?)?;
     let (folder, root) = arguments.opened.open()?;
     let service = folder.signing(&root)?;
-    let operator = arguments.acting.open(&folder.trust(service.public())?)?;
+    let operator = arguments.acting.open_at(&folder, &service)?;
     let export = Export {
         s3: &s3,
         to: arguments.to.below(&name),

@@ -134,7 +134,7 @@ fn make(arguments: &RunArguments, output: &Output) -> Result<(), PseudoError> {
     let (folder, root) = arguments.opened.open()?;
     let service = folder.signing(&root)?;
     let trust = folder.trust(service.public())?;
-    let operator = arguments.acting.open(&trust)?;
+    let operator = arguments.acting.open_at(&folder, &service)?;
     let mut masters: BTreeMap<String, MasterKey> = BTreeMap::new();
     for policy in &policies {
         if let Entry::Vacant(entry) = masters.entry(policy.domain.to_string()) {
