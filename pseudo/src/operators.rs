@@ -22,6 +22,9 @@ use zeroize::Zeroizing;
 /// A certificate, bytes.
 const CERTIFICATE_BYTES_MAX: usize = 4096;
 const PASSPHRASE_VARIABLE: &str = "PSEUDO_PASSPHRASE";
+/// A new passphrase, characters: what NIST SP 800-63B-4 (section 3.1.1.2) asks of a password that protects by itself. Whoever has a copy of the file
+/// guesses offline, and no second factor stands in the way.
+const PASSPHRASE_CHARACTERS_MIN: usize = 15;
 
 /// What opens an operator's file.
 #[derive(Debug, Args)]
@@ -101,12 +104,31 @@ impl Acting {
 /// Makes an operator's file; its public key.
 pub(crate) fn create(name: &str, path: &Path, passphrase: &str) -> Result<PublicKey, PseudoError> {
     let name = OperatorName::new(name).map_err(PseudoError::custody("operator"))?;
+    check_new(passphrase, name.as_str())?;
     let key = SigningKey::generate(files::random)?;
     let (public, mut salt) = (key.public(), [0; SALT_BYTES]);
     files::random(&mut salt)?;
     let sealed = OperatorKey { name, key }.seal(passphrase.as_bytes(), PassphraseCost::DEFAULT, salt);
     files::write(path, &sealed.map_err(PseudoError::custody("operator"))?)?;
     Ok(public)
+}
+
+/// Refuses a passphrase for a new file that is guessed too soon. One that a file has already opens it as it did.
+fn check_new(passphrase: &str, name: &str) -> Result<(), PseudoError> {
+    let characters: Vec<char> = passphrase.chars().collect();
+    let count = characters.len();
+    let repeats = |period: usize| characters.iter().zip(&characters[period..]).all(|(one, next)| one == next);
+    let problem = if count < PASSPHRASE_CHARACTERS_MIN {
+        format!("the passphrase has {count} characters, and {PASSPHRASE_CHARACTERS_MIN} are the fewest")
+    } else if (1..=count / 2).any(repeats) {
+        "the passphrase says one thing again and again".to_owned()
+    } else if count < PASSPHRASE_CHARACTERS_MIN + name.chars().count() && passphrase.contains(name) {
+        "the passphrase has its owner's name, and little else".to_owned()
+    } else {
+        return Ok(());
+    };
+    let advice = "take four words that nobody would put together, or what a password manager draws; capitals, digits and signs are not asked for";
+    Err(PseudoError::usage(problem, advice))
 }
 
 /// Writes an operator into the custody log, then signs their certificate and puts it beside their file. What was interrupted is gone on with,

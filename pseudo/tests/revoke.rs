@@ -39,7 +39,7 @@ impl Here {
 
     fn run(&self, line: &str) -> Output {
         let mut command = pseudo(self.folder.path(), line);
-        command.env("PSEUDO_PASSPHRASE", "a passphrase");
+        command.env("PSEUDO_PASSPHRASE", "a passphrase of all");
         command.env("AWS_ACCESS_KEY_ID", "nobody").env("AWS_SECRET_ACCESS_KEY", "nothing");
         for name in ["PSEUDO_KEYS", "PSEUDO_PUBLIC_KEY", "PSEUDO_REVOKED", "AWS_ENDPOINT_URL"] {
             command.env_remove(name);

@@ -1,4 +1,4 @@
-//! Enrolling that is stopped anywhere.
+//! Enrolling that is stopped anywhere; passphrases that are too weak.
 
 use super::*;
 use crate::files::fuse;
@@ -28,5 +28,24 @@ fn an_enrolment_that_is_stopped_anywhere_leaves_no_certificate_without_an_entry_
         if is_whole {
             return;
         }
+    }
+}
+
+#[test]
+fn a_new_passphrase_has_fifteen_characters_that_say_more_than_one_thing() {
+    for weak in [
+        "",
+        "secret",
+        "fourteen chars",
+        "äöüäöüäöüäöüä",
+        "aaaaaaaaaaaaaaaaaaaa",
+        "abcabcabcabcabcabc",
+        "passwordpassword",
+        "grace.hopper-2026",
+    ] {
+        assert!(check_new(weak, "grace.hopper").is_err(), "{weak}");
+    }
+    for fine in ["fifteen letters", "corect horse batery", "ein längerer Satz", "me, grace.hopper, and a long tail of it"] {
+        assert!(check_new(fine, "grace.hopper").is_ok(), "{fine}");
     }
 }
