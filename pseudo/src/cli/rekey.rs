@@ -97,12 +97,13 @@ pub(super) fn run(command: &RekeyCommand, output: &Output) -> Result<(), PseudoE
             let (folder, root) = opened.open()?;
             let service = folder.signing(&root)?;
             drop(root);
-            let survey = rekey::survey(&s3, drafts, &folder.trust(service.public())?)?;
+            let trust = folder.trust(service.public())?;
+            let survey = rekey::survey(&s3, drafts, &trust)?;
             are_there(only, &survey)?;
             let mut told = Told::of(&survey);
             let is_asked = |name: &String| only.is_empty() || only.contains(name);
             for name in survey.withdrawing.iter().filter(|name| is_asked(name)) {
-                told.withdrawn(name, None, retention::delete(&s3, drafts, name, None, &service));
+                told.withdrawn(name, None, retention::delete(&s3, drafts, name, None, &service, &trust));
             }
             for line in survey.lines.iter().filter(|line| is_asked(&line.name)) {
                 if let (Some(by), Some(place)) = (line.replaced_by(), survey.elsewhere(line)) {
@@ -111,7 +112,7 @@ pub(super) fn run(command: &RekeyCommand, output: &Output) -> Result<(), PseudoE
                     );
                     told.stays(&line.name, &why);
                 } else if let Some(by) = line.replaced_by() {
-                    let done = retention::delete(&s3, drafts, &line.name, Some(by), &service);
+                    let done = retention::delete(&s3, drafts, &line.name, Some(by), &service, &trust);
                     told.withdrawn(&line.name, Some(by), done);
                 } else if let Some((by, state)) = &line.successor {
                     told.stays(

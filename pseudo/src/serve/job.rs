@@ -6,6 +6,7 @@ use super::opening::Opened;
 use super::schedule::export_name;
 use super::state::Shared;
 use crate::export::{Begun, Done, Export, Held};
+use crate::revoked::Trust;
 use crate::s3::S3;
 use crate::{PseudoError, clock};
 use tracing::{info, warn};
@@ -79,11 +80,11 @@ impl<'a> Job<'a> {
     }
 
     fn work(&mut self, tools: &Tools<'_>) -> Result<(), PseudoError> {
-        tools.opened.are_there(&tools.shared.config.keys)?;
-        self.look(tools)?;
+        let trust = tools.opened.are_there(&tools.shared.config.keys)?;
+        self.look(tools, &trust)?;
         while let Some(name) = self.known.unfinished().map(str::to_owned) {
             self.make(tools, name)?;
-            self.look(tools)?;
+            self.look(tools, &trust)?;
             if tools.shared.is_ending() {
                 return Ok(());
             }
@@ -104,9 +105,9 @@ impl<'a> Job<'a> {
         self.make(tools, name)
     }
 
-    fn look(&mut self, tools: &Tools<'_>) -> Result<(), PseudoError> {
-        let (config, service) = (self.config, tools.opened.service.public());
-        self.known.look(tools.s3, &config.name, &config.drafts, config.incremental, service)
+    fn look(&mut self, tools: &Tools<'_>, trust: &Trust) -> Result<(), PseudoError> {
+        let config = self.config;
+        self.known.look(tools.s3, &config.name, &config.drafts, config.incremental, trust)
     }
 
     fn make(&mut self, tools: &Tools<'_>, name: String) -> Result<(), PseudoError> {
