@@ -144,6 +144,7 @@ pub(crate) fn approve(
             let problem = format!("the gate holds this export: {}", misses.join("; "));
             return Err(PseudoError::Gate { problem, advice: advice.to_owned() });
         }
+        reaches(s3, &to.below(&stand.manifest.export))?;
         intact(s3, draft, &stand)?;
     }
     let decided = decide(s3, draft, &stand, Verdict::Approved, Some(to), by, reason)?;
@@ -164,6 +165,14 @@ pub(crate) fn approve(
     }
     copied?;
     look(s3, draft, trust)
+}
+
+/// Whether an export can be put where its readers are. A decision is taken once, so that is seen before.
+fn reaches(s3: &S3, target: &Place) -> Result<(), PseudoError> {
+    s3.may_create(&target.bucket, &target.key(RELEASE)).map_err(|error| PseudoError::Gate {
+        problem: format!("nothing was decided, since nothing can be put into {target}: {}", error.chain()),
+        advice: "approve with credentials that may read, list and write there; the bucket has to exist".to_owned(),
+    })
 }
 
 /// Destroys what was released of a manifest at `target`, first what says that it is. Another export of this name, from other

@@ -69,7 +69,10 @@ fn an_export_goes_through_the_gate_to_its_readers_and_shows_nothing_clear() {
     assert!(said.contains("another operator's key"), "{said}");
     let said = desk.refused(&desk.maker, &desk.release("approve", "first", "approver"));
     assert!(said.contains("may not"), "the maker's own rights reach no reader: {said}");
-    // the attempt had decided; the same second person goes on with it under rights that reach
+    // a decision is taken once, and so not by an attempt that reaches nobody
+    assert!(said.contains("nothing was decided") && said.contains("analytics/usage"), "{said}");
+    assert!(desk.names("drafts", "usage/first/decision.json").is_empty());
+    assert_eq!(desk.json(&desk.maker, &desk.release("status", "first", ""))["state"], "draft");
     let released = desk.json(&desk.approver, &desk.release("approve", "first", "approver"));
     assert_eq!((&released["state"], &released["decision"]["by"]), (&"released".into(), &"approver".into()));
     let said = desk.refused(&desk.approver, &desk.release("refuse", "first", "approver"));
