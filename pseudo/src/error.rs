@@ -112,6 +112,14 @@ pub enum PseudoError {
         #[source]
         source: Box<PipelineError>,
     },
+    /// What was asked for would hold nothing, and nobody said that it may.
+    #[error("{problem}")]
+    Empty {
+        /// What there is nothing of.
+        problem: String,
+        /// What to do.
+        advice: String,
+    },
     /// A server did not do what was asked of it.
     #[error("{place}: {problem}")]
     Store {
@@ -187,6 +195,7 @@ impl PseudoError {
     pub fn advice(&self) -> &str {
         match self {
             Self::Usage { advice, .. }
+            | Self::Empty { advice, .. }
             | Self::Exposed { advice, .. }
             | Self::Unreachable { advice, .. }
             | Self::Gate { advice, .. } => advice,
@@ -226,6 +235,7 @@ impl PseudoError {
             Self::Token { .. } => "token",
             Self::Run { .. } => "run",
             Self::Export { .. } => "export",
+            Self::Empty { .. } => "empty",
             Self::Store { .. } => "store",
             Self::Signed { .. } => "signed",
             Self::Gate { .. } => "gate",

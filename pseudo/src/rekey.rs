@@ -8,7 +8,7 @@
 //! Neither the older key nor any table from old tokens to new ones is needed, so none is ever made. There is no state beside the
 //! drafts: what is begun, made and replaced is read from what is signed there, and whatever is killed is gone on with.
 
-use crate::export::{Again, Begun, Done, Export, normalisers};
+use crate::export::{Again, Begun, Done, Export, MayLack, normalisers};
 use crate::keys::hex;
 use crate::manifest::{KeyName, Manifest, Replaces, is_export_name};
 use crate::operators::Operator;
@@ -217,6 +217,8 @@ impl Rekeying<'_> {
             terms: manifest.terms.clone(),
             from: Vec::new(),
             held: None,
+            // as empty as it was
+            may_lack: MayLack::all(true),
             again: Some(Again { replaces, before: manifest }),
             part_rows_max: part_rows(manifest),
             memory_bytes: self.memory_bytes,

@@ -5,10 +5,12 @@ use super::known::Known;
 use super::opening::Opened;
 use super::schedule::export_name;
 use super::state::Shared;
-use crate::export::{Begun, Done, Export, Held};
+use crate::export::{Begun, Done, Export, Held, MayLack};
+use crate::manifest::Order;
 use crate::revoked::Trust;
 use crate::s3::S3;
 use crate::{PseudoError, clock};
+use custody::MasterKey;
 use tracing::{info, warn};
 
 /// First and longest wait after an attempt that failed, seconds.
@@ -122,6 +124,8 @@ impl<'a> Job<'a> {
             terms: wanted.terms(now)?,
             from: wanted.sources()?,
             held: held.as_ref(),
+            // new objects may well have no rows, and are not looked at again and again for that
+            may_lack: MayLack { objects: config.allow_empty, rows: config.allow_empty || config.incremental },
             again: None,
             part_rows_max: config.part_rows,
             memory_bytes: shared.config.memory_bytes,
@@ -169,7 +173,7 @@ fn make(export: &Export<'_>, opened: &Opened, now: i64) -> Result<Option<Done>, 
             if let Some(master) = opened.named(domain, &order.key)
                 && export.has_its_sources(&order.sources)?
             {
-                return export.run(*order, true, master, None).map(Some);
+                return run(export, *order, true, master).map(Some);
             }
             warn!(export = export.name, "a source or the key of a begun export is gone: it is begun anew");
             export.discard()?;
@@ -182,8 +186,15 @@ fn make(export: &Export<'_>, opened: &Opened, now: i64) -> Result<Option<Done>, 
     let master = opened.newest(domain).ok_or_else(|| {
         PseudoError::usage(format!("there is no key of domain {domain}"), "`pseudo keys domain` makes one")
     })?;
-    match export.begin(master, now)? {
-        Some(order) => export.run(order, false, master, None).map(Some),
-        None => Ok(None),
+    let Some(order) = export.begin(master, now)? else { return Ok(None) };
+    run(export, order, false, master).map(Some)
+}
+
+/// Makes all of it. One that would be empty is not gone on with: its sources may have rows by the next time.
+fn run(export: &Export<'_>, order: Order, is_resumed: bool, master: &MasterKey) -> Result<Done, PseudoError> {
+    let done = export.run(order, is_resumed, master, None);
+    if matches!(done, Err(PseudoError::Empty { .. })) {
+        export.discard()?;
     }
+    done
 }
