@@ -61,7 +61,7 @@ pub(super) struct RunArguments {
     /// A policy that exports there were made under; as often as there are. Exports of other domains are left alone
     #[arg(long, value_name = "FILE", required = true)]
     policy: Vec<PathBuf>,
-    /// Make these again alone [default: all of an older key]
+    /// Make these again alone, also where what was made of them was refused [default: all of an older key]
     #[arg(long = "export", value_name = "NAME")]
     only: Vec<String>,
     /// Which of the domain's keys to go to [default: the newest]
@@ -165,9 +165,9 @@ fn make(arguments: &RunArguments, output: &Output) -> Result<(), PseudoError> {
             told.left(line, &Left::OtherDomain);
             continue;
         };
-        match line.left(master, &today) {
+        match line.left(master, &today, !arguments.only.is_empty()) {
             Some(left) => told.left(line, &left),
-            None => told.made(&line.name, rekeying.make(line, master)),
+            None => told.made(&line.name, rekeying.make(&survey, line, master)),
         }
     }
     told.end("made again", output)
@@ -229,12 +229,15 @@ impl Told {
     }
 
     fn left(&mut self, line: &Line, left: &Left) {
-        let by = if let Left::Replaced(by) = left { Some(by) } else { None };
+        let by = if let Left::Replaced(by) | Left::SuccessorRefused(by) = left { Some(by) } else { None };
         self.rows.push(json!({ "export": line.name, "result": left.name(), "by": by }));
         let why = match left {
             // what has nothing to do with this is not told to people
             Left::OtherDomain | Left::Current => return,
             Left::Replaced(by) => format!("{by} stands for it"),
+            Left::SuccessorRefused(by) => {
+                format!("{by}, which was made of it, was refused; --export {} makes another one", line.name)
+            }
             Left::Refused => "it was refused, or what was decided about it does not count".to_owned(),
             Left::Over => "the day by which it is to be deleted is over".to_owned(),
         };
