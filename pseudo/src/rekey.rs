@@ -222,11 +222,11 @@ impl Line {
         self.successor.as_ref().filter(|(_, state)| *state == State::Released).map(|(name, _)| name.as_str())
     }
 
-    /// Why nothing is made of it; `None` if it is to be made again under this key. Who asks for it by name asks also for what was refused.
-    pub(crate) fn left(&self, to: &MasterKey, today: &str, is_named: bool) -> Option<Left> {
+    /// Why nothing is made of it; `None` if it is to be made again under this version of its domain's key. Who asks for it by name asks also for what was refused.
+    pub(crate) fn left(&self, to: u32, today: &str, is_named: bool) -> Option<Left> {
         let by = self.successor.as_ref().map(|(by, _)| by.as_str());
-        let left = left(&self.stand.manifest, self.stand.state, by, to.version().get(), today);
-        let refused = self.refused.as_ref().filter(|(_, version)| *version == to.version().get() && !is_named);
+        let left = left(&self.stand.manifest, self.stand.state, by, to, today);
+        let refused = self.refused.as_ref().filter(|(_, version)| *version == to && !is_named);
         left.or_else(|| refused.map(|(name, _)| Left::SuccessorRefused(name.clone())))
     }
 }
