@@ -34,6 +34,8 @@ pub(crate) enum Event {
     Gone,
     /// An operator was enrolled.
     Enrolled,
+    /// An operator's certificate was there that no entry tells of: they were enrolled before there was a log.
+    Adopted,
     /// An operator's second factor was made.
     SecondFactor,
     /// A token sealed the root.
@@ -51,6 +53,7 @@ impl Event {
             Self::DomainKey => "domain-key",
             Self::Gone => "gone",
             Self::Enrolled => "enrolled",
+            Self::Adopted => "adopted",
             Self::SecondFactor => "second-factor",
             Self::Token => "token",
             Self::Revoked => "revoked",
@@ -148,9 +151,11 @@ impl CustodyLog {
         self.entries.iter().rev().find_map(|entry| entry.sha256.as_deref())
     }
 
-    /// Keys that were enrolled under a name.
+    /// Keys that were enrolled under a name, or found enrolled.
     pub(crate) fn keys_of(&self, operator: &str) -> BTreeSet<String> {
-        let is_theirs = |entry: &&Entry| entry.event == Event::Enrolled && entry.subject == operator;
+        let is_theirs = |entry: &&Entry| {
+            matches!(entry.event, Event::Enrolled | Event::Adopted) && entry.subject == operator
+        };
         self.entries.iter().filter(is_theirs).filter_map(|entry| entry.key.clone()).collect()
     }
 

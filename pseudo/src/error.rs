@@ -24,6 +24,16 @@ pub enum PseudoError {
         #[source]
         source: io::Error,
     },
+    /// A secret that others may read.
+    #[error("{}: {problem}", path.display())]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// Who may.
+        problem: String,
+        /// The command that mends it.
+        advice: String,
+    },
     /// A table is not what it should be.
     #[error("{}: {problem}", path.display())]
     Table {
@@ -102,6 +112,14 @@ pub enum PseudoError {
         #[source]
         source: Box<PipelineError>,
     },
+    /// What was asked for would hold nothing, and nobody said that it may.
+    #[error("{problem}")]
+    Empty {
+        /// What there is nothing of.
+        problem: String,
+        /// What to do.
+        advice: String,
+    },
     /// A server did not do what was asked of it.
     #[error("{place}: {problem}")]
     Store {
@@ -176,9 +194,11 @@ impl PseudoError {
     /// What can be done; empty where the message says it all.
     pub fn advice(&self) -> &str {
         match self {
-            Self::Usage { advice, .. } | Self::Unreachable { advice, .. } | Self::Gate { advice, .. } => {
-                advice
-            }
+            Self::Usage { advice, .. }
+            | Self::Empty { advice, .. }
+            | Self::Exposed { advice, .. }
+            | Self::Unreachable { advice, .. }
+            | Self::Gate { advice, .. } => advice,
             Self::File { source, .. } if source.kind() == io::ErrorKind::AlreadyExists => {
                 "what is there is left alone: name another, or move it away first"
             }
@@ -204,6 +224,7 @@ impl PseudoError {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::File { .. } => "file",
+            Self::Exposed { .. } => "exposed",
             Self::Table { .. } => "table",
             Self::Hierarchy { .. } => "hierarchy",
             Self::Usage { .. } => "usage",
@@ -214,6 +235,7 @@ impl PseudoError {
             Self::Token { .. } => "token",
             Self::Run { .. } => "run",
             Self::Export { .. } => "export",
+            Self::Empty { .. } => "empty",
             Self::Store { .. } => "store",
             Self::Signed { .. } => "signed",
             Self::Gate { .. } => "gate",

@@ -10,6 +10,7 @@
 //! by whoever asks for that: nobody has read it, since it has no manifest.
 
 mod again;
+mod empty;
 mod held;
 mod parts;
 mod reading;
@@ -17,6 +18,7 @@ mod spool;
 mod wanted;
 
 pub(crate) use again::Again;
+pub(crate) use empty::MayLack;
 pub(crate) use held::{Fingerprint, Held};
 pub(crate) use wanted::Wanted;
 
@@ -63,6 +65,8 @@ pub(crate) struct Export<'a> {
     pub(crate) from: Vec<Place>,
     /// What other exports hold, if this one is to have only what none of them does.
     pub(crate) held: Option<&'a Held>,
+    /// What it may lack: else it is refused, since a mistyped prefix makes an export of nothing.
+    pub(crate) may_lack: MayLack,
     /// The export that is made again, if this one is to stand for it.
     pub(crate) again: Option<Again<'a>>,
     /// The export's own folder.
@@ -144,13 +148,13 @@ impl Export<'_> {
         self.s3.destroy(bucket, &order)
     }
 
-    /// Pins the sources and writes the order down; `None` if there is nothing to export.
+    /// Pins the sources and writes the order down; `None` if others hold all there is.
     pub(crate) fn begin(&self, master: &MasterKey, created: i64) -> Result<Option<Order>, PseudoError> {
         let sources = match &self.again {
             Some(again) => again.sources(),
             None => self.pinned()?,
         };
-        if sources.is_empty() {
+        if sources.is_empty() && self.held.is_some() {
             return Ok(None);
         }
         let mut seed = [0; 16];
@@ -233,6 +237,7 @@ impl Export<'_> {
                 meter.row(cells, number).map_err(|error| io::Error::other(error.to_string()))
             })
             .map_err(failed)?;
+        self.may_lack.rows(report.records_in, report.records_out)?;
         let outputs = upload.done;
         let figures = meter.map(|meter| meter.finish(report.records_out)).transpose()?.flatten();
         let read = sources.hashed().map_err(|place| PseudoError::Store {
@@ -322,6 +327,7 @@ impl Export<'_> {
     fn candidates(&self) -> Result<Vec<Candidate>, PseudoError> {
         let most = if self.held.is_some() { CANDIDATES_MAX } else { SOURCES_MAX };
         let mut candidates = Vec::new();
+        let mut has_any = false;
         for place in &self.from {
             if !place.is_folder {
                 candidates.push(Candidate {
@@ -331,7 +337,12 @@ impl Export<'_> {
                 });
                 continue;
             }
-            for listed in self.s3.listed(place, most - candidates.len().min(most))? {
+            let listed = self.s3.listed(place, most - candidates.len().min(most))?;
+            has_any |= !listed.is_empty();
+            if self.held.is_none() {
+                self.may_lack.objects(place, listed.len())?;
+            }
+            for listed in listed {
                 let is_held = self.held.is_some_and(|held| {
                     let etag = listed.etag.as_deref();
                     etag.is_some_and(|etag| {
@@ -346,6 +357,12 @@ impl Export<'_> {
                     });
                 }
             }
+        }
+        // sources may go once they are held; what never had any is another matter
+        if let (Some(held), false, Some(place)) = (self.held, has_any, self.from.first())
+            && held.is_empty()
+        {
+            self.may_lack.objects(place, candidates.len())?;
         }
         Ok(candidates)
     }

@@ -3,6 +3,7 @@
 mod folder;
 mod fresh;
 pub(crate) mod own;
+pub(crate) mod secret;
 
 pub(crate) use folder::Folder;
 pub(crate) use fresh::Fresh;
@@ -30,7 +31,7 @@ pub(crate) fn make_folder(path: &Path) -> Result<(), PseudoError> {
     made.map_err(PseudoError::file("making the folder", path))
 }
 
-/// Reads a file of so many bytes at most; wiped when dropped, since it may be a key.
+/// Reads a file of so many bytes at most; wiped when dropped. What is secret is read by [`secret`].
 pub(crate) fn read(path: &Path, bytes_max: usize) -> Result<Zeroizing<Vec<u8>>, PseudoError> {
     read_from(File::open(path).map_err(PseudoError::file("reading", path))?, path, bytes_max)
 }
@@ -38,15 +39,6 @@ pub(crate) fn read(path: &Path, bytes_max: usize) -> Result<Zeroizing<Vec<u8>>, 
 /// Reads something signed, which is no secret and may be long.
 pub(crate) fn read_signed(path: &Path, bytes_max: usize) -> Result<Vec<u8>, PseudoError> {
     read_signed_from(File::open(path).map_err(PseudoError::file("reading", path))?, path, bytes_max)
-}
-
-/// Whether nobody but its owner may read a file.
-pub(crate) fn for_its_owner(path: &Path) -> Result<(), PseudoError> {
-    let mode = fs::metadata(path).map_err(PseudoError::file("reading", path))?.mode();
-    if mode & 0o077 == 0 {
-        return Ok(());
-    }
-    Err(PseudoError::table(path, "others than its owner may read it: chmod 600"))
 }
 
 /// Reads a text file of so many bytes at most.

@@ -76,7 +76,7 @@ impl KeyFolder {
             let advice = "`pseudo keys token` has a token seal it; until then it takes shares";
             return Err(PseudoError::usage("no token has sealed the root of this folder", advice));
         }
-        files::read(&self.path.join(TOKEN_FILE), TOKEN_ROOT_BYTES)
+        files::secret::read(&self.path.join(TOKEN_FILE), TOKEN_ROOT_BYTES)
     }
 
     /// Whether a token has sealed the root.
@@ -96,7 +96,7 @@ impl KeyFolder {
         for entry in entries.take(FILES_MAX) {
             let path = entry.map_err(PseudoError::file("listing", &self.path))?.path();
             if path.extension().is_some_and(|extension| extension == SUFFIX) {
-                let bytes = files::read(&path, WRAPPED_MASTER_BYTES_MAX)?;
+                let bytes = files::secret::read(&path, WRAPPED_MASTER_BYTES_MAX)?;
                 let place = path.display().to_string();
                 names.push(WrappedName::read(&bytes).map_err(PseudoError::custody(place))?);
             }
@@ -142,7 +142,7 @@ impl KeyFolder {
         if !path.try_exists().map_err(PseudoError::file("reading", &path))? {
             return Ok(None);
         }
-        let bytes = files::read(&path, WRAPPED_MASTER_BYTES_MAX)?;
+        let bytes = files::secret::read(&path, WRAPPED_MASTER_BYTES_MAX)?;
         let master = root.unwrap(&bytes).map_err(PseudoError::custody(path.display().to_string()))?;
         if (master.domain(), master.version()) != (domain, version) {
             return Err(PseudoError::table(&path, "the key inside has another name than its file"));
@@ -163,7 +163,7 @@ impl KeyFolder {
         if !path.exists() {
             return Ok(None);
         }
-        let bytes = files::read(&path, WRAPPED_SIGNING_BYTES)?;
+        let bytes = files::secret::read(&path, WRAPPED_SIGNING_BYTES)?;
         PublicKey::of_wrapped(&bytes).map(Some).map_err(PseudoError::custody(path.display().to_string()))
     }
 
@@ -174,7 +174,7 @@ impl KeyFolder {
             let advice = "`pseudo keys signing` makes one";
             return Err(PseudoError::usage("the folder has no key to sign with", advice));
         }
-        let bytes = files::read(&path, WRAPPED_SIGNING_BYTES)?;
+        let bytes = files::secret::read(&path, WRAPPED_SIGNING_BYTES)?;
         root.unwrap_signing(&bytes).map_err(PseudoError::custody(path.display().to_string()))
     }
 
@@ -197,7 +197,7 @@ impl KeyFolder {
             return Err(PseudoError::usage(format!("{operator} has no second factor"), advice));
         }
         let place = || path.display().to_string();
-        let totp = root.unwrap_totp(&files::read(&path, WRAPPED_TOTP_BYTES_MAX)?);
+        let totp = root.unwrap_totp(&files::secret::read(&path, WRAPPED_TOTP_BYTES_MAX)?);
         let totp = totp.map_err(PseudoError::custody(place()))?;
         if totp.operator().as_str() == operator {
             return Ok(totp);
@@ -273,7 +273,7 @@ pub(crate) fn gather(paths: &[PathBuf]) -> Result<RootKey, PseudoError> {
 /// Shares in files.
 pub(crate) fn gather_shares(paths: &[PathBuf]) -> Result<Vec<Share>, PseudoError> {
     let share = |path: &PathBuf| {
-        let text = files::read_text(path, SHARE_TEXT_BYTES_MAX)?;
+        let text = files::secret::read_text(path, SHARE_TEXT_BYTES_MAX)?;
         Share::from_text(&text).map_err(PseudoError::custody(path.display().to_string()))
     };
     paths.iter().map(share).collect()

@@ -1,13 +1,24 @@
 //! Policies in files, read and found fit to run.
 
+use crate::keys::hex;
 use crate::{PseudoError, files};
 use policy::{POLICY_BYTES_MAX, Policy, Severity};
+use sha2::{Digest, Sha256};
 use std::path::Path;
+
+/// What is hashed before a policy's text.
+const HASH_LABEL: &[u8] = b"twinkeep pseudo policy 1\0";
 
 /// Reads a policy.
 pub(crate) fn read(path: &Path) -> Result<Policy, PseudoError> {
     let text = files::read_text(path, POLICY_BYTES_MAX)?;
     Policy::parse(&text).map_err(|source| PseudoError::Policy { path: path.to_owned(), source })
+}
+
+/// The hash of a policy as manifests have it, also of one that this release does not take any more.
+pub(crate) fn sha256(path: &Path) -> Result<String, PseudoError> {
+    let text = files::read_text(path, POLICY_BYTES_MAX)?;
+    Ok(hex(&Sha256::new().chain_update(HASH_LABEL).chain_update(text.as_bytes()).finalize()))
 }
 
 /// Reads a policy that something is to run under: the linter finds no error in it.
@@ -19,4 +30,15 @@ pub(crate) fn sound(path: &Path) -> Result<Policy, PseudoError> {
     }
     let problem = format!("{}: the policy has {errors} errors", path.display());
     Err(PseudoError::usage(problem, "`pseudo lint` says which; nothing runs before they are mended"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hash_of_a_file_is_that_of_its_policy() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("policy/tests/fixtures/printjobs.toml");
+        assert_eq!(sha256(&path).unwrap(), read(&path).unwrap().hash_text());
+    }
 }

@@ -5,10 +5,13 @@
 //! 2. A second person decides about it as about any export.
 //! 3. What a released one stands for is deleted, with a signed record, or stays until its day has come: as its owner likes.
 //!
+//! What a second person refused of these is not made again by itself: it would be the same once more. Whoever asks for the export by its name has
+//! another one made, called `.vVERSION-2` and so on.
+//!
 //! Neither the older key nor any table from old tokens to new ones is needed, so none is ever made. There is no state beside the
 //! drafts: what is begun, made and replaced is read from what is signed there, and whatever is killed is gone on with.
 
-use crate::export::{Again, Begun, Done, Export, normalisers};
+use crate::export::{Again, Begun, Done, Export, MayLack, normalisers};
 use crate::keys::hex;
 use crate::manifest::{KeyName, Manifest, Replaces, is_export_name};
 use crate::operators::Operator;
@@ -20,9 +23,12 @@ use crate::{PseudoError, clock};
 use custody::{MasterKey, SigningKey};
 use policy::{Policy, Spec};
 use sha2::{Digest, Sha256};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
+
+/// How often one export is made again under one version of a key, at most: each time a person refused the last one.
+const ATTEMPTS_MAX: u32 = 100;
 
 /// An export, and what stands for it.
 pub(crate) struct Line {
@@ -30,6 +36,8 @@ pub(crate) struct Line {
     pub(crate) stand: Stand,
     /// The export that was made of it under a newer key, and what that has come to. One that was refused stands for nothing.
     pub(crate) successor: Option<(String, State)>,
+    /// The newest that was made of it and refused, and the version of its key.
+    pub(crate) refused: Option<(String, u32)>,
 }
 
 /// All exports of a place.
@@ -39,6 +47,8 @@ pub(crate) struct Survey {
     pub(crate) damaged: Vec<(String, PseudoError)>,
     /// Those whose deletion for a successor was begun and not ended.
     pub(crate) withdrawing: Vec<String>,
+    /// Names that no other export can have: of what is there, cannot be relied on, or was deleted.
+    taken: BTreeSet<String>,
 }
 
 /// Why nothing is made of an export.
@@ -50,6 +60,8 @@ pub(crate) enum Left {
     Current,
     /// Another export stands for it.
     Replaced(String),
+    /// What was made of it under this key was refused, and nobody asked for another one by name.
+    SuccessorRefused(String),
     /// It never reaches readers, or was decided about with a key that is revoked.
     Refused,
     /// The day by which it is to be deleted is over.
@@ -63,6 +75,7 @@ impl Left {
             Self::OtherDomain => "other-domain",
             Self::Current => "current",
             Self::Replaced(_) => "replaced",
+            Self::SuccessorRefused(_) => "successor-refused",
             Self::Refused => "refused",
             Self::Over => "over",
         }
@@ -73,6 +86,8 @@ impl Left {
 pub(crate) fn survey(s3: &S3, drafts: &Place, trust: &Trust) -> Result<Survey, PseudoError> {
     let register = register::read(s3, drafts, trust)?;
     let (mut stands, mut damaged) = (BTreeMap::new(), Vec::new());
+    let gone = register.deleted.iter().map(|gone| &gone.name);
+    let taken = register.exports.iter().map(|entry| &entry.name).chain(gone).cloned().collect();
     for register::Entry { name, stand } in register.exports {
         match stand {
             Ok(stand) => {
@@ -89,13 +104,15 @@ pub(crate) fn survey(s3: &S3, drafts: &Place, trust: &Trust) -> Result<Survey, P
             Err(error) => damaged.push((gone.name, error)),
         }
     }
-    let successors = successors(stands.iter().map(|(name, stand)| (&**name, &stand.manifest, stand.state)));
+    let exports = || stands.iter().map(|(name, stand)| (&**name, &stand.manifest, stand.state));
+    let (successors, refused) = (successors(exports()), refused(exports()));
     let line = |(name, stand): (String, Stand)| {
         let sha256 = hex(&Sha256::digest(stand.manifest_bytes()));
-        Line { successor: successors.get(&sha256).cloned(), name, stand }
+        let (successor, refused) = (successors.get(&sha256).cloned(), refused.get(&sha256).cloned());
+        Line { successor, refused, name, stand }
     };
     let lines = stands.into_iter().map(line).collect();
-    Ok(Survey { lines, damaged, withdrawing })
+    Ok(Survey { lines, damaged, withdrawing, taken })
 }
 
 /// Which exports stand for which manifests. Of several the one whose readers have it.
@@ -115,23 +132,58 @@ fn successors<'a>(
     found
 }
 
-/// The export that one of this name was made of again; `None` if its name does not say so.
-pub(crate) fn before(name: &str) -> Option<&str> {
-    let (before, version) = name.rsplit_once(".v")?;
-    let is_version = !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_digit());
-    is_version.then_some(before)
+/// Which of the exports that were made of a manifest was refused last, and the version of its key.
+fn refused<'a>(
+    exports: impl Iterator<Item = (&'a str, &'a Manifest, State)>,
+) -> HashMap<String, (String, u32)> {
+    let mut found: HashMap<String, (u64, String, u32)> = HashMap::new();
+    for (name, manifest, state) in exports {
+        let (Some(replaces), Some(key)) = (&manifest.replaces, manifest.keys.first()) else { continue };
+        let order = u64::from(key.version) << 32 | parts(name).map_or(0, |(_, _, attempt)| u64::from(attempt));
+        let is_later = found.get(&replaces.manifest_sha256).is_none_or(|(known, ..)| *known < order);
+        if state == State::Refused && is_later {
+            found.insert(replaces.manifest_sha256.clone(), (order, name.to_owned(), key.version));
+        }
+    }
+    found.into_iter().map(|(manifest, (_, name, version))| (manifest, (name, version))).collect()
 }
 
-/// What the export is called that is made of one with this manifest under this version of its domain's key.
-fn successor_name(manifest: &Manifest, version: u32) -> Result<String, PseudoError> {
-    let name = &manifest.export;
-    let suffix = |version: u32| format!(".v{version}");
-    let made_with = manifest.keys.first().map(|key| suffix(key.version));
-    let base = match (&manifest.replaces, made_with) {
-        (Some(_), Some(made_with)) => name.strip_suffix(&made_with).unwrap_or(name),
+/// The export that one of this name was made of again; `None` if its name does not say so.
+pub(crate) fn before(name: &str) -> Option<&str> {
+    parts(name).map(|(before, ..)| before)
+}
+
+/// What the name of an export that was made again says: `BEFORE.vVERSION`, or `BEFORE.vVERSION-ATTEMPT` from the second on.
+fn parts(name: &str) -> Option<(&str, u32, u32)> {
+    let (before, rest) = name.rsplit_once(".v")?;
+    let number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?;
+    let (version, attempt) = match rest.split_once('-') {
+        Some((version, attempt)) => (number(version)?, number(attempt)?),
+        None => (number(rest)?, 1),
+    };
+    Some((before, version, attempt))
+}
+
+/// What the export is called that is made of one with this manifest under this version of its domain's key: the first name that no other has.
+fn successor_name(
+    manifest: &Manifest,
+    version: u32,
+    taken: &BTreeSet<String>,
+) -> Result<String, PseudoError> {
+    let name = manifest.export.as_str();
+    let base = match (&manifest.replaces, manifest.keys.first(), parts(name)) {
+        (Some(_), Some(made_with), Some((before, named, _))) if named == made_with.version => before,
         _ => name,
     };
-    let next = format!("{base}{}", suffix(version));
+    let named = |attempt: u32| match attempt {
+        1 => format!("{base}.v{version}"),
+        _ => format!("{base}.v{version}-{attempt}"),
+    };
+    let next = (1..=ATTEMPTS_MAX).map(named).find(|next| !taken.contains(next));
+    let next = next.ok_or_else(|| {
+        let problem = format!("{base} was made again {ATTEMPTS_MAX} times under version {version}");
+        PseudoError::usage(problem, "export anew under another name")
+    })?;
     if is_export_name(&next) {
         return Ok(next);
     }
@@ -152,6 +204,11 @@ impl Survey {
         let successor = self.lines.iter().find(|other| other.name == by)?;
         place(&successor.stand).filter(|there| *there != own)
     }
+
+    /// What is made of an export under this version is called so.
+    fn next_name(&self, line: &Line, version: u32) -> Result<String, PseudoError> {
+        successor_name(&line.stand.manifest, version, &self.taken)
+    }
 }
 
 impl Line {
@@ -165,10 +222,12 @@ impl Line {
         self.successor.as_ref().filter(|(_, state)| *state == State::Released).map(|(name, _)| name.as_str())
     }
 
-    /// Why nothing is made of it; `None` if it is to be made again under this key.
-    pub(crate) fn left(&self, to: &MasterKey, today: &str) -> Option<Left> {
+    /// Why nothing is made of it; `None` if it is to be made again under this version of its domain's key. Who asks for it by name asks also for what was refused.
+    pub(crate) fn left(&self, to: u32, today: &str, is_named: bool) -> Option<Left> {
         let by = self.successor.as_ref().map(|(by, _)| by.as_str());
-        left(&self.stand.manifest, self.stand.state, by, to.version().get(), today)
+        let left = left(&self.stand.manifest, self.stand.state, by, to, today);
+        let refused = self.refused.as_ref().filter(|(_, version)| *version == to && !is_named);
+        left.or_else(|| refused.map(|(name, _)| Left::SuccessorRefused(name.clone())))
     }
 }
 
@@ -199,10 +258,10 @@ pub(crate) struct Rekeying<'a> {
 
 impl Rekeying<'_> {
     /// Makes one again, or goes on with it.
-    pub(crate) fn make(&self, line: &Line, master: &MasterKey) -> Result<Done, PseudoError> {
+    pub(crate) fn make(&self, survey: &Survey, line: &Line, master: &MasterKey) -> Result<Done, PseudoError> {
         let manifest = &line.stand.manifest;
         let policy = self.policy(manifest)?;
-        let name = successor_name(manifest, master.version().get())?;
+        let name = survey.next_name(line, master.version().get())?;
         let replaces = Replaces {
             export: manifest.export.clone(),
             manifest_sha256: hex(&Sha256::digest(line.stand.manifest_bytes())),
@@ -217,6 +276,8 @@ impl Rekeying<'_> {
             terms: manifest.terms.clone(),
             from: Vec::new(),
             held: None,
+            // as empty as it was
+            may_lack: MayLack::all(true),
             again: Some(Again { replaces, before: manifest }),
             part_rows_max: part_rows(manifest),
             memory_bytes: self.memory_bytes,

@@ -93,17 +93,27 @@ pub(crate) fn look(s3: &S3, draft: &Place, trust: &Trust) -> Result<Stand, Pseud
             let problem = "it is about another manifest".to_owned();
             return Err(PseudoError::Signed { place: "the decision".to_owned(), problem });
         }
-        let (_, key) =
-            operators::vouched(&found.0.approver, service).map_err(PseudoError::signed("who decided"))?;
-        state = match found.0.verdict {
-            _ if !trust.stands(key, decided) => State::Void,
-            Verdict::Refused => State::Refused,
-            Verdict::Approved if is_released(s3, &found.0, decided)? => State::Released,
-            Verdict::Approved => State::Approved,
+        state = match verdict(&found.0, decided, trust)? {
+            None => State::Void,
+            Some(Verdict::Refused) => State::Refused,
+            Some(Verdict::Approved) if is_released(s3, &found.0, decided)? => State::Released,
+            Some(Verdict::Approved) => State::Approved,
         };
         decision = Some(found);
     }
     Ok(Stand { manifest, maker, decision, state, bytes, decided })
+}
+
+/// The verdict of a decision that counts. `None` for one that does not: signed with a key that was revoked, and not among what stands of it. The
+/// register, jobs, re-keying and records of deletion all go by this.
+pub(crate) fn verdict(
+    decision: &Decision,
+    bytes: &[u8],
+    trust: &Trust,
+) -> Result<Option<Verdict>, PseudoError> {
+    let (_, key) =
+        operators::vouched(&decision.approver, trust.key).map_err(PseudoError::signed("who decided"))?;
+    Ok(trust.stands(key, bytes).then_some(decision.verdict))
 }
 
 fn is_released(s3: &S3, decision: &Decision, decided: &[u8]) -> Result<bool, PseudoError> {
@@ -134,6 +144,7 @@ pub(crate) fn approve(
             let problem = format!("the gate holds this export: {}", misses.join("; "));
             return Err(PseudoError::Gate { problem, advice: advice.to_owned() });
         }
+        reaches(s3, &to.below(&stand.manifest.export))?;
         intact(s3, draft, &stand)?;
     }
     let decided = decide(s3, draft, &stand, Verdict::Approved, Some(to), by, reason)?;
@@ -154,6 +165,14 @@ pub(crate) fn approve(
     }
     copied?;
     look(s3, draft, trust)
+}
+
+/// Whether an export can be put where its readers are. A decision is taken once, so that is seen before.
+fn reaches(s3: &S3, target: &Place) -> Result<(), PseudoError> {
+    s3.may_create(&target.bucket, &target.key(RELEASE)).map_err(|error| PseudoError::Gate {
+        problem: format!("nothing was decided, since nothing can be put into {target}: {}", error.chain()),
+        advice: "approve with credentials that may read, list and write there; the bucket has to exist".to_owned(),
+    })
 }
 
 /// Destroys what was released of a manifest at `target`, first what says that it is. Another export of this name, from other

@@ -102,11 +102,12 @@ pub(crate) fn delete(
     name: &str,
     replaced_by: Option<&str>,
     service: &SigningKey,
+    trust: &Trust,
 ) -> Result<Deletion, PseudoError> {
     let draft = drafts.below(name);
     let deletion = match record(s3, &draft, name, service.public())? {
         Some(deletion) => deletion,
-        None => begin(s3, &draft, name, replaced_by, service)?,
+        None => begin(s3, &draft, name, replaced_by, service, trust)?,
     };
     // who approved it while the record was made may have had it released
     let decided = s3.get(&draft.bucket, &draft.key(DECISION), SIGNED_BYTES_MAX)?;
@@ -133,9 +134,10 @@ fn begin(
     name: &str,
     replaced_by: Option<&str>,
     service: &SigningKey,
+    trust: &Trust,
 ) -> Result<Deletion, PseudoError> {
     let replaced_by = replaced_by.map(str::to_owned);
-    let stand = release::look(s3, draft, &Trust::of(service.public()))?;
+    let stand = release::look(s3, draft, trust)?;
     let manifest = &stand.manifest;
     if manifest.export != name {
         let problem = "it is the manifest of another export".to_owned();
@@ -147,7 +149,8 @@ fn begin(
         version: version_of(&replaced_by),
         export: manifest.export.clone(),
         begun: clock::text(clock::now()),
-        verdict: decision.map(|decision| decision.verdict),
+        // one that does not count is none: an incremental job would else take for refused what the register says is void
+        verdict: decision.filter(|_| stand.state != State::Void).map(|decision| decision.verdict),
         released_to: decision.and_then(|decision| decision.released_to.clone()),
         manifest_sha256: hex(&Sha256::digest(stand.manifest_bytes())),
         replaced_by,

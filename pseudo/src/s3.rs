@@ -186,6 +186,16 @@ impl S3 {
         }
     }
 
+    /// Fails if these credentials may not make an object of this name. An upload in parts is begun and given up: of that nobody sees anything.
+    pub(crate) fn may_create(&self, bucket: &str, key: &str) -> Result<(), PseudoError> {
+        let (path, store_of) = (path(bucket, key)?, self.bucket(bucket)?);
+        let begun = self.runtime.block_on(store_of.put_multipart(&path));
+        let mut begun = begun.map_err(|error| store(format!("making an object in {bucket}"), &error))?;
+        // one that cannot be given up has no parts, and is nothing
+        let _ = self.runtime.block_on(begun.abort());
+        Ok(())
+    }
+
     /// Makes an object, or sees that the one of this name is the same: an answer may have been lost, a run killed.
     pub(crate) fn create_or_same(&self, bucket: &str, key: &str, content: &[u8]) -> Result<(), PseudoError> {
         if self.create(bucket, key, content.to_vec())?

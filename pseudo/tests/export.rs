@@ -30,6 +30,13 @@ impl Place {
         self.folder.path().join(name)
     }
 
+    /// Writes a file for its owner alone.
+    fn secret(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).unwrap();
+        let owner_alone = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        fs::set_permissions(self.path(name), owner_alone).unwrap();
+    }
+
     /// Runs `pseudo`, words that begin with `@` standing for files here.
     fn run(&self, line: &str) -> Output {
         let mut command = pseudo(self.folder.path(), line);
@@ -150,7 +157,7 @@ fn tokens_of_the_next_key_say_so_and_an_old_one_can_be_named() {
 fn too_few_wrong_and_foreign_shares_open_nothing() {
     let place = Place::new().with_keys();
     place.json("keys create --keys @other --shares @foreign --count 2 --threshold 2");
-    fs::write(place.path("typo.txt"), read(&place.path("shares/share-1.txt")).replacen('5', "6", 1)).unwrap();
+    place.secret("typo.txt", &read(&place.path("shares/share-1.txt")).replacen('5', "6", 1));
     for (shares, says) in [
         ("--share @shares/share-1.txt", "1 shares are here, 2 are needed"),
         ("--share @shares/share-1.txt --share @shares/share-1.txt", "given twice"),
@@ -181,8 +188,8 @@ fn operators_are_enrolled_by_enough_shares_and_open_their_key_with_their_own_pas
     let (code, said) = place.error(&format!("keys signing {OPENED}"));
     assert!(code == 1 && said.contains("exists"), "there is one for a folder: {said}");
     assert!(said.contains("left alone"), "{said}");
-    fs::write(place.path("pass.txt"), "a long passphrase\n").unwrap();
-    fs::write(place.path("other.txt"), "another passphrase\n").unwrap();
+    place.secret("pass.txt", "a long passphrase\n");
+    place.secret("other.txt", "another passphrase\n");
     let made = place.json("keys operator ada -o @ada.key --passphrase-file @pass.txt");
     assert_eq!(made["operator"], "ada");
     let mode = std::os::unix::fs::MetadataExt::mode(&fs::metadata(place.path("ada.key")).unwrap());
@@ -199,11 +206,7 @@ fn operators_are_enrolled_by_enough_shares_and_open_their_key_with_their_own_pas
         let line = "release refuse s3://drafts/x --reason no --endpoint http://127.0.0.1:9 --credentials @access.txt";
         place.error(&format!("{line} --key {public} --operator @ada.key --passphrase-file @{passphrase}"))
     };
-    fs::write(place.path("access.txt"), "AWS_ACCESS_KEY_ID=a\nAWS_SECRET_ACCESS_KEY=b\n").unwrap();
-    let (code, said) = status("pass.txt");
-    assert!(code == 1 && said.contains("others than its owner may read it"), "{said}");
-    let owner_alone = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-    fs::set_permissions(place.path("access.txt"), owner_alone).unwrap();
+    place.secret("access.txt", "AWS_ACCESS_KEY_ID=a\nAWS_SECRET_ACCESS_KEY=b\n");
     let (code, said) = status("other.txt");
     assert!(code == 1 && said.contains("the passphrase is another"), "{said}");
     let (code, said) = status("pass.txt");

@@ -39,7 +39,7 @@ impl Here {
 
     fn run(&self, line: &str) -> Output {
         let mut command = pseudo(self.folder.path(), line);
-        command.env("PSEUDO_PASSPHRASE", "a passphrase");
+        command.env("PSEUDO_PASSPHRASE", "a passphrase of all");
         command.env("AWS_ACCESS_KEY_ID", "nobody").env("AWS_SECRET_ACCESS_KEY", "nothing");
         for name in ["PSEUDO_KEYS", "PSEUDO_PUBLIC_KEY", "PSEUDO_REVOKED", "AWS_ENDPOINT_URL"] {
             command.env_remove(name);
@@ -145,6 +145,36 @@ fn the_custody_log_says_what_happened_and_what_happened_beside_it() {
     let second = whole.iter().position(|byte| *byte == b'\n').unwrap() + 1;
     fs::write(&path, &whole[second..]).unwrap();
     assert!(here.refused(&here.log()).contains("does not follow"), "its beginning was cut off");
+}
+
+#[test]
+fn who_was_enrolled_before_there_was_a_log_is_in_it_from_their_next_ceremony_on() {
+    let here = Here::new();
+    let log = here.path("keys/custody.log");
+    fs::remove_file(&log).unwrap();
+    assert!(here.refused(&here.revoke("ada")).contains("knows no key of ada"));
+    // their certificate stays as it is, and enrolling again says no more than that
+    let certificate = fs::read(here.path("ada.operator.certificate")).unwrap();
+    for _ in 0..2 {
+        here.json(&format!("keys enrol @ada.operator {OPENED}"));
+        assert_eq!(fs::read(here.path("ada.operator.certificate")).unwrap(), certificate);
+    }
+    // acting with enough shares is enough, whatever comes of it
+    fs::write(here.path("policy.toml"), include_str!("../policy/tests/fixtures/printjobs.toml")).unwrap();
+    let export = "export @policy.toml --to s3://drafts/x --source s3://jobs/in/ --recipient team";
+    here.refused(&format!("{export} --endpoint http://127.0.0.1:9 --operator @grace.operator {OPENED}"));
+    let said = events(&here.json(&here.log()));
+    let adopted: Vec<&str> =
+        said.iter().filter(|(event, _)| event == "adopted").map(|(_, subject)| &**subject).collect();
+    assert_eq!(adopted, ["ada", "grace"]);
+    for name in ["ada", "grace"] {
+        here.json(&here.revoke(name));
+    }
+    // a certificate of another service is left alone, and nobody is enrolled beside it
+    here.json("keys operator third -o @third.operator");
+    fs::write(here.path("third.operator.certificate"), "somebody else's").unwrap();
+    assert!(here.refused(&format!("keys enrol @third.operator {OPENED}")).contains("exists"));
+    assert!(!events(&here.json(&here.log())).iter().any(|(_, subject)| subject == "third"));
 }
 
 #[test]

@@ -69,7 +69,10 @@ fn an_export_goes_through_the_gate_to_its_readers_and_shows_nothing_clear() {
     assert!(said.contains("another operator's key"), "{said}");
     let said = desk.refused(&desk.maker, &desk.release("approve", "first", "approver"));
     assert!(said.contains("may not"), "the maker's own rights reach no reader: {said}");
-    // the attempt had decided; the same second person goes on with it under rights that reach
+    // a decision is taken once, and so not by an attempt that reaches nobody
+    assert!(said.contains("nothing was decided") && said.contains("analytics/usage"), "{said}");
+    assert!(desk.names("drafts", "usage/first/decision.json").is_empty());
+    assert_eq!(desk.json(&desk.maker, &desk.release("status", "first", ""))["state"], "draft");
     let released = desk.json(&desk.approver, &desk.release("approve", "first", "approver"));
     assert_eq!((&released["state"], &released["decision"]["by"]), (&"released".into(), &"approver".into()));
     let said = desk.refused(&desk.approver, &desk.release("refuse", "first", "approver"));
@@ -396,11 +399,41 @@ fn parquet_is_read_over_tls_and_written_as_packed_csv() {
         (Some("user.email,site,department,pages"), RECORDS + 1)
     );
     let said = desk.refused(&desk.maker, &desk.export("third", " --source s3://jobs/nothing/"));
-    assert!(said.contains("no objects"), "{said}");
+    assert!(said.contains("no object below s3://jobs/nothing/"), "{said}");
     // rights reach no further than what they were given for
     let said = desk.refused(&desk.approver, &desk.export("fourth", one));
     assert!(said.contains("may not"), "{said}");
     fs::write(desk.path("policy.toml"), POLICY).unwrap();
     let said = desk.refused(&desk.maker, &desk.export("fifth", " --source s3://jobs/other/"));
     assert!(said.contains("the policy is for objects below s3://jobs/in"), "{said}");
+}
+
+#[test]
+fn an_export_without_objects_or_rows_is_made_only_if_it_was_asked_for() {
+    let desk = Desk::new("export-empty", true);
+    let mut client = desk.dev.client().unwrap();
+    client.put("jobs", "in/quiet/none.ndjson", b"\n").unwrap();
+    client.put("jobs", "in/strange/all.ndjson", b"{\"unknown\":1}\n{\"unknown\":2}\n").unwrap();
+    client.put("jobs", "in/busy/some.ndjson", &records(0..60)).unwrap();
+    let refused = [
+        ("mistyped", " --source s3://jobs/in/busi/", "no object below s3://jobs/in/busi/"),
+        ("one-mistyped", " --source s3://jobs/in/busy/ --source s3://jobs/in/busi/", "s3://jobs/in/busi/"),
+        ("quiet", " --source s3://jobs/in/quiet/", "the sources have no records"),
+        ("strange", " --source s3://jobs/in/strange/", "all 2 records were left out"),
+    ];
+    for (id, more, says) in refused {
+        let said = desk.refused(&desk.maker, &desk.export(id, more));
+        assert!(said.contains(says) && said.contains("--allow-empty"), "{id}: {said}");
+        assert!(desk.names("drafts", &format!("usage/{id}/manifest.json")).is_empty(), "{id}");
+    }
+    for (id, more, _) in refused {
+        let made = desk.json(&desk.maker, &desk.export(id, &format!("{more} --allow-empty")));
+        let rows = if id == "one-mistyped" { 60 } else { 0 };
+        assert_eq!(made["counts"]["records_out"], rows, "{id}");
+        // what was begun is gone on with
+        assert_eq!(made["resumed"], id == "quiet" || id == "strange", "{id}");
+        let manifest = desk.download("drafts", &format!("usage/{id}"), &format!("said/{id}"));
+        let line = format!("verify @said/{id}/manifest.json --key {} --folder @said/{id}", desk.public_key);
+        assert_eq!(desk.json(&desk.maker, &line)["files_checked"], true, "{manifest:?}");
+    }
 }

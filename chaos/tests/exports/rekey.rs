@@ -172,22 +172,65 @@ fn what_cannot_be_made_again_stays_and_is_said() {
     std::fs::write(desk.path("policy.toml"), POLICY.replace("version = 1", "version = 2")).unwrap();
     let said = desk.refused(&desk.maker, &run(""));
     assert!(said.contains("2 exports could not be made again"), "{said}");
-    let output = desk.pseudo(&desk.maker, &format!("{} --json", run("")));
-    let said: Value =
-        serde_json::from_slice(output.stdout.split(|byte| *byte == b'\n').next().unwrap()).unwrap();
+    let said = failing(&desk, &run(""));
     let problem = result(&said, "there")["problem"].as_str().unwrap();
     assert!(
         problem.contains("its policy is none of those that are named: jobs-usage version 1"),
         "{problem}"
     );
     std::fs::write(desk.path("policy.toml"), POLICY).unwrap();
-    let output = desk.pseudo(&desk.maker, &format!("{} --json", run("")));
-    let said: Value =
-        serde_json::from_slice(output.stdout.split(|byte| *byte == b'\n').next().unwrap()).unwrap();
-    assert!(!output.status.success());
+    let said = failing(&desk, &run(""));
     assert_eq!((&said["done"], &said["failed"]), (&1.into(), &1.into()), "{said}");
     let problem = result(&said, "gone")["problem"].as_str().unwrap();
     assert!(problem.contains("a source is not there any more"), "{problem}");
     assert!(desk.names("drafts", "usage/gone.v2/").is_empty());
     assert_eq!(desk.names("drafts", "usage/there.v2/manifest.json").len(), 1);
+}
+
+/// What a command says that fails with something to say of each export.
+fn failing(desk: &Desk, line: &str) -> Value {
+    let output = desk.pseudo(&desk.maker, &format!("{line} --json"));
+    assert!(!output.status.success(), "{line} did not fail");
+    serde_json::from_slice(output.stdout.split(|byte| *byte == b'\n').next().unwrap()).unwrap()
+}
+
+#[test]
+fn neither_a_refused_successor_nor_a_policy_that_cannot_be_used_blocks_anything_else() {
+    let desk = Desk::new("export-rekey-refused", true);
+    fill(&desk, 60);
+    let second = POLICY.replace("domain = \"team-usage\"", "domain = \"second\"");
+    std::fs::write(desk.path("second.toml"), second).unwrap();
+    std::fs::write(desk.path("refused.toml"), POLICY.replace("k = 10", "k = 1")).unwrap();
+    desk.json(&desk.maker, &format!("keys domain second {OPENED}"));
+    desk.json(&desk.maker, &desk.export("one", " --source s3://jobs/in/day=0/"));
+    desk.json(&desk.maker, &desk.export("two", "").replace("@policy", "@second"));
+    desk.json(&desk.maker, "keys destroy second --version 1 --keys @keys --yes");
+    desk.json(&desk.maker, &format!("keys domain team-usage {OPENED}"));
+
+    let line = run(" --policy @refused.toml --policy @second.toml");
+    let said = failing(&desk, &line);
+    assert_eq!((&said["done"], &said["failed"], &result(&said, "one")["by"]), (&1.into(), &1.into(), &"one.v2".into()));
+    let problem = result(&said, "two")["problem"].as_str().unwrap();
+    assert!(problem.contains("no such key of domain second"), "{problem}");
+    let policies = said["policies_refused"].as_array().unwrap();
+    assert!(policies[0]["policy"].as_str().unwrap().ends_with("refused.toml"), "{said}");
+    assert!(policies[0]["problem"].as_str().unwrap().contains("1 errors"), "{said}");
+    assert_eq!(policies.len(), 2);
+
+    // refused, it is left until somebody asks for another one; what is void was refused by nobody
+    for (refused, next) in [("one.v2", "one.v2-2"), ("one.v2-2", "one.v2-3")] {
+        desk.json(&desk.approver, &desk.release("refuse", refused, "approver"));
+        let said = desk.json(&desk.maker, &run(""));
+        assert_eq!((&said["done"], &result(&said, "one")["result"]), (&0.into(), &"successor-refused".into()));
+        assert_eq!(result(&said, "one")["by"], refused);
+        let said = desk.json(&desk.maker, &run(" --export one"));
+        assert_eq!((&said["done"], &result(&said, "one")["by"]), (&1.into(), &next.into()), "{said}");
+    }
+    desk.json(&desk.approver, &desk.release("approve", "one.v2-3", "approver"));
+    let status = desk.json(&desk.approver, &format!("rekey status s3://drafts/usage --key {}", desk.public_key));
+    assert_eq!(result(&status, "one")["replaced_by"], "one.v2-3");
+    // the next key's is called by that key again
+    desk.json(&desk.maker, &format!("keys domain team-usage {OPENED}"));
+    let said = desk.json(&desk.maker, &run(" --export one.v2-3"));
+    assert_eq!(result(&said, "one.v2-3")["by"], "one.v3");
 }

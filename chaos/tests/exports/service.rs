@@ -332,6 +332,42 @@ fn incremental_exports_hold_every_source_once() {
 }
 
 #[test]
+fn a_refusal_that_does_not_count_is_void_for_the_register_and_for_jobs_alike() {
+    let desk = Desk::new("service-void", true);
+    fill(&desk, 60);
+    let due = format!(" --delete-on {}", day_in(0));
+    let (refused, due_export) = ("usage-20260101t000000z", "usage-20260102t000000z");
+    desk.json(&desk.maker, &desk.export(refused, " --source s3://jobs/in/day=0/ --source s3://jobs/in/day=1/"));
+    desk.json(&desk.maker, &desk.export(due_export, &format!("{due} --source s3://jobs/in/day=2/")));
+    // nobody told the program of who is revoked
+    let opened = "--keys @keys --share @shares/share-1.txt --share @shares/share-2.txt";
+    desk.json(&desk.maker, &format!("keys revoke approver --reason left --nothing-stands {opened}"));
+    for name in [refused, due_export] {
+        desk.json(&desk.approver, &desk.release("refuse", name, "approver"));
+    }
+    let register =
+        format!("register s3://drafts/usage --key {} --revoked @keys/revoked.json", desk.public_key);
+    let said = desk.json(&desk.maker, &register);
+    assert_eq!((&said["exports"][0]["state"], &said["exports"][1]["state"]), (&"void".into(), &"void".into()));
+
+    // what they hold is held: nothing of it is exported again, neither before nor after its day has come
+    let job = format!("daily_at = \"{}\"\nincremental = true", far_from_now());
+    configure(&desk, &job, "[retention]\nevery = \"P1D\"");
+    for _ in 0..2 {
+        let service = Service::open(&desk);
+        wait("the job has looked", || service.exports("empty") + service.exports("made") == 1.0);
+        assert_eq!(service.exports("made"), 0.0);
+        wait("what is due is deleted", || {
+            service.metric("twinkeep_pseudo_retention_well_timestamp_seconds") > 0.0
+        });
+        service.end();
+    }
+    let record = desk.download("drafts", &format!("usage/{due_export}"), "said/record").join("deletion.json");
+    let record: Value = serde_json::from_slice(&fs::read(record).unwrap()).unwrap();
+    assert_eq!(record["body"]["verdict"], Value::Null);
+}
+
+#[test]
 fn exports_whose_day_has_come_are_deleted_and_what_they_held_stays_known() {
     let desk = Desk::new("service-retention", true);
     fill(&desk, 600);

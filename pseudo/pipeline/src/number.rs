@@ -1,5 +1,8 @@
 //! Numbers as JSON writes them (RFC 8259, section 6).
 
+/// Digits that every number of double precision keeps.
+const EXACT_DIGITS_MAX: usize = 15;
+
 /// How many bytes of the beginning are a number; 0 if none.
 pub(crate) fn length(text: &[u8]) -> usize {
     let digits =
@@ -42,9 +45,69 @@ pub(crate) fn is_canonical(whole: &[u8]) -> bool {
     }
 }
 
+/// The whole number that a number is, written the one way: `12`, `12.0` and `1.2e1` are one. `None` for one with a part; and for one in floating
+/// form that has more digits than such a number keeps, since another may have been meant.
+pub(crate) fn whole<'a>(number: &'a str, room: &'a mut String) -> Option<&'a str> {
+    let (sign, unsigned) = number.strip_prefix('-').map_or(("", number), |unsigned| ("-", unsigned));
+    if unsigned.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Some(if unsigned == "0" { unsigned } else { number });
+    }
+    let (mantissa, exponent) = unsigned.split_once(['e', 'E']).unwrap_or((unsigned, "0"));
+    let (before, after) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let point = i32::try_from(before.len()).ok()?.checked_add(exponent.parse().ok()?)?;
+    let (mut at, mut digits) = (0, String::new());
+    for digit in before.chars().chain(after.chars()) {
+        let is_leading = digits.is_empty() && digit == '0';
+        if at < point && !is_leading {
+            digits.push(digit);
+        } else if at >= point && digit != '0' {
+            return None;
+        }
+        at += 1;
+    }
+    while at < point && !digits.is_empty() && digits.len() <= EXACT_DIGITS_MAX {
+        digits.push('0');
+        at += 1;
+    }
+    if digits.is_empty() {
+        return Some("0");
+    }
+    room.clear();
+    room.push_str(sign);
+    room.push_str(&digits);
+    (digits.len() <= EXACT_DIGITS_MAX).then_some(room)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_whole_number_is_written_one_way_and_what_is_none_or_not_exact_is_refused() {
+        for (text, expected) in [
+            ("4930123456", Some("4930123456")),
+            ("4930123456.0", Some("4930123456")),
+            ("4.930123456e9", Some("4930123456")),
+            ("4930123456000E-3", Some("4930123456")),
+            ("-12.00", Some("-12")),
+            ("1e+3", Some("1000")),
+            ("0.0", Some("0")),
+            ("-0", Some("0")),
+            ("0e999999", Some("0")),
+            ("0.05e2", Some("5")),
+            ("123456789012345.0", Some("123456789012345")),
+            ("18446744073709551615", Some("18446744073709551615")),
+            ("1234567890123456.0", None),
+            ("1e15", None),
+            ("1e300", None),
+            ("1e99999999999", None),
+            ("1e-400", None),
+            ("0.5", None),
+            ("12.25", None),
+        ] {
+            assert_eq!(whole(text, &mut String::new()), expected, "{text}");
+        }
+    }
 
     #[test]
     fn one_way_to_write_a_whole_number_is_canonical() {

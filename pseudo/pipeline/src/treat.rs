@@ -118,17 +118,23 @@ fn length(value: &Clear<'_>) -> usize {
     }
 }
 
-/// The value after its normalisers, which work on text alone.
+/// The value after its normalisers. A number is normalised as its digits are, so that one identifier is one whether it is stored as a number or
+/// as text; one that is not whole is no identifier.
 pub(crate) fn normalised<'a>(
     normalisers: &[Normaliser],
     value: Clear<'a>,
     room: &'a mut String,
     other: &mut String,
 ) -> Result<Clear<'a>, TransformError> {
-    let (Clear::Text(text), Some((first, rest))) = (value, normalisers.split_first()) else {
-        return Ok(value);
-    };
-    first.apply(text, room)?;
+    let Some((first, rest)) = normalisers.split_first() else { return Ok(value) };
+    match value {
+        Clear::Text(text) => first.apply(text, room)?,
+        Clear::Number(text) => {
+            let wanted = "a whole number, or a text, where a normaliser stands";
+            first.apply(number::whole(text, other).ok_or(TransformError::Form { wanted })?, room)?;
+        }
+        Clear::Null | Clear::Boolean(_) => return Ok(value),
+    }
     for normaliser in rest {
         std::mem::swap(room, other);
         normaliser.apply(other, room)?;

@@ -3,7 +3,7 @@
 use super::keys::Opened;
 use super::output::Output;
 use super::vault::Working;
-use crate::export::{Begun, Done, Export, Wanted};
+use crate::export::{Begun, Done, Export, MayLack, Wanted};
 use crate::manifest::{Order, Source, is_export_name};
 use crate::operators::Acting;
 use crate::s3::{Connection, Place, S3};
@@ -37,6 +37,9 @@ pub(super) struct ExportArguments {
     /// What the export is called; a run that was interrupted goes on under its own [default: the policy's name and the time]
     #[arg(long, value_name = "NAME")]
     id: Option<String>,
+    /// Make an export also of a place without objects, and one without rows
+    #[arg(long)]
+    allow_empty: bool,
     #[command(flatten)]
     connection: Connection,
     #[command(flatten)]
@@ -82,7 +85,7 @@ pub(super) fn run(arguments: &ExportArguments, output: &Output) -> Result<(), Ps
     let s3 = S3::new(arguments.connection.clone(), arguments.connection.who()?)?;
     let (folder, root) = arguments.opened.open()?;
     let service = folder.signing(&root)?;
-    let operator = arguments.acting.open(&folder.trust(service.public())?)?;
+    let operator = arguments.acting.open_at(&folder, &service)?;
     let export = Export {
         s3: &s3,
         to: arguments.to.below(&name),
@@ -91,6 +94,7 @@ pub(super) fn run(arguments: &ExportArguments, output: &Output) -> Result<(), Ps
         terms,
         from: wanted.sources()?,
         held: None,
+        may_lack: MayLack::all(arguments.allow_empty),
         again: None,
         part_rows_max: arguments.part_rows.unwrap_or(PART_ROWS_DEFAULT),
         memory_bytes: (arguments.memory as usize) << 20,
@@ -124,10 +128,7 @@ pub(super) fn run(arguments: &ExportArguments, output: &Output) -> Result<(), Ps
         Some(order) => Some(order),
         None => export.begin(&master, created)?,
     };
-    let order = order.ok_or_else(|| {
-        let advice = "a place that ends with a slash is everything below it, without one a single object";
-        PseudoError::usage("the sources have no objects", advice)
-    })?;
+    let order = order.expect("without what others hold, all there is is exported");
     let done = export.run(order, is_resumed, &master, vault.as_ref())?;
     if let Some((working, service)) = &mut working {
         working.finish(service)?;

@@ -125,7 +125,7 @@ impl At {
         };
         let (keys, root) = self.opened.open()?;
         let service = keys.signing(&root)?;
-        let operator = self.acting.open(&keys.trust(service.public())?)?;
+        let operator = self.acting.open_at(&keys, &service)?;
         let (vault, journal) = self.vault.open(keys.path(), &root, &service)?;
         Ok(Desk { policy, terms, keys, root, service, operator, vault, journal })
     }

@@ -10,7 +10,7 @@ use crate::s3::{Connection, Place};
 use crate::token::RootToken;
 use crate::{PseudoError, files};
 use clap::{Args, Subcommand};
-use custody::{CustodyError, DomainName, KeyVersion, OPERATOR_BYTES_MAX, OperatorSeal, RootKey};
+use custody::{CustodyError, DomainName, KeyVersion, RootKey};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -211,15 +211,7 @@ pub(super) fn run(command: &KeysCommand, output: &Output) -> Result<(), PseudoEr
         }
         KeysCommand::Enrol { operator, opened } => {
             let (folder, root) = opened.open()?;
-            let service = folder.signing(&root)?;
-            let trust = folder.trust(service.public())?;
-            let (certificate, path) = operators::enrol(operator, &service, &trust)?;
-            let key = Some(certificate.key.clone());
-            custody_log::note(
-                &folder,
-                &service,
-                Said { key, ..Said::of(Event::Enrolled, &certificate.operator) },
-            )?;
+            let (certificate, path) = operators::enrol(operator, &folder, &folder.signing(&root)?)?;
             let path = path.display().to_string();
             let value = json!({ "operator": certificate.operator, "public_key": certificate.key, "certificate": path });
             output.either(value, || {
@@ -227,9 +219,7 @@ pub(super) fn run(command: &KeysCommand, output: &Output) -> Result<(), PseudoEr
             })
         }
         KeysCommand::Totp { operator, opened } => {
-            let bytes = files::read(operator, OPERATOR_BYTES_MAX)?;
-            let place = operator.display().to_string();
-            let seal = OperatorSeal::read(&bytes).map_err(PseudoError::custody(place))?;
+            let seal = operators::seal_of(operator)?;
             let (folder, root) = opened.open()?;
             let totp = folder.add_totp(&root, &seal.name)?;
             noted(&folder, &root, Said::of(Event::SecondFactor, seal.name.as_str()))?;

@@ -4,18 +4,18 @@ use super::keys::Opened;
 use super::output::Output;
 use super::verify::Known;
 use crate::export::Done;
+use crate::keys::KeyFolder;
 use crate::operators::Acting;
 use crate::rekey::{self, Left, Line, Rekeying, Survey};
 use crate::s3::{Connection, Place, S3};
 use crate::{PseudoError, clock, policies, retention};
 use clap::{Args, Subcommand};
-use custody::{KeyVersion, MasterKey};
+use custody::{KeyVersion, MasterKey, WrappedName};
 use pipeline::SHUFFLE_MEMORY_BYTES;
-use policy::Policy;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 /// A command ends when it is killed, which a re-keying bears.
@@ -61,7 +61,7 @@ pub(super) struct RunArguments {
     /// A policy that exports there were made under; as often as there are. Exports of other domains are left alone
     #[arg(long, value_name = "FILE", required = true)]
     policy: Vec<PathBuf>,
-    /// Make these again alone [default: all of an older key]
+    /// Make these again alone, also where what was made of them was refused [default: all of an older key]
     #[arg(long = "export", value_name = "NAME")]
     only: Vec<String>,
     /// Which of the domain's keys to go to [default: the newest]
@@ -97,12 +97,13 @@ pub(super) fn run(command: &RekeyCommand, output: &Output) -> Result<(), PseudoE
             let (folder, root) = opened.open()?;
             let service = folder.signing(&root)?;
             drop(root);
-            let survey = rekey::survey(&s3, drafts, &folder.trust(service.public())?)?;
+            let trust = folder.trust(service.public())?;
+            let survey = rekey::survey(&s3, drafts, &trust)?;
             are_there(only, &survey)?;
             let mut told = Told::of(&survey);
             let is_asked = |name: &String| only.is_empty() || only.contains(name);
             for name in survey.withdrawing.iter().filter(|name| is_asked(name)) {
-                told.withdrawn(name, None, retention::delete(&s3, drafts, name, None, &service));
+                told.withdrawn(name, None, retention::delete(&s3, drafts, name, None, &service, &trust));
             }
             for line in survey.lines.iter().filter(|line| is_asked(&line.name)) {
                 if let (Some(by), Some(place)) = (line.replaced_by(), survey.elsewhere(line)) {
@@ -111,7 +112,7 @@ pub(super) fn run(command: &RekeyCommand, output: &Output) -> Result<(), PseudoE
                     );
                     told.stays(&line.name, &why);
                 } else if let Some(by) = line.replaced_by() {
-                    let done = retention::delete(&s3, drafts, &line.name, Some(by), &service);
+                    let done = retention::delete(&s3, drafts, &line.name, Some(by), &service, &trust);
                     told.withdrawn(&line.name, Some(by), done);
                 } else if let Some((by, state)) = &line.successor {
                     told.stays(
@@ -126,22 +127,29 @@ pub(super) fn run(command: &RekeyCommand, output: &Output) -> Result<(), PseudoE
 }
 
 fn make(arguments: &RunArguments, output: &Output) -> Result<(), PseudoError> {
-    let policies: Vec<Policy> =
-        arguments.policy.iter().map(|path| policies::sound(path)).collect::<Result<_, _>>()?;
     let version = arguments.key_version.map(KeyVersion::new).transpose();
     let version = version.map_err(PseudoError::custody("--key-version"))?;
     let s3 = S3::new(arguments.connection.clone(), arguments.connection.who()?)?;
     let (folder, root) = arguments.opened.open()?;
     let service = folder.signing(&root)?;
     let trust = folder.trust(service.public())?;
-    let operator = arguments.acting.open(&trust)?;
+    let operator = arguments.acting.open_at(&folder, &service)?;
     let mut masters: BTreeMap<String, MasterKey> = BTreeMap::new();
-    for policy in &policies {
-        if let Entry::Vacant(entry) = masters.entry(policy.domain.to_string()) {
-            entry.insert(folder.master(&root, &policy.domain, version)?);
+    let (mut policies, mut unusable) = (Vec::new(), Vec::new());
+    for path in &arguments.policy {
+        let usable = policies::sound(path).and_then(|policy| {
+            if let Entry::Vacant(entry) = masters.entry(policy.domain.to_string()) {
+                entry.insert(folder.master(&root, &policy.domain, version)?);
+            }
+            Ok(policy)
+        });
+        match usable {
+            Ok(policy) => policies.push(policy),
+            Err(error) => unusable.push(Unusable { path, sha256: policies::sha256(path)?, error }),
         }
     }
     drop(root);
+    let versions = versions(&folder, version)?;
     let survey = rekey::survey(&s3, &arguments.drafts, &trust)?;
     are_there(&arguments.only, &survey)?;
     let rekeying = Rekeying {
@@ -156,20 +164,51 @@ fn make(arguments: &RunArguments, output: &Output) -> Result<(), PseudoError> {
     };
     let today = clock::day_of(clock::now());
     let mut told = Told::of(&survey);
+    unusable.iter().for_each(|policy| told.policy(policy));
+    let is_named = !arguments.only.is_empty();
     for line in &survey.lines {
-        if !arguments.only.is_empty() && !arguments.only.contains(&line.name) {
+        if is_named && !arguments.only.contains(&line.name) {
+            continue;
+        }
+        let terms = &line.stand.manifest.terms;
+        if let Some(Unusable { error, .. }) =
+            unusable.iter().find(|policy| policy.sha256 == terms.policy_sha256)
+        {
+            let to = versions.get(&line.key().domain).copied().unwrap_or(u32::MAX);
+            let problem = format!("nothing can be made under its policy: {}", error.chain());
+            match line.left(to, &today, is_named) {
+                Some(left) => told.left(line, &left),
+                None => told.failed(&line.name, &PseudoError::usage(problem, error.advice())),
+            }
             continue;
         }
         let Some(master) = masters.get(&line.key().domain) else {
             told.left(line, &Left::OtherDomain);
             continue;
         };
-        match line.left(master, &today) {
+        match line.left(master.version().get(), &today, is_named) {
             Some(left) => told.left(line, &left),
-            None => told.made(&line.name, rekeying.make(line, master)),
+            None => told.made(&line.name, rekeying.make(&survey, line, master)),
         }
     }
     told.end("made again", output)
+}
+
+/// A policy that nothing can be made under: the others go on without it.
+struct Unusable<'a> {
+    path: &'a Path,
+    sha256: String,
+    error: PseudoError,
+}
+
+/// Which version of each domain's key to go to; a domain without a key has none.
+fn versions(folder: &KeyFolder, named: Option<KeyVersion>) -> Result<BTreeMap<String, u32>, PseudoError> {
+    let mut versions = BTreeMap::new();
+    for WrappedName { domain, version, .. } in folder.list()? {
+        let newest = versions.entry(domain.to_string()).or_insert(0);
+        *newest = named.map_or(version.get().max(*newest), KeyVersion::get);
+    }
+    Ok(versions)
 }
 
 /// Whether every export that was asked for by name can be looked at.
@@ -190,6 +229,7 @@ fn are_there(only: &[String], survey: &Survey) -> Result<(), PseudoError> {
 #[derive(Default)]
 struct Told {
     rows: Vec<Value>,
+    policies: Vec<Value>,
     text: String,
     done: usize,
     failed: usize,
@@ -228,12 +268,15 @@ impl Told {
     }
 
     fn left(&mut self, line: &Line, left: &Left) {
-        let by = if let Left::Replaced(by) = left { Some(by) } else { None };
+        let by = if let Left::Replaced(by) | Left::SuccessorRefused(by) = left { Some(by) } else { None };
         self.rows.push(json!({ "export": line.name, "result": left.name(), "by": by }));
         let why = match left {
             // what has nothing to do with this is not told to people
             Left::OtherDomain | Left::Current => return,
             Left::Replaced(by) => format!("{by} stands for it"),
+            Left::SuccessorRefused(by) => {
+                format!("{by}, which was made of it, was refused; --export {} makes another one", line.name)
+            }
             Left::Refused => "it was refused, or what was decided about it does not count".to_owned(),
             Left::Over => "the day by which it is to be deleted is over".to_owned(),
         };
@@ -256,6 +299,19 @@ impl Told {
         self.rows.push(json!({ "export": name, "result": "stays", "problem": why }));
     }
 
+    fn policy(&mut self, Unusable { path, sha256, error }: &Unusable<'_>) {
+        self.text.push_str(&format!("policy {}: nothing is made under it: {}\n", path.display(), error.chain()));
+        if !error.advice().is_empty() {
+            self.text.push_str(&format!("  {}\n", error.advice()));
+        }
+        self.policies.push(json!({
+            "policy": path.display().to_string(),
+            "policy_sha256": sha256,
+            "problem": error.chain(),
+            "advice": error.advice(),
+        }));
+    }
+
     fn failed(&mut self, name: &str, error: &PseudoError) {
         self.failed += 1;
         self.text.push_str(&format!("{name} stays: {}\n", error.chain()));
@@ -271,14 +327,18 @@ impl Told {
     }
 
     fn end(mut self, what: &str, output: &Output) -> Result<(), PseudoError> {
-        let (done, failed) = (self.done, self.failed);
+        let (done, failed, policies) = (self.done, self.failed, self.policies.len());
         self.text.push_str(&format!("{done} exports were {what}\n"));
-        let value = json!({ "exports": self.rows, "done": done, "failed": failed });
+        let value =
+            json!({ "exports": self.rows, "policies_refused": self.policies, "done": done, "failed": failed });
         output.either(value, || self.text)?;
-        if failed == 0 {
+        if failed == 0 && policies == 0 {
             return Ok(());
         }
-        let problem = format!("{failed} exports could not be {what}, or cannot be relied on");
+        let mut problem = format!("{failed} exports could not be {what}, or cannot be relied on");
+        if policies > 0 {
+            problem.push_str(&format!("; nothing is made under {policies} of the policies"));
+        }
         Err(PseudoError::Signed { place: "re-keying".to_owned(), problem })
     }
 }

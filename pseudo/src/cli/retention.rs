@@ -48,18 +48,22 @@ pub(super) fn run(arguments: &RetentionArguments, output: &Output) -> Result<(),
                 token: arguments.token.clone(),
             };
             let (folder, root) = opened.open()?;
-            Some(folder.signing(&root)?)
+            let service = folder.signing(&root)?;
+            let trust = folder.trust(service.public())?;
+            Some((service, trust))
         }
         false => None,
     };
     let public = match &service {
-        Some(service) => service.public(),
+        Some((_, trust)) => trust.key,
         None => public_key(arguments.key.as_deref().unwrap_or_default())?,
     };
     let (mut rows, mut text, mut failed) = (Vec::new(), String::new(), 0);
     for Due { name, state } in retention::due(&s3, drafts, public, clock::now())? {
         let done = state.and_then(|what| match &service {
-            Some(service) => retention::delete(&s3, drafts, &name, None, service).map(|_| (what, "deleted")),
+            Some((service, trust)) => {
+                retention::delete(&s3, drafts, &name, None, service, trust).map(|_| (what, "deleted"))
+            }
             None => Ok((what, "due")),
         });
         let value = match &done {

@@ -40,6 +40,10 @@ impl Fingerprint {
 }
 
 impl Held {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(crate) fn has(&self, print: &Fingerprint) -> bool {
         self.0.contains(print)
     }

@@ -28,9 +28,11 @@ pub(crate) fn is_there(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok()
 }
 
-/// As [`super::read`].
-pub(crate) fn read(path: &Path, bytes_max: usize) -> Result<Zeroizing<Vec<u8>>, PseudoError> {
-    super::read_from(to_read(path)?, path, bytes_max)
+/// As [`super::secret::read`].
+pub(crate) fn read_secret(path: &Path, bytes_max: usize) -> Result<Zeroizing<Vec<u8>>, PseudoError> {
+    let file = to_read(path)?;
+    super::secret::check(&file, path)?;
+    super::read_from(file, path, bytes_max)
 }
 
 /// As [`super::read_signed`].
@@ -40,7 +42,7 @@ pub(crate) fn read_signed(path: &Path, bytes_max: usize) -> Result<Vec<u8>, Pseu
 
 /// As [`super::read_text`].
 pub(crate) fn read_text(path: &Path, bytes_max: usize) -> Result<Zeroizing<String>, PseudoError> {
-    super::text(&read(path, bytes_max)?, path)
+    super::text(&super::read_from(to_read(path)?, path, bytes_max)?, path)
 }
 
 fn to_read(path: &Path) -> Result<File, PseudoError> {

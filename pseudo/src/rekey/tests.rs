@@ -47,14 +47,44 @@ fn manifest(export: &str, version: u32, replaces: Option<(&str, u32)>) -> Manife
 
 #[test]
 fn a_successor_is_called_by_its_origin_and_its_key() {
-    let name = |manifest: &Manifest, version| successor_name(manifest, version).unwrap();
+    let none = BTreeSet::new();
+    let name = |manifest: &Manifest, version| successor_name(manifest, version, &none).unwrap();
     assert_eq!(name(&manifest("usage", 1, None), 2), "usage.v2");
     assert_eq!(name(&manifest("usage.v2", 2, Some(("usage", 1))), 3), "usage.v3");
     // somebody called it so, and it replaces nothing
     assert_eq!(name(&manifest("usage.v1", 1, None), 2), "usage.v1.v2");
     let longest = "a".repeat(125);
     assert_eq!(name(&manifest(&longest, 1, None), 2).len(), 128);
-    assert!(successor_name(&manifest(&"a".repeat(126), 1, None), 2).is_err());
+    assert!(successor_name(&manifest(&"a".repeat(126), 1, None), 2, &none).is_err());
+}
+
+#[test]
+fn what_is_made_once_more_is_called_by_its_attempt_and_what_comes_of_that_by_its_key_again() {
+    let taken = BTreeSet::from(["usage.v2".to_owned(), "usage.v2-2".to_owned()]);
+    let name = |manifest: &Manifest, version| successor_name(manifest, version, &taken).unwrap();
+    assert_eq!(name(&manifest("usage", 1, None), 2), "usage.v2-3");
+    assert_eq!(name(&manifest("usage.v2-2", 2, Some(("usage", 1))), 3), "usage.v3");
+    assert_eq!((before("usage.v2-2"), before("usage.v2"), before("usage")), (Some("usage"), Some("usage"), None));
+    for other in ["usage.v", "usage.v2-", "usage.v-2", "usage.v2-x", "usage.vx"] {
+        assert_eq!(before(other), None, "{other}");
+    }
+    let all: BTreeSet<String> = (2..=ATTEMPTS_MAX).map(|attempt| format!("x.v2-{attempt}")).collect();
+    assert_eq!(successor_name(&manifest("x", 1, None), 2, &all).unwrap(), "x.v2");
+    let all = all.into_iter().chain(["x.v2".to_owned()]).collect();
+    assert!(successor_name(&manifest("x", 1, None), 2, &all).is_err());
+}
+
+#[test]
+fn of_what_was_made_of_an_export_and_refused_the_last_is_known() {
+    let made = [
+        ("x.v2", manifest("x.v2", 2, Some(("x", 1))), State::Refused),
+        ("x.v2-10", manifest("x.v2-10", 2, Some(("x", 1))), State::Refused),
+        ("x.v2-9", manifest("x.v2-9", 2, Some(("x", 1))), State::Refused),
+        ("y.v2", manifest("y.v2", 2, Some(("y", 1))), State::Void),
+        ("z.v2", manifest("z.v2", 2, Some(("z", 1))), State::Draft),
+    ];
+    let found = refused(made.iter().map(|(name, manifest, state)| (*name, manifest, *state)));
+    assert_eq!((found.len(), &found["of x"]), (1, &("x.v2-10".to_owned(), 2)));
 }
 
 #[test]

@@ -59,6 +59,8 @@ pub(crate) struct JobConfig {
     pub(crate) recipient: Option<String>,
     pub(crate) schedule: Schedule,
     pub(crate) incremental: bool,
+    /// Whether its exports may be empty.
+    pub(crate) allow_empty: bool,
     pub(crate) part_rows: u64,
 }
 
@@ -167,6 +169,8 @@ struct JobTable {
     daily_at: Option<String>,
     #[serde(default)]
     incremental: bool,
+    #[serde(default)]
+    allow_empty: bool,
     part_rows: Option<u64>,
 }
 
@@ -279,6 +283,7 @@ impl Reading<'_> {
             recipient: table.recipient,
             schedule: self.schedule("job", table.every, table.daily_at)?,
             incremental: table.incremental,
+            allow_empty: table.allow_empty,
             part_rows: table.part_rows.unwrap_or(PART_ROWS_DEFAULT),
             name: table.name,
         };

@@ -142,7 +142,7 @@ fn check_listener(stream: &Stream, control: &Path) -> Result<(), PseudoError> {
 pub(crate) fn unlock(control: &Path, share: &Path) -> Result<Value, PseudoError> {
     let text = match share.as_os_str() == "-" {
         true => from_standard_input()?,
-        false => Zeroizing::new(crate::files::read(share, keys::SHARE_TEXT_BYTES_MAX)?.to_vec()),
+        false => Zeroizing::new(crate::files::secret::read(share, keys::SHARE_TEXT_BYTES_MAX)?.to_vec()),
     };
     let failed = |operation| PseudoError::file(operation, control);
     let mut stream = Stream::connect(control).map_err(failed("reaching the service (does it run?)"))?;

@@ -5,9 +5,12 @@ use super::known::Known;
 use super::opening::Opened;
 use super::schedule::export_name;
 use super::state::Shared;
-use crate::export::{Begun, Done, Export, Held};
+use crate::export::{Begun, Done, Export, Held, MayLack};
+use crate::manifest::Order;
+use crate::revoked::Trust;
 use crate::s3::S3;
 use crate::{PseudoError, clock};
+use custody::MasterKey;
 use tracing::{info, warn};
 
 /// First and longest wait after an attempt that failed, seconds.
@@ -79,11 +82,11 @@ impl<'a> Job<'a> {
     }
 
     fn work(&mut self, tools: &Tools<'_>) -> Result<(), PseudoError> {
-        tools.opened.are_there(&tools.shared.config.keys)?;
-        self.look(tools)?;
+        let trust = tools.opened.are_there(&tools.shared.config.keys)?;
+        self.look(tools, &trust)?;
         while let Some(name) = self.known.unfinished().map(str::to_owned) {
             self.make(tools, name)?;
-            self.look(tools)?;
+            self.look(tools, &trust)?;
             if tools.shared.is_ending() {
                 return Ok(());
             }
@@ -104,9 +107,9 @@ impl<'a> Job<'a> {
         self.make(tools, name)
     }
 
-    fn look(&mut self, tools: &Tools<'_>) -> Result<(), PseudoError> {
-        let (config, service) = (self.config, tools.opened.service.public());
-        self.known.look(tools.s3, &config.name, &config.drafts, config.incremental, service)
+    fn look(&mut self, tools: &Tools<'_>, trust: &Trust) -> Result<(), PseudoError> {
+        let config = self.config;
+        self.known.look(tools.s3, &config.name, &config.drafts, config.incremental, trust)
     }
 
     fn make(&mut self, tools: &Tools<'_>, name: String) -> Result<(), PseudoError> {
@@ -121,6 +124,8 @@ impl<'a> Job<'a> {
             terms: wanted.terms(now)?,
             from: wanted.sources()?,
             held: held.as_ref(),
+            // new objects may well have no rows, and are not looked at again and again for that
+            may_lack: MayLack { objects: config.allow_empty, rows: config.allow_empty || config.incremental },
             again: None,
             part_rows_max: config.part_rows,
             memory_bytes: shared.config.memory_bytes,
@@ -168,7 +173,7 @@ fn make(export: &Export<'_>, opened: &Opened, now: i64) -> Result<Option<Done>, 
             if let Some(master) = opened.named(domain, &order.key)
                 && export.has_its_sources(&order.sources)?
             {
-                return export.run(*order, true, master, None).map(Some);
+                return run(export, *order, true, master).map(Some);
             }
             warn!(export = export.name, "a source or the key of a begun export is gone: it is begun anew");
             export.discard()?;
@@ -181,8 +186,15 @@ fn make(export: &Export<'_>, opened: &Opened, now: i64) -> Result<Option<Done>, 
     let master = opened.newest(domain).ok_or_else(|| {
         PseudoError::usage(format!("there is no key of domain {domain}"), "`pseudo keys domain` makes one")
     })?;
-    match export.begin(master, now)? {
-        Some(order) => export.run(order, false, master, None).map(Some),
-        None => Ok(None),
+    let Some(order) = export.begin(master, now)? else { return Ok(None) };
+    run(export, order, false, master).map(Some)
+}
+
+/// Makes all of it. One that would be empty is not gone on with: its sources may have rows by the next time.
+fn run(export: &Export<'_>, order: Order, is_resumed: bool, master: &MasterKey) -> Result<Done, PseudoError> {
+    let done = export.run(order, is_resumed, master, None);
+    if matches!(done, Err(PseudoError::Empty { .. })) {
+        export.discard()?;
     }
+    done
 }

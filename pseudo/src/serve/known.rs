@@ -7,9 +7,9 @@ use crate::export::{Fingerprint, Held};
 use crate::keys::unhex;
 use crate::manifest::{DECISION, MANIFEST, ORDER, SIGNED_BYTES_MAX, Verdict};
 use crate::retention::{self, EXPORTS_MAX};
+use crate::revoked::Trust;
 use crate::s3::{Place, S3};
-use crate::verify;
-use crate::{PseudoError, rekey};
+use crate::{PseudoError, rekey, release, verify};
 use custody::PublicKey;
 use std::collections::{BTreeMap, HashSet};
 
@@ -17,12 +17,14 @@ use std::collections::{BTreeMap, HashSet};
 enum Export {
     /// Begun, and without a manifest.
     Unfinished,
-    /// A draft; a decision may come.
+    /// A draft, to which a decision may come; or one with a decision that does not count, which is as good as none.
     Draft(Vec<Fingerprint>),
     /// Approved, or deleted when its day came: nothing changes what it held.
     Final(Vec<Fingerprint>),
-    /// Refused: it holds nothing, so that its sources go into the next one.
-    Refused,
+    /// Refused: it holds nothing, so that its sources go into the next one. As long as the refusal counts: what it would hold else.
+    Refused(Vec<Fingerprint>),
+    /// Refused, and deleted when its day came.
+    Gone,
 }
 
 /// The exports of one job, by name and so by time, and those that were made of them again under another key.
@@ -40,7 +42,7 @@ impl Known {
         job: &str,
         drafts: &Place,
         wants_sources: bool,
-        service: PublicKey,
+        trust: &Trust,
     ) -> Result<(), PseudoError> {
         let names = s3.folders(drafts, EXPORTS_MAX)?;
         let is_again = |name: &&String| {
@@ -54,7 +56,7 @@ impl Known {
             known.retain(|name, _| there.contains(name));
             for name in names {
                 let before = known.remove(name);
-                if let Some(found) = look_at(s3, &drafts.below(name), name, before, wants_sources, service)? {
+                if let Some(found) = look_at(s3, &drafts.below(name), name, before, wants_sources, trust)? {
                     known.insert(name.clone(), found);
                 }
             }
@@ -91,14 +93,15 @@ fn look_at(
     name: &str,
     before: Option<Export>,
     wants_sources: bool,
-    service: PublicKey,
+    trust: &Trust,
 ) -> Result<Option<Export>, PseudoError> {
+    let service = trust.key;
     let there = |what| Ok::<_, PseudoError>(s3.pin(&place.bucket, &place.key(what))?.is_some());
     let prints = match before {
-        Some(known @ (Export::Final(_) | Export::Refused)) => return Ok(Some(known)),
+        Some(known @ (Export::Final(_) | Export::Gone)) => return Ok(Some(known)),
         // what was decided says nothing to a job that takes everything each time
-        Some(known @ Export::Draft(_)) if !wants_sources => return Ok(Some(known)),
-        Some(Export::Draft(prints)) => match deleted(s3, place, name, service)? {
+        Some(known @ (Export::Draft(_) | Export::Refused(_))) if !wants_sources => return Ok(Some(known)),
+        Some(Export::Draft(prints) | Export::Refused(prints)) => match deleted(s3, place, name, service)? {
             Some(end) => return Ok(Some(end)),
             None => prints,
         },
@@ -125,9 +128,10 @@ fn look_at(
         let problem = "it is about another export".to_owned();
         return Err(PseudoError::Signed { place: format!("the decision about {name}"), problem });
     }
-    Ok(Some(match decision.verdict {
-        Verdict::Approved => Export::Final(prints),
-        Verdict::Refused => Export::Refused,
+    Ok(Some(match release::verdict(&decision, &decided, trust)? {
+        Some(Verdict::Approved) => Export::Final(prints),
+        Some(Verdict::Refused) => Export::Refused(prints),
+        None => Export::Draft(prints),
     }))
 }
 
@@ -135,7 +139,7 @@ fn look_at(
 fn deleted(s3: &S3, place: &Place, name: &str, service: PublicKey) -> Result<Option<Export>, PseudoError> {
     let Some(deletion) = retention::record(s3, place, name, service)? else { return Ok(None) };
     if deletion.verdict == Some(Verdict::Refused) {
-        return Ok(Some(Export::Refused));
+        return Ok(Some(Export::Gone));
     }
     let prints = deletion.sources.iter().map(|print| unhex(print).map(Fingerprint));
     let prints = prints.collect::<Option<Vec<_>>>().ok_or_else(|| PseudoError::Signed {

@@ -7,6 +7,7 @@ use crate::PseudoError;
 use crate::keys::{KeyFolder, hex};
 use crate::manifest::KeyName;
 use crate::operators::{Acting, Operator};
+use crate::revoked::Trust;
 use custody::{CustodyError, DomainName, KeyVersion, MasterKey, RootCheck, RootKey, Share, SigningKey};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -49,10 +50,12 @@ impl Opened {
         }
     }
 
-    /// Whether all keys are still in the folder: one that was destroyed there is to make no more tokens. Nor may an operator who was revoked.
-    pub(crate) fn are_there(&self, folder: &Path) -> Result<(), PseudoError> {
+    /// Whether all keys are still in the folder: one that was destroyed there is to make no more tokens. Nor may an operator who was revoked. Whose
+    /// word counts by now.
+    pub(crate) fn are_there(&self, folder: &Path) -> Result<Trust, PseudoError> {
         let folder = KeyFolder::open(folder)?;
-        if folder.trust(self.service.public())?.revoked(self.maker.key.public()).is_some() {
+        let trust = folder.trust(self.service.public())?;
+        if trust.revoked(self.maker.key.public()).is_some() {
             let problem = format!("the key of {}, as whom exports are made, is revoked", self.maker.name);
             return Err(PseudoError::usage(problem, "name another operator with operator.file"));
         }
@@ -60,7 +63,7 @@ impl Opened {
         let is_gone = |master: &&MasterKey| {
             !there.iter().any(|name| name.domain == *master.domain() && name.version == master.version())
         };
-        let Some(gone) = self.masters.iter().find(is_gone) else { return Ok(()) };
+        let Some(gone) = self.masters.iter().find(is_gone) else { return Ok(trust) };
         let problem =
             format!("version {} of the key of {} is destroyed", gone.version().get(), gone.domain());
         let advice = "`pseudo unlock`, or a restart where a token opens it: the service goes on with the keys that are left";

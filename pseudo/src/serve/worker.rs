@@ -4,6 +4,7 @@ use super::job::{Job, Tools};
 use super::opening::Opened;
 use super::schedule::Schedule;
 use super::state::Shared;
+use crate::keys::KeyFolder;
 use crate::retention::{self, Due};
 use crate::s3::{Place, S3};
 use crate::{PseudoError, clock};
@@ -66,7 +67,12 @@ fn delete(shared: &Shared, s3: &S3, opened: &Opened, schedule: Schedule) -> i64 
         last = Some(why);
     };
     for place in places {
-        let due = match retention::due(s3, place, opened.service.public(), clock::now()) {
+        let public = opened.service.public();
+        // a record says what was decided, so it has to be known whose word counts
+        let trust = KeyFolder::open(&shared.config.keys).and_then(|folder| folder.trust(public));
+        let due =
+            trust.and_then(|trust| Ok((retention::due(s3, place, public, clock::now())?, trust)));
+        let (due, trust) = match due {
             Ok(due) => due,
             Err(error) => {
                 fail(&error);
@@ -77,7 +83,7 @@ fn delete(shared: &Shared, s3: &S3, opened: &Opened, schedule: Schedule) -> i64 
             if shared.is_ending() {
                 return 0;
             }
-            match state.and_then(|_| retention::delete(s3, place, &name, None, &opened.service)) {
+            match state.and_then(|_| retention::delete(s3, place, &name, None, &opened.service, &trust)) {
                 Ok(deletion) => {
                     info!(export = name, delete_on = deletion.terms.delete_on, "an export is deleted");
                     shared.note_deleted(|deleted| deleted.exports += 1);

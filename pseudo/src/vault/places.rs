@@ -312,7 +312,7 @@ impl Places {
     }
 
     fn read(&self, path: &Path, epoch: u64, root: &RootKey) -> Result<EpochTable, PseudoError> {
-        let bytes = files::own::read(path, WRAPPED_TABLE_BYTES)?;
+        let bytes = files::own::read_secret(path, WRAPPED_TABLE_BYTES)?;
         let table = root.unwrap_table(&bytes).map_err(PseudoError::custody(path.display().to_string()))?;
         if (table.vault(), table.epoch()) == (self.vault, epoch) {
             return Ok(table);

@@ -1,6 +1,7 @@
 //! A vault with its keys, and people with second factors.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -89,6 +90,7 @@ impl Desk {
             &(1..).zip(VALUES).map(|(pages, value)| record(value, pages)).collect::<String>(),
         );
         desk.write("pass.txt", "a long passphrase");
+        fs::set_permissions(desk.path("pass.txt"), fs::Permissions::from_mode(0o600)).unwrap();
         desk.json("keys create --keys @keys --shares @shares --count 3 --threshold 2");
         desk.json("keys domain team-usage @OPENED");
         desk.public = desk.json("keys signing @OPENED")["public_key"].as_str().unwrap().to_owned();

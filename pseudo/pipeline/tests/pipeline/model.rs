@@ -60,6 +60,12 @@ fn model(record: &Value, number: u64) -> Result<Value, FaultKind> {
                 Normaliser::Lower.apply(text.trim(), &mut normal).unwrap();
                 normal
             }
+            // a number is what its digits are as text
+            Value::Number(number) => match number.as_f64() {
+                _ if number.as_i64().is_some() => number.to_string(),
+                Some(float) if float.fract() == 0.0 => format!("{float:.0}").replace("-0", "0"),
+                _ => return Err(FaultKind::Value),
+            },
             other => other.to_string(),
         };
         if text.is_empty() {

@@ -149,3 +149,54 @@ fn what_is_no_parquet_is_refused() {
     let error = run(&policy, "{}").map(|_| ()).unwrap_err().to_string();
     assert!(error.contains("from a file"), "{error}");
 }
+
+/// Identifiers under normalisers, one person each.
+const NUMBERS: &str = r#"
+policy = "numbers"
+version = 1
+domain = "team-usage"
+purpose = "tests"
+legal_basis = "none"
+owner = "tests"
+unknown_field = "stop"
+bad_record = "BAD"
+source = { format = "SOURCE" }
+target = { format = "ndjson", shuffle = false }
+retention = { anonymise_after = "P1M", delete_after = "P2M" }
+field = [
+  { path = "$.phone", technique = "prf", class = "person.phone", normalise = ["e164:49"] },
+  { path = "$.account", technique = "prf", class = "person.account", normalise = ["digits"] },
+  { path = "$.score", technique = "keep", type = "number", because = "no normaliser, no change" },
+]
+"#;
+
+#[test]
+fn an_identifier_is_one_whether_it_is_stored_as_a_number_or_as_text() {
+    let numbers = |source: &str| Policy::parse(&NUMBERS.replace("SOURCE", source).replace("BAD", "drop")).unwrap();
+    let as_text = r#"{"phone":"030 123456","account":"12-345","score":0.5}"#;
+    let lines = [
+        as_text,
+        r#"{"phone":30123456,"account":12345,"score":0.5}"#,
+        r#"{"phone":30123456.0,"account":1.2345e4,"score":0.5}"#,
+    ];
+    let (_, output) = run(&numbers("ndjson"), &lines.join("\n")).unwrap();
+    let rows: Vec<&str> = output.lines().collect();
+    assert_eq!(rows.len(), 3);
+    assert!(rows.iter().all(|row| *row == rows[0] && row.ends_with("\"score\":0.5}")), "{output}");
+
+    // whole numbers and floating ones of Parquet
+    for kind in ["integer", "number"] {
+        let kept = format!("technique = \"keep\", type = \"{kind}\"");
+        let policy = NUMBERS.replace("SOURCE", "ndjson").replace("BAD", "stop").replace("\"ndjson\", sh", "\"parquet\", sh");
+        let policy = policy.replace("technique = \"prf\"", &kept).replace(", normalise = [\"e164:49\"]", "");
+        let policy = Policy::parse(&policy.replace(", normalise = [\"digits\"]", "")).unwrap();
+        let table = run_bytes(&policy, &[lines[1].as_bytes()], SHUFFLE_MEMORY_BYTES).unwrap().1;
+        assert_eq!(read(&numbers("parquet"), &table).unwrap().1.trim(), rows[0], "{kind}");
+    }
+
+    // what is no identifier any more is refused, not made a token that meets none
+    for line in [r#"{"phone":30123456.5}"#, r#"{"phone":3.0123456e20}"#, r#"{"account":0.25}"#] {
+        let (report, output) = run(&numbers("ndjson"), line).unwrap();
+        assert_eq!((output.as_str(), report.faults.keys().collect::<Vec<_>>()), ("", vec![&FaultKind::Value]), "{line}");
+    }
+}

@@ -187,6 +187,13 @@ pub(crate) const KEYS: &[KeyDoc] = &[
         "true",
         "Have each export hold only what no draft or release of this job holds. Nothing new makes no export.",
     ),
+    key(
+        "job.allow_empty",
+        "true or false",
+        "false",
+        "true",
+        "Make exports also when a source has no object or the export no row. Without it such a time fails, and is tried again: a mistyped prefix is noticed. New objects without rows are fine for an incremental job.",
+    ),
     key("job.part_rows", "a number above 0", "1048576", "100000", "Rows of a part, at most."),
 ];
 
