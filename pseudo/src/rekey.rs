@@ -139,7 +139,8 @@ fn refused<'a>(
     let mut found: HashMap<String, (u64, String, u32)> = HashMap::new();
     for (name, manifest, state) in exports {
         let (Some(replaces), Some(key)) = (&manifest.replaces, manifest.keys.first()) else { continue };
-        let order = u64::from(key.version) << 32 | parts(name).map_or(0, |(_, _, attempt)| u64::from(attempt));
+        let order =
+            u64::from(key.version) << 32 | parts(name).map_or(0, |(_, _, attempt)| u64::from(attempt));
         let is_later = found.get(&replaces.manifest_sha256).is_none_or(|(known, ..)| *known < order);
         if state == State::Refused && is_later {
             found.insert(replaces.manifest_sha256.clone(), (order, name.to_owned(), key.version));

@@ -171,7 +171,8 @@ pub(crate) fn approve(
 fn reaches(s3: &S3, target: &Place) -> Result<(), PseudoError> {
     s3.may_create(&target.bucket, &target.key(RELEASE)).map_err(|error| PseudoError::Gate {
         problem: format!("nothing was decided, since nothing can be put into {target}: {}", error.chain()),
-        advice: "approve with credentials that may read, list and write there; the bucket has to exist".to_owned(),
+        advice: "approve with credentials that may read, list and write there; the bucket has to exist"
+            .to_owned(),
     })
 }
 

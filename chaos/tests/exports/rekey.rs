@@ -209,7 +209,10 @@ fn neither_a_refused_successor_nor_a_policy_that_cannot_be_used_blocks_anything_
 
     let line = run(" --policy @refused.toml --policy @second.toml");
     let said = failing(&desk, &line);
-    assert_eq!((&said["done"], &said["failed"], &result(&said, "one")["by"]), (&1.into(), &1.into(), &"one.v2".into()));
+    assert_eq!(
+        (&said["done"], &said["failed"], &result(&said, "one")["by"]),
+        (&1.into(), &1.into(), &"one.v2".into())
+    );
     let problem = result(&said, "two")["problem"].as_str().unwrap();
     assert!(problem.contains("no such key of domain second"), "{problem}");
     let policies = said["policies_refused"].as_array().unwrap();
@@ -221,13 +224,17 @@ fn neither_a_refused_successor_nor_a_policy_that_cannot_be_used_blocks_anything_
     for (refused, next) in [("one.v2", "one.v2-2"), ("one.v2-2", "one.v2-3")] {
         desk.json(&desk.approver, &desk.release("refuse", refused, "approver"));
         let said = desk.json(&desk.maker, &run(""));
-        assert_eq!((&said["done"], &result(&said, "one")["result"]), (&0.into(), &"successor-refused".into()));
+        assert_eq!(
+            (&said["done"], &result(&said, "one")["result"]),
+            (&0.into(), &"successor-refused".into())
+        );
         assert_eq!(result(&said, "one")["by"], refused);
         let said = desk.json(&desk.maker, &run(" --export one"));
         assert_eq!((&said["done"], &result(&said, "one")["by"]), (&1.into(), &next.into()), "{said}");
     }
     desk.json(&desk.approver, &desk.release("approve", "one.v2-3", "approver"));
-    let status = desk.json(&desk.approver, &format!("rekey status s3://drafts/usage --key {}", desk.public_key));
+    let status =
+        desk.json(&desk.approver, &format!("rekey status s3://drafts/usage --key {}", desk.public_key));
     assert_eq!(result(&status, "one")["replaced_by"], "one.v2-3");
     // the next key's is called by that key again
     desk.json(&desk.maker, &format!("keys domain team-usage {OPENED}"));

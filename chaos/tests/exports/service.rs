@@ -337,7 +337,10 @@ fn a_refusal_that_does_not_count_is_void_for_the_register_and_for_jobs_alike() {
     fill(&desk, 60);
     let due = format!(" --delete-on {}", day_in(0));
     let (refused, due_export) = ("usage-20260101t000000z", "usage-20260102t000000z");
-    desk.json(&desk.maker, &desk.export(refused, " --source s3://jobs/in/day=0/ --source s3://jobs/in/day=1/"));
+    desk.json(
+        &desk.maker,
+        &desk.export(refused, " --source s3://jobs/in/day=0/ --source s3://jobs/in/day=1/"),
+    );
     desk.json(&desk.maker, &desk.export(due_export, &format!("{due} --source s3://jobs/in/day=2/")));
     // nobody told the program of who is revoked
     let opened = "--keys @keys --share @shares/share-1.txt --share @shares/share-2.txt";
@@ -348,7 +351,10 @@ fn a_refusal_that_does_not_count_is_void_for_the_register_and_for_jobs_alike() {
     let register =
         format!("register s3://drafts/usage --key {} --revoked @keys/revoked.json", desk.public_key);
     let said = desk.json(&desk.maker, &register);
-    assert_eq!((&said["exports"][0]["state"], &said["exports"][1]["state"]), (&"void".into(), &"void".into()));
+    assert_eq!(
+        (&said["exports"][0]["state"], &said["exports"][1]["state"]),
+        (&"void".into(), &"void".into())
+    );
 
     // what they hold is held: nothing of it is exported again, neither before nor after its day has come
     let job = format!("daily_at = \"{}\"\nincremental = true", far_from_now());

@@ -300,7 +300,11 @@ impl Told {
     }
 
     fn policy(&mut self, Unusable { path, sha256, error }: &Unusable<'_>) {
-        self.text.push_str(&format!("policy {}: nothing is made under it: {}\n", path.display(), error.chain()));
+        self.text.push_str(&format!(
+            "policy {}: nothing is made under it: {}\n",
+            path.display(),
+            error.chain()
+        ));
         if !error.advice().is_empty() {
             self.text.push_str(&format!("  {}\n", error.advice()));
         }
@@ -329,8 +333,7 @@ impl Told {
     fn end(mut self, what: &str, output: &Output) -> Result<(), PseudoError> {
         let (done, failed, policies) = (self.done, self.failed, self.policies.len());
         self.text.push_str(&format!("{done} exports were {what}\n"));
-        let value =
-            json!({ "exports": self.rows, "policies_refused": self.policies, "done": done, "failed": failed });
+        let value = json!({ "exports": self.rows, "policies_refused": self.policies, "done": done, "failed": failed });
         output.either(value, || self.text)?;
         if failed == 0 && policies == 0 {
             return Ok(());

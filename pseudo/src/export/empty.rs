@@ -43,7 +43,10 @@ impl MayLack {
                 "all {count} records were left out: the export would have no row, and has no manifest"
             ),
         };
-        Err(PseudoError::Empty { problem, advice: format!("see whether these are the sources that were meant; {ALLOW}") })
+        Err(PseudoError::Empty {
+            problem,
+            advice: format!("see whether these are the sources that were meant; {ALLOW}"),
+        })
     }
 }
 

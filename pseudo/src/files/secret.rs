@@ -36,9 +36,13 @@ pub(super) fn check(file: &File, path: &Path) -> Result<(), PseudoError> {
     let (mode, owner) = (found.mode() & 0o777, found.uid());
     let own = rustix::process::geteuid().as_raw();
     let (problem, command) = if owner != own {
-        (format!("it is a secret, and user {owner}'s"), format!("chown {own} {0} && chmod 600 {0}", shell(path)))
+        (
+            format!("it is a secret, and user {owner}'s"),
+            format!("chown {own} {0} && chmod 600 {0}", shell(path)),
+        )
     } else if mode & GROUP_AND_OTHERS != 0 {
-        let problem = format!("it is a secret, and others than its owner may read or write it (mode {mode:03o})");
+        let problem =
+            format!("it is a secret, and others than its owner may read or write it (mode {mode:03o})");
         (problem, format!("chmod 600 {}", shell(path)))
     } else {
         return Ok(());

@@ -45,7 +45,12 @@ fn a_new_passphrase_has_fifteen_characters_that_say_more_than_one_thing() {
     ] {
         assert!(check_new(weak, "grace.hopper").is_err(), "{weak}");
     }
-    for fine in ["fifteen letters", "corect horse batery", "ein längerer Satz", "me, grace.hopper, and a long tail of it"] {
+    for fine in [
+        "fifteen letters",
+        "corect horse batery",
+        "ein längerer Satz",
+        "me, grace.hopper, and a long tail of it",
+    ] {
         assert!(check_new(fine, "grace.hopper").is_ok(), "{fine}");
     }
 }

@@ -64,7 +64,10 @@ fn what_is_made_once_more_is_called_by_its_attempt_and_what_comes_of_that_by_its
     let name = |manifest: &Manifest, version| successor_name(manifest, version, &taken).unwrap();
     assert_eq!(name(&manifest("usage", 1, None), 2), "usage.v2-3");
     assert_eq!(name(&manifest("usage.v2-2", 2, Some(("usage", 1))), 3), "usage.v3");
-    assert_eq!((before("usage.v2-2"), before("usage.v2"), before("usage")), (Some("usage"), Some("usage"), None));
+    assert_eq!(
+        (before("usage.v2-2"), before("usage.v2"), before("usage")),
+        (Some("usage"), Some("usage"), None)
+    );
     for other in ["usage.v", "usage.v2-", "usage.v-2", "usage.v2-x", "usage.vx"] {
         assert_eq!(before(other), None, "{other}");
     }

@@ -70,8 +70,7 @@ fn delete(shared: &Shared, s3: &S3, opened: &Opened, schedule: Schedule) -> i64 
         let public = opened.service.public();
         // a record says what was decided, so it has to be known whose word counts
         let trust = KeyFolder::open(&shared.config.keys).and_then(|folder| folder.trust(public));
-        let due =
-            trust.and_then(|trust| Ok((retention::due(s3, place, public, clock::now())?, trust)));
+        let due = trust.and_then(|trust| Ok((retention::due(s3, place, public, clock::now())?, trust)));
         let (due, trust) = match due {
             Ok(due) => due,
             Err(error) => {

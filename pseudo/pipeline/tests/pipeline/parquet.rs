@@ -172,7 +172,8 @@ field = [
 
 #[test]
 fn an_identifier_is_one_whether_it_is_stored_as_a_number_or_as_text() {
-    let numbers = |source: &str| Policy::parse(&NUMBERS.replace("SOURCE", source).replace("BAD", "drop")).unwrap();
+    let numbers =
+        |source: &str| Policy::parse(&NUMBERS.replace("SOURCE", source).replace("BAD", "drop")).unwrap();
     let as_text = r#"{"phone":"030 123456","account":"12-345","score":0.5}"#;
     let lines = [
         as_text,
@@ -187,7 +188,10 @@ fn an_identifier_is_one_whether_it_is_stored_as_a_number_or_as_text() {
     // whole numbers and floating ones of Parquet
     for kind in ["integer", "number"] {
         let kept = format!("technique = \"keep\", type = \"{kind}\"");
-        let policy = NUMBERS.replace("SOURCE", "ndjson").replace("BAD", "stop").replace("\"ndjson\", sh", "\"parquet\", sh");
+        let policy = NUMBERS
+            .replace("SOURCE", "ndjson")
+            .replace("BAD", "stop")
+            .replace("\"ndjson\", sh", "\"parquet\", sh");
         let policy = policy.replace("technique = \"prf\"", &kept).replace(", normalise = [\"e164:49\"]", "");
         let policy = Policy::parse(&policy.replace(", normalise = [\"digits\"]", "")).unwrap();
         let table = run_bytes(&policy, &[lines[1].as_bytes()], SHUFFLE_MEMORY_BYTES).unwrap().1;
@@ -197,6 +201,10 @@ fn an_identifier_is_one_whether_it_is_stored_as_a_number_or_as_text() {
     // what is no identifier any more is refused, not made a token that meets none
     for line in [r#"{"phone":30123456.5}"#, r#"{"phone":3.0123456e20}"#, r#"{"account":0.25}"#] {
         let (report, output) = run(&numbers("ndjson"), line).unwrap();
-        assert_eq!((output.as_str(), report.faults.keys().collect::<Vec<_>>()), ("", vec![&FaultKind::Value]), "{line}");
+        assert_eq!(
+            (output.as_str(), report.faults.keys().collect::<Vec<_>>()),
+            ("", vec![&FaultKind::Value]),
+            "{line}"
+        );
     }
 }
