@@ -90,9 +90,7 @@ impl Acting {
         }
         Ok(Operator { name: certified, key, certificate })
     }
-}
 
-impl Acting {
     /// The same where enough shares opened the service's key: who is in no custody log is in it from then on.
     pub(crate) fn open_at(&self, folder: &KeyFolder, service: &SigningKey) -> Result<Operator, PseudoError> {
         let operator = self.open(&folder.trust(service.public())?)?;

@@ -3,11 +3,7 @@
 use crate::keys::hex;
 use crate::{PseudoError, files};
 use policy::{POLICY_BYTES_MAX, Policy, Severity};
-use sha2::{Digest, Sha256};
 use std::path::Path;
-
-/// What is hashed before a policy's text.
-const HASH_LABEL: &[u8] = b"twinkeep pseudo policy 1\0";
 
 /// Reads a policy.
 pub(crate) fn read(path: &Path) -> Result<Policy, PseudoError> {
@@ -18,7 +14,7 @@ pub(crate) fn read(path: &Path) -> Result<Policy, PseudoError> {
 /// The hash of a policy as manifests have it, also of one that this release does not take any more.
 pub(crate) fn sha256(path: &Path) -> Result<String, PseudoError> {
     let text = files::read_text(path, POLICY_BYTES_MAX)?;
-    Ok(hex(&Sha256::new().chain_update(HASH_LABEL).chain_update(text.as_bytes()).finalize()))
+    Ok(hex(&Policy::hash_of(&text)))
 }
 
 /// Reads a policy that something is to run under: the linter finds no error in it.

@@ -106,7 +106,7 @@ impl Policy {
         };
         let dataset = file.dataset.as_ref().unwrap_or(&file.policy);
         let policy = Self {
-            hash: Sha256::new().chain_update(HASH_LABEL).chain_update(text).finalize().into(),
+            hash: Self::hash_of(text),
             domain: DomainName::new(&file.domain).map_err(|error| PolicyError::value("domain", error))?,
             dataset: DatasetName::new(dataset).map_err(|error| PolicyError::value("dataset", error))?,
             on_unknown: match file.unknown_field.as_str() {
@@ -136,6 +136,11 @@ impl Policy {
         };
         policy.check_paths()?;
         Ok(policy)
+    }
+
+    /// The hash that a policy of this text has, also of a text that is no policy to this release.
+    pub fn hash_of(text: &str) -> [u8; 32] {
+        Sha256::new().chain_update(HASH_LABEL).chain_update(text).finalize().into()
     }
 
     /// The hash in hexadecimal.
