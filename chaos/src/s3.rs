@@ -297,7 +297,8 @@ fn entry(element: &str, is_delete_marker: bool) -> Entry {
     }
 }
 
-fn text(answer: &Answer) -> String {
+/// What an answer says.
+pub fn text(answer: &Answer) -> String {
     String::from_utf8_lossy(&answer.body).into_owned()
 }
 

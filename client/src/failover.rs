@@ -21,7 +21,7 @@ use crate::deployment::Deployment;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
-use wire::admin::{AdminRequest, AdminResponse, PairChange, PairGroup, PairReport};
+use wire::admin::{AdminRequest, AdminResponse, PAIR_ROLE_FRESH, PairChange, PairGroup, PairReport};
 use wire::{PairRole, UnixMillis};
 
 /// How long the standby may take to apply what the sealed primary still had for it.
@@ -162,7 +162,12 @@ pub fn lag(sides: &[Side]) -> LagReport {
     }
     let with =
         |role: PairRole| regions.iter().find(|report| report.groups.iter().any(|group| group.role == role));
-    let primary = with(PairRole::Primary);
+    // one that was relieved by force says that it is the primary until it hears of the newer reign
+    let reign = |report: &&PairReport| {
+        let led = report.groups.iter().filter(|group| group.role == PairRole::Primary);
+        led.map(|group| group.epoch).max()
+    };
+    let primary = regions.iter().filter(|report| reign(report).is_some()).max_by_key(reign);
     let standby = with(PairRole::Standby).or_else(|| with(PairRole::Bootstrap));
     let whole = standby.filter(|standby| standby.groups.len() == standby.groups_total as usize);
     let last_sync_time = whole.and_then(recovery_point);
@@ -263,13 +268,16 @@ pub fn forced(from: &str, to: &Side) -> Result<FailoverReport, ClientError> {
     let recovery_point = recovery_point(&report);
     let epoch = next_epoch(&[&report], &report);
     to.change(PairChange::Promote, epoch, |group| group.role == PairRole::Primary)?;
+    let took_ms = millis(began);
+    // from now on no gateway of this region passes a write on to the other one, which may not have heard of this
+    std::thread::sleep(PAIR_ROLE_FRESH);
     Ok(FailoverReport {
         from: from.to_owned(),
         to: to.region.clone(),
         planned: false,
         epoch,
         writes_paused_ms: None,
-        took_ms: millis(began),
+        took_ms,
         recovery_point,
     })
 }

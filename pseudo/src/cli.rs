@@ -6,6 +6,7 @@
 mod erase;
 mod export;
 mod grant;
+mod honey;
 mod init;
 mod keys;
 mod lint;
@@ -64,6 +65,9 @@ enum Command {
     /// Make exports of an older key again under the newest, so that the older can be destroyed
     #[command(subcommand)]
     Rekey(Box<rekey::RekeyCommand>),
+    /// Find out which export a file comes from, by the made-up persons in it
+    #[command(subcommand)]
+    Honey(Box<honey::HoneyCommand>),
     /// Run the service: exports by schedule, deletions when their day has come
     Serve(serve::ServeArguments),
     /// Bring a share to a service that runs; with enough of them it opens its keys
@@ -109,6 +113,7 @@ pub fn run() -> ExitCode {
         Command::ProcessingRecord(arguments) => record::run(arguments, &output),
         Command::Retention(arguments) => retention::run(arguments, &output),
         Command::Rekey(command) => rekey::run(command, &output),
+        Command::Honey(command) => honey::run(command, &output),
         Command::Serve(arguments) => serve::run(arguments, &output),
         Command::Unlock(arguments) => serve::unlock(arguments, &output),
         Command::Keys(command) => keys::run(command, &output),

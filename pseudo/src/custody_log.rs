@@ -42,6 +42,8 @@ pub(crate) enum Event {
     Token,
     /// An operator's key counts no more.
     Revoked,
+    /// Somebody looked from which export a file comes.
+    Traced,
 }
 
 impl Event {
@@ -57,6 +59,7 @@ impl Event {
             Self::SecondFactor => "second-factor",
             Self::Token => "token",
             Self::Revoked => "revoked",
+            Self::Traced => "traced",
         }
     }
 }

@@ -60,13 +60,22 @@ fn dictionary(policy: &Policy) -> Value {
             "role": role,
         })
     };
-    json!({
+    let mut dictionary = json!({
         "dataset": policy.dataset.as_str(),
         "domain": policy.domain.as_str(),
         "policy": policy.name,
         "policy_version": policy.version,
         "columns": policy.columns().map(column).collect::<Vec<_>>(),
-    })
+    });
+    if let Some(honey) = &policy.honey {
+        // without it the document stays what it was
+        let persons = honey.persons;
+        dictionary["planted"] = format!(
+            "rows of up to {persons} made-up persons are among the data; release.json says how many rows that are"
+        )
+        .into();
+    }
+    dictionary
 }
 
 fn schema(policy: &Policy) -> Value {
@@ -131,7 +140,8 @@ fn kind(column: Column) -> &'static str {
     }
 }
 
-fn scope(scope: custody::Scope) -> &'static str {
+/// A scope, by its word in policies.
+pub(crate) fn scope(scope: custody::Scope) -> &'static str {
     match scope {
         custody::Scope::Domain => "domain",
         custody::Scope::Dataset => "dataset",

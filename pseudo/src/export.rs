@@ -25,7 +25,7 @@ pub(crate) use wanted::Wanted;
 use crate::figures::{self, Gate, Plans};
 use crate::keys::{hex, unhex};
 use crate::manifest::{
-    Counts, DELETION, File, KeyName, MANIFEST, Manifest, ORDER, Order, Replaces, SIGNED_BYTES_MAX,
+    Counts, DELETION, File, KeyName, MANIFEST, Manifest, ORDER, Order, Planted, Replaces, SIGNED_BYTES_MAX,
     SOURCES_MAX, Source, Terms, version_of,
 };
 use crate::operators::Operator;
@@ -117,7 +117,7 @@ impl Export<'_> {
         let order: Order = signed::open_by(Kind::Order, &bytes, self.operator.key.public())
             .map_err(PseudoError::signed("the order of this export"))?;
         let same = order.export == self.name
-            && order.version == version_of(&order.replaces)
+            && order.version == version_of(&order.replaces, &None)
             && order.replaces == self.replaces()
             && order.terms.policy_sha256 == self.terms.policy_sha256
             && order.terms.recipient == self.terms.recipient
@@ -161,7 +161,7 @@ impl Export<'_> {
         files::random(&mut seed)?;
         let replaces = self.replaces();
         let order = Order {
-            version: version_of(&replaces),
+            version: version_of(&replaces, &None),
             export: self.name.clone(),
             created: clock::text(created),
             replaces,
@@ -211,7 +211,7 @@ impl Export<'_> {
             if counts { pipeline::count_rare(policy, master, sources.inputs()) } else { Ok(Rare::default()) };
         let people = vault.map(|vault| vault.clone() as Arc<dyn People>);
         let plan = Plan::with_vault(policy, master, seed, rare.map_err(failed)?, people.as_ref());
-        let plan = plan.map_err(failed)?;
+        let plan = plan.map_err(failed)?.planted(master, &order.export);
         let there = self.s3.list(&self.to, LISTED_MAX)?;
         let suffix = describe::suffix(policy);
         let mut upload = Upload::new(
@@ -257,8 +257,9 @@ impl Export<'_> {
                 "its order is not there any more, or is another: somebody else makes this export".to_owned();
             return Err(PseudoError::Store { place: self.name.clone(), problem });
         }
+        let planted = planted(policy, order.key.version, &report);
         let manifest = Manifest {
-            version: order.version,
+            version: version_of(&order.replaces, &planted),
             export: order.export,
             created: order.created,
             completed: clock::text(clock::now()),
@@ -271,6 +272,7 @@ impl Export<'_> {
             build: order.build,
             sources: read,
             counts,
+            planted,
             figures,
             gate: Gate::of(policy),
             format: describe::format(policy).to_owned(),
@@ -393,6 +395,26 @@ fn key_name(master: &MasterKey) -> KeyName {
 /// The normalisers of a column with their versions: tokens of another export meet only under the same ones.
 pub(crate) fn normalisers(rule: &policy::Rule) -> (String, Vec<String>) {
     (rule.output_path.to_string(), rule.normalisers.iter().map(ToString::to_string).collect())
+}
+
+/// What was planted; nothing where the policy plants nobody.
+fn planted(policy: &Policy, key_version: u32, report: &Report) -> Option<Planted> {
+    let honey = policy.honey.as_ref()?;
+    let rule = policy.columns().find(|rule| rule.output_path == honey.person)?;
+    let form = match rule.spec {
+        Spec::Token(form) | Spec::Vault(form) => form,
+        _ => return None,
+    };
+    Some(Planted {
+        persons: report.persons_planted,
+        rows: report.rows_planted,
+        column: rule.output_path.column(),
+        key_version,
+        technique: rule.technique.clone(),
+        class: rule.class.to_string(),
+        scope: describe::scope(rule.scope).to_owned(),
+        form: form.name().to_owned(),
+    })
 }
 
 fn counted(report: &Report) -> Counts {

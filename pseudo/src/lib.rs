@@ -18,6 +18,7 @@ mod figures;
 mod files;
 mod grant;
 mod hierarchies;
+mod honey;
 mod identify;
 mod journal;
 mod keys;

@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 pub(crate) const VERSION: u32 = 1;
 /// The version of bodies about an export that stands for another, or that another stands for.
 const VERSION_REKEYED: u32 = 2;
+/// The version of bodies about an export in which rows may be planted; it may stand for another, too.
+const VERSION_PLANTED: u32 = 3;
 /// Anything signed, bytes: [`SOURCES_MAX`] sources with long names, and as many parts.
 pub(crate) const SIGNED_BYTES_MAX: u64 = 256 << 20;
 /// Sources of one export: each is a few hundred bytes of manifest.
@@ -121,6 +123,22 @@ pub(crate) struct Counts {
     pub(crate) values_made_null: u64,
 }
 
+/// Rows of made-up persons in an export. Which they are, only who has the key can tell.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Planted {
+    pub(crate) persons: u64,
+    /// Beside the records that came out.
+    pub(crate) rows: u64,
+    /// The column whose tokens are theirs, and how these are made.
+    pub(crate) column: String,
+    pub(crate) key_version: u32,
+    pub(crate) technique: String,
+    pub(crate) class: String,
+    pub(crate) scope: String,
+    pub(crate) form: String,
+}
+
 /// What an export is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -139,6 +157,8 @@ pub(crate) struct Manifest {
     pub(crate) build: String,
     pub(crate) sources: Vec<Source>,
     pub(crate) counts: Counts,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) planted: Option<Planted>,
     pub(crate) figures: Option<Figures>,
     pub(crate) gate: Option<Gate>,
     pub(crate) format: String,
@@ -228,6 +248,9 @@ pub(crate) struct Decision {
     pub(crate) replaces: Option<Replaces>,
     pub(crate) terms: Terms,
     pub(crate) records: u64,
+    /// Readers learn how many rows are of nobody, so that they know how far their counts are off.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) planted: Option<Planted>,
     pub(crate) figures: Option<Figures>,
     pub(crate) format: String,
     pub(crate) outputs: Vec<File>,
@@ -253,6 +276,9 @@ pub(crate) struct Deletion {
     pub(crate) created: String,
     pub(crate) terms: Terms,
     pub(crate) records: u64,
+    /// What is left of who was planted: a leak may come to light later.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) planted: Option<Planted>,
     pub(crate) files: u64,
     pub(crate) bytes: u64,
     /// Fingerprints of its sources: an incremental job does not export them again. No name is kept.
@@ -274,9 +300,13 @@ impl Manifest {
     }
 }
 
-/// The version of a body that has, or has not, what only re-keyed exports have.
-pub(crate) fn version_of<T>(rekeyed: &Option<T>) -> u32 {
-    if rekeyed.is_some() { VERSION_REKEYED } else { VERSION }
+/// The version of a body that has, or has not, what only re-keyed exports have, and what only those have in which rows may be planted.
+pub(crate) fn version_of<T>(rekeyed: &Option<T>, planted: &Option<Planted>) -> u32 {
+    match (rekeyed, planted) {
+        (_, Some(_)) => VERSION_PLANTED,
+        (Some(_), None) => VERSION_REKEYED,
+        (None, None) => VERSION,
+    }
 }
 
 /// Whether an export may be called so: it becomes part of the names of objects.

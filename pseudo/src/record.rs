@@ -193,6 +193,12 @@ fn measures(policy: &Policy) -> Vec<String> {
             "rows are in an order that the key and a random number of each export determine".to_owned(),
         );
     }
+    if let Some(honey) = &policy.honey {
+        measures.push(format!(
+            "each export has rows of up to {} made-up persons, so that a leak names the export",
+            honey.persons
+        ));
+    }
     if let Some(gate) = &policy.gate {
         let mut limits = format!("an export is held if a class has fewer than {} records", gate.k);
         let figures = [

@@ -188,6 +188,7 @@ pub(crate) fn as_json(stand: &Stand) -> Value {
         "domain": terms.domain,
         "dataset": terms.dataset,
         "records": manifest.counts.records_out,
+        "rows_planted": manifest.planted.as_ref().map(|planted| planted.rows),
         "figures": manifest.figures,
         "decision": decision,
     })

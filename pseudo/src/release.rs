@@ -274,7 +274,7 @@ fn decide(
     }
     let manifest = &stand.manifest;
     let decision = Decision {
-        version: version_of(&manifest.replaces),
+        version: version_of(&manifest.replaces, &manifest.planted),
         export: manifest.export.clone(),
         verdict,
         decided: clock::text(clock::now()),
@@ -286,6 +286,7 @@ fn decide(
         replaces: manifest.replaces.clone(),
         terms: manifest.terms.clone(),
         records: manifest.counts.records_out,
+        planted: manifest.planted.clone(),
         figures: manifest.figures.clone(),
         format: manifest.format.clone(),
         outputs: manifest.outputs.clone(),

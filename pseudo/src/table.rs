@@ -7,6 +7,7 @@ mod parquet;
 
 use crate::PseudoError;
 use std::fs::File;
+use std::io::Read;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
@@ -15,6 +16,17 @@ pub(crate) const COLUMNS_MAX: usize = 16_384;
 /// Bytes of one record, at most: no table that people are described in comes near it, and an unclosed quote that
 /// swallows the rest of a file ends here.
 pub(crate) const RECORD_BYTES_MAX: usize = 16 << 20;
+
+/// What is read at once of a file of any form, bytes.
+const PIECE_BYTES: usize = 64 << 10;
+
+/// How files begin whose text is packed, and what to do about it.
+const PACKED: [(&[u8], &str); 4] = [
+    (b"\x1f\x8b", "packed with gzip: unpack it first"),
+    (b"\x28\xb5\x2f\xfd", "packed with Zstandard: unpack it first"),
+    (b"PK\x03\x04", "a ZIP archive, or a spreadsheet: unpack it, or save it as CSV, first"),
+    (parquet::MAGIC, "Parquet from a stream: name a file"),
+];
 
 /// A cell of a record; `None` is a null, which CSV does not have: there an empty cell is an empty value.
 pub(crate) type Cell<'a> = Option<&'a [u8]>;
@@ -54,6 +66,54 @@ impl Table {
             return parquet::read(file, &self.path, wanted, visit);
         }
         csv::read(Box::new(file), &self.path, self.delimiter, wanted, visit)
+    }
+}
+
+/// Calls `visit` with every text of a file: of Parquet each value of each column of bytes, of all else what is read at once, in pieces;
+/// and `see` with the file as it is.
+pub(crate) fn texts(
+    path: &Path,
+    see: &mut dyn FnMut(&[u8]),
+    visit: &mut dyn FnMut(&[u8], bool),
+) -> Result<(), PseudoError> {
+    let mut both = |piece: &[u8], is_end: bool| {
+        see(piece);
+        visit(piece, is_end);
+    };
+    if path == Path::new("-") {
+        return pieces(std::io::stdin().lock(), path, &PACKED, &mut both);
+    }
+    let file = File::open(path).map_err(PseudoError::file("opening", path))?;
+    let mut magic = [0; parquet::MAGIC.len()];
+    if file.read_at(&mut magic, 0).is_ok_and(|read| read == magic.len()) && &magic == parquet::MAGIC {
+        pieces(&file, path, &[], &mut |piece, _| see(piece))?;
+        return parquet::texts(file, path, &mut |value| visit(value, true));
+    }
+    pieces(file, path, &PACKED, &mut both)
+}
+
+/// Pieces of a stream, of which only the last is the end of a text; none of one that begins as it may not.
+fn pieces(
+    mut reader: impl Read,
+    path: &Path,
+    refused: &[(&[u8], &str)],
+    visit: &mut dyn FnMut(&[u8], bool),
+) -> Result<(), PseudoError> {
+    let failed = |error| PseudoError::file("reading", path)(error);
+    let mut buffer = Vec::with_capacity(PIECE_BYTES);
+    let mut is_first = true;
+    loop {
+        buffer.clear();
+        (&mut reader).take(PIECE_BYTES as u64).read_to_end(&mut buffer).map_err(failed)?;
+        let packed = refused.iter().find(|(magic, _)| buffer.starts_with(magic));
+        if let (true, Some((_, what))) = (is_first, packed) {
+            return Err(PseudoError::table(path, format!("this is {what}")));
+        }
+        is_first = false;
+        visit(&buffer, buffer.is_empty());
+        if buffer.is_empty() {
+            return Ok(());
+        }
     }
 }
 

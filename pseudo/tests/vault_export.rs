@@ -12,7 +12,7 @@ use chaos::dev::Dev;
 use chaos::run::Run;
 use serde_json::Value;
 
-use desk::{Desk, VALUES, record};
+use desk::{Desk, POLICY, VALUES, record, tokens_of};
 
 #[test]
 fn an_export_that_was_killed_goes_on_with_the_same_people_and_a_report_names_it() {
@@ -76,4 +76,48 @@ fn an_export_that_was_killed_goes_on_with_the_same_people_and_a_report_names_it(
         export["tokens"].as_array().unwrap().iter().filter_map(|token| token["token"].as_str()).collect();
     assert_eq!(theirs.iter().filter(|token| tokens.contains_key(**token)).count(), 1, "{theirs:?}");
     assert!(export["delete_on"].as_str().is_some_and(|day| day.len() == 10));
+}
+
+#[test]
+fn made_up_persons_are_in_no_vault_and_asking_about_them_is_no_guessing() {
+    let run = Run::new("vault-honey").unwrap();
+    let dev = Dev::start(&run).unwrap();
+    let mut client = dev.client().unwrap();
+    for bucket in ["jobs", "drafts"] {
+        client.create_bucket(bucket).unwrap();
+    }
+    let jobs: String =
+        (0..400).map(|number| record(&format!("person{}@example.net", number % 40), number % 4)).collect();
+    client.put("jobs", "in/1.ndjson", jobs.as_bytes()).unwrap();
+    let mut desk = Desk::new();
+    desk.server = vec![
+        ("AWS_ACCESS_KEY_ID", dev.ready.access_key.clone()),
+        ("AWS_SECRET_ACCESS_KEY", dev.ready.secret_key.clone()),
+        ("AWS_ENDPOINT_URL", dev.ready.endpoint.clone()),
+        ("AWS_REGION", dev.ready.region.clone()),
+    ];
+    let honey = "[honey]\npersons = 4\nperson = \"email\"\n\n[reidentify]";
+    desk.write("policy.toml", &POLICY.replace("[reidentify]", honey));
+    let acting = "--operator @ada.key --passphrase-file @pass.txt";
+    let line = format!(
+        "export @policy.toml --to s3://drafts/usage --source s3://jobs/in/ --id jobs --recipient team @OPENED @VAULT {acting}"
+    );
+    assert_eq!(desk.json(&line)["planted"]["persons"], 4);
+    assert_eq!(desk.json("vault check @OPENED @VAULT")["people"], 40);
+    let part = client.get("drafts", "usage/jobs/data/part-00000.ndjson").unwrap().unwrap();
+    fs::write(desk.path("leaked.ndjson"), part).unwrap();
+    let find =
+        format!("honey find @leaked.ndjson --drafts s3://drafts/usage --reason case-7 @OPENED {acting}");
+    let said = desk.json(&find);
+    assert_eq!(
+        (&said["exports"][0]["export"], &said["exports"][0]["persons_met"]),
+        (&"jobs".into(), &4.into())
+    );
+    let tokens: HashSet<String> = tokens_of(&desk.path("leaked.ndjson")).into_iter().collect();
+    assert_eq!(tokens.len(), 44);
+    desk.write("tokens.txt", &tokens.into_iter().collect::<Vec<_>>().join("\n"));
+    let grant = desk.request("reidentify", "ada", "--tokens @tokens.txt");
+    desk.approve("reidentify", &grant, "grace");
+    let said = desk.json(&desk.used("reidentify", &grant, "ada", "people", 1));
+    assert_eq!((&said["found"], &said["unknown"]), (&40.into(), &4.into()), "{said}");
 }

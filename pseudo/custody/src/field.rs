@@ -25,6 +25,8 @@ pub enum Purpose {
     Order,
     /// Tokens of people in an identity vault.
     Vault,
+    /// Made-up persons of exports.
+    Honey,
 }
 
 impl Purpose {
@@ -37,6 +39,7 @@ impl Purpose {
             Self::Count => 5,
             Self::Order => 6,
             Self::Vault => 7,
+            Self::Honey => 8,
         }
     }
 }

@@ -9,6 +9,7 @@ use transform::{RareCounter, RareValues, TransformError};
 use crate::array::{Broken, Elements};
 use crate::csv::Rows;
 use crate::encode::Encoder;
+use crate::honey::Planting;
 use crate::input::Input;
 use crate::json::Scanner;
 use crate::lines::{Lines, Piece};
@@ -68,6 +69,7 @@ impl<'a> Engine<'a> {
         let mut shuffle = policy.target.shuffle.then(|| Shuffle::new(self.shuffle_memory_bytes, spill));
         let (mut report, mut bench, mut row, mut line) =
             (Report::default(), Bench::default(), Row::default(), Vec::new());
+        let mut patterns = self.plan.planting.as_ref().map(Planting::patterns);
         let mut source = Source::new(policy);
         for (input, reader) in (1..).zip(inputs) {
             let reader = reader.map_err(PipelineError::io("opening an input"))?;
@@ -85,6 +87,9 @@ impl<'a> Engine<'a> {
                 }
                 report.records_out += 1;
                 observe(&mut row.cells()).map_err(PipelineError::io("measuring"))?;
+                if let Some(patterns) = &mut patterns {
+                    patterns.see(&row, &self.plan.run);
+                }
                 match &mut shuffle {
                     Some(shuffle) => {
                         line.clear();
@@ -95,6 +100,13 @@ impl<'a> Engine<'a> {
                 }
             })?;
             report.bytes_in += bytes;
+        }
+        if let (Some(patterns), Some(shuffle)) = (patterns, &mut shuffle) {
+            patterns.plant(&self.plan, &mut report, &mut |number, row| {
+                line.clear();
+                encoder.encode(row, &mut line);
+                shuffle.add(self.plan.rank(number), &line)
+            })?;
         }
         if let Some(shuffle) = shuffle {
             report.spilled = shuffle.finish(&mut |row| files.row(row))?;

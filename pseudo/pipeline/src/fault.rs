@@ -102,6 +102,10 @@ pub struct Report {
     pub records_out: u64,
     /// Records left out.
     pub records_dropped: u64,
+    /// Made-up persons whose rows were planted.
+    pub persons_planted: u64,
+    /// Rows of theirs, which are no records and counted nowhere else.
+    pub rows_planted: u64,
     /// Fields left out because no rule names them.
     pub unknown_fields_dropped: u64,
     /// Values made null because their technique could not treat them.

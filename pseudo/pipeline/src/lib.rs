@@ -20,6 +20,7 @@ mod error;
 mod fault;
 mod feed;
 mod function;
+mod honey;
 mod input;
 mod json;
 mod lines;

@@ -9,6 +9,7 @@ use policy::{Column, OnInvalid, OnNull, OnUnknown, Policy, Rule, Spec};
 use transform::{Normaliser, People, RunSeed, Technique};
 
 use crate::engine::Rare;
+use crate::honey::Planting;
 use crate::json::Scanner;
 use crate::tree::Tree;
 use crate::{Fault, PipelineError, Position};
@@ -32,6 +33,7 @@ pub struct Plan<'a> {
     pub(crate) policy: &'a Policy,
     pub(crate) columns: Vec<Treatment>,
     pub(crate) run: RunSeed,
+    pub(crate) planting: Option<Planting>,
     order: Aes256,
 }
 
@@ -84,7 +86,13 @@ impl<'a> Plan<'a> {
         let class = ClassName::new("order").expect("the name is within its limits");
         let order = master.field_key(Purpose::Order, &class, Scope::Dataset, &policy.dataset);
         let order = Aes256::new(order.expose_half().into());
-        Ok(Self { policy, columns, run, order })
+        Ok(Self { policy, columns, run, planting: None, order })
+    }
+
+    /// The same for an export of this name, in which rows of made-up persons are planted if the policy says so.
+    #[must_use]
+    pub fn planted(self, master: &MasterKey, export: &str) -> Self {
+        Self { planting: Planting::new(self.policy, master, export), ..self }
     }
 
     /// Where a record goes among all records of the run: a keyed permutation of their numbers.

@@ -3,7 +3,7 @@
 use transform::Kind;
 
 /// The columns of one record. Used again for each.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub(crate) struct Row {
     pub(crate) bytes: Vec<u8>,
     cells: Vec<End>,
@@ -27,6 +27,18 @@ impl Row {
     /// What was appended since the last call is a column.
     pub(crate) fn close(&mut self, kind: Kind, is_plain: bool) {
         self.cells.push(End { kind, is_plain, at: self.bytes.len() });
+    }
+
+    /// A column: what it is, whether it is known to have nothing that JSON escapes, and its bytes.
+    pub(crate) fn cell(&self, column: usize) -> (Kind, bool, &[u8]) {
+        let from = column.checked_sub(1).map_or(0, |before| self.cells[before].at);
+        let end = self.cells[column];
+        (end.kind, end.is_plain, &self.bytes[from..end.at])
+    }
+
+    /// What a copy of it takes, bytes.
+    pub(crate) fn size(&self) -> usize {
+        self.bytes.len() + self.cells.len() * size_of::<End>() + size_of::<Self>()
     }
 
     pub(crate) fn cells(&self) -> impl Iterator<Item = (Kind, &[u8])> {

@@ -22,6 +22,7 @@ pub(crate) struct File {
     pub(crate) retention: RetentionFile,
     pub(crate) gate: Option<GateFile>,
     pub(crate) reidentify: Option<ReidentifyFile>,
+    pub(crate) honey: Option<HoneyFile>,
     #[serde(default)]
     pub(crate) hierarchy: Vec<HierarchyFile>,
     pub(crate) field: Vec<FieldFile>,
@@ -82,6 +83,17 @@ pub(crate) struct ReidentifyFile {
     pub(crate) reasons: Vec<String>,
     pub(crate) window: String,
     pub(crate) max_rows: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct HoneyFile {
+    pub(crate) persons: u32,
+    pub(crate) person: String,
+    #[serde(default)]
+    pub(crate) shared: Vec<String>,
+    #[serde(default)]
+    pub(crate) together: Vec<Vec<String>>,
 }
 
 #[derive(Deserialize)]

@@ -6,8 +6,8 @@ use custody::Scope;
 use transform::TimeUnit;
 
 use crate::{
-    Column, Leaf, Looks, OnBadRecord, OnUnknown, Path, Policy, Profile, Rule, Spec, free_text_name,
-    identifying_name,
+    Column, HONEY_PEOPLE_MIN, Leaf, Looks, OnBadRecord, OnUnknown, Path, Policy, Profile, Rule, Spec,
+    free_text_name, identifying_name,
 };
 
 /// How much a finding matters.
@@ -67,6 +67,7 @@ impl Policy {
         self.lint_whole(&mut findings);
         self.lint_places(&mut findings);
         self.lint_gate(&mut findings);
+        self.lint_honey(&mut findings);
         for rule in self.columns() {
             lint_rule(rule, profile, &mut findings);
         }
@@ -132,6 +133,22 @@ impl Policy {
         }
         if let Some(both) = gate.quasi_identifiers.iter().find(|path| gate.sensitive.contains(path)) {
             findings.error("gate-both", both, "a column is either a quasi-identifier or sensitive");
+        }
+    }
+
+    fn lint_honey(&self, findings: &mut Findings) {
+        let Some(honey) = &self.honey else { return };
+        let problem = format!(
+            "each export gets rows of up to {} made-up persons, one for every {HONEY_PEOPLE_MIN} real ones at most: what readers count is too high by \
+             as many rows as release.json says; figures and limits are of the real rows alone",
+            honey.persons
+        );
+        findings.warning("honey-rows", "honey", problem);
+        let is_value =
+            |rule: &&Rule| matches!(rule.spec, Spec::FormatPreserving { .. }) && self.is_exchanged(rule);
+        for rule in self.columns().filter(is_value) {
+            let problem = "the ff1 tokens of made-up persons are those of values drawn at random: where a good part of all values is somebody's, so may theirs be";
+            findings.warning("honey-ff1", &rule.output_path.to_string(), problem.to_owned());
         }
     }
 

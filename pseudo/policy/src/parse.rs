@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::file::File;
 use crate::sections::{Gate, OnBadRecord, OnUnknown, Reidentify, Retention, Source, Target};
-use crate::{Format, Path, PolicyError, Rule, Spec, sections};
+use crate::{Format, Honey, Path, PolicyError, Rule, Spec, honey, sections};
 
 /// A policy with its hierarchies, bytes.
 pub const POLICY_BYTES_MAX: usize = 4 << 20;
@@ -55,6 +55,8 @@ pub struct Policy {
     pub gate: Option<Gate>,
     /// Whether and how people may be identified again.
     pub reidentify: Option<Reidentify>,
+    /// Whether rows of made-up persons are planted.
+    pub honey: Option<Honey>,
     /// One rule for each field.
     pub fields: Vec<Rule>,
     /// Further columns from fields that have a rule.
@@ -125,6 +127,7 @@ impl Policy {
             retention: sections::retention(&file.retention)?,
             gate: file.gate.map(sections::gate).transpose()?,
             reidentify: file.reidentify.map(sections::reidentify).transpose()?,
+            honey: file.honey.map(honey::honey).transpose()?,
             fields: rules(file.field)?,
             derived: rules(file.derived)?,
             name: file.policy,
@@ -135,6 +138,7 @@ impl Policy {
             recipient: file.recipient,
         };
         policy.check_paths()?;
+        policy.check_honey()?;
         Ok(policy)
     }
 

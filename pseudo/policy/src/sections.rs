@@ -191,13 +191,7 @@ pub(crate) fn retention(file: &RetentionFile) -> Result<Retention, PolicyError> 
 
 pub(crate) fn gate(file: GateFile) -> Result<Gate, PolicyError> {
     let place = "gate";
-    let paths = |texts: Vec<String>| -> Result<Vec<Path>, PolicyError> {
-        let path = |text: &String| {
-            let text = if text.starts_with('$') { text.clone() } else { format!("$.{text}") };
-            Path::parse(&text).map_err(|problem| PolicyError::value(place, problem))
-        };
-        texts.iter().map(path).collect()
-    };
+    let paths = |texts: Vec<String>| columns(place, &texts);
     let shares = [file.t, file.max_avg_risk, file.max_unique, file.max_token_top_share, file.max_suppressed];
     if shares.iter().flatten().any(|share| !(0.0..=1.0).contains(share))
         || file.l.is_some_and(|l| l.is_nan() || l < 1.0)
@@ -220,6 +214,15 @@ pub(crate) fn gate(file: GateFile) -> Result<Gate, PolicyError> {
         on_fail,
         max_suppressed: file.max_suppressed.unwrap_or(0.0),
     })
+}
+
+/// Columns of the export, which may be written without the beginning that all have.
+pub(crate) fn columns(place: &str, texts: &[String]) -> Result<Vec<Path>, PolicyError> {
+    let path = |text: &String| {
+        let text = if text.starts_with('$') { text.clone() } else { format!("$.{text}") };
+        Path::parse(&text).map_err(|problem| PolicyError::value(place, problem))
+    };
+    texts.iter().map(path).collect()
 }
 
 pub(crate) fn reidentify(file: ReidentifyFile) -> Result<Reidentify, PolicyError> {

@@ -282,3 +282,96 @@ fn a_policy_has_a_limit() {
         Err(PolicyError::TooLong { most: POLICY_BYTES_MAX })
     );
 }
+
+/// The policy with made-up persons.
+fn with_honey(section: &str) -> Result<Policy, PolicyError> {
+    with("[reidentify]", &format!("[honey]\n{section}\n\n[reidentify]"))
+}
+
+#[test]
+fn made_up_persons_are_off_unless_a_policy_wants_them_and_it_is_said_what_that_means() {
+    assert!(Policy::parse(PRINTJOBS).unwrap().honey.is_none());
+    let policy = with_honey("persons = 3\nperson = \"user.email\"").unwrap();
+    let found = policy.lint(None);
+    let honey = found.iter().find(|finding| finding.rule == "honey-rows").unwrap();
+    assert_eq!(honey.severity, Severity::Warning);
+    assert!(
+        honey.problem.contains("up to 3 made-up persons") && honey.problem.contains("release.json"),
+        "{honey}"
+    );
+}
+
+#[test]
+fn made_up_persons_need_tokens_of_a_person_and_an_order_that_hides_them() {
+    let person = "person = \"user.email\"";
+    for (section, says) in [
+        (format!("persons = 0\n{person}"), "from 1 to 32"),
+        (format!("persons = 33\n{person}"), "from 1 to 32"),
+        ("persons = 3".to_owned(), "missing field"),
+        ("persons = 3\nperson = \"user.name\"".to_owned(), "nobody can be made up"),
+        ("persons = 3\nperson = \"pages\"".to_owned(), "nobody can be made up"),
+        ("persons = 3\nperson = \"device.serial\"".to_owned(), "nobody can be made up"),
+        (format!("persons = 3\n{person}\nshared = [\"pages\"]"), "columns of tokens"),
+        (format!("persons = 3\n{person}\nshared = [\"user.email\"]"), "not the person's"),
+        (format!("persons = 3\n{person}\ntogether = [[\"pages\"]]"), "two or more columns"),
+        (format!("persons = 3\n{person}\ntogether = [[\"pages\", \"nothing\"]]"), "two or more columns"),
+        (format!("persons = 3\n{person}\nseed = 7"), "unknown field"),
+        (
+            format!(
+                "persons = 3\n{person}\ntogether = [[\"submitted_at\", \"department\", \"pages\", \"colour\", \"document.class\"]]"
+            ),
+            "a real one under another token",
+        ),
+    ] {
+        let said = with_honey(&section).map(|_| ()).unwrap_err().to_string();
+        assert!(said.contains(says), "{section}: {said}");
+    }
+    let text = PRINTJOBS.replace("[reidentify]", &format!("[honey]\npersons = 3\n{person}\n\n[reidentify]"));
+    for (from, to, says) in [
+        ("shuffle = true", "shuffle = false", "shuffle = true"),
+        ("scope = \"dataset\"", "scope = \"record\"", ""),
+        ("\"device.site\", \"client.ip\"", "\"device.site\", \"device.serial\"", "alone in their class"),
+        (
+            "technique = \"prf\"\nclass = \"person.email\"\nnormalise",
+            "technique = \"prf\"\nscope = \"record\"\nclass = \"person.email\"\nnormalise",
+            "nobody can be made up",
+        ),
+    ] {
+        assert!(text.contains(from), "{from}");
+        let done = Policy::parse(&text.replacen(from, to, 1)).map(|_| ());
+        match done {
+            Ok(()) => assert_eq!(says, "", "{to}"),
+            Err(error) => assert!(!says.is_empty() && error.to_string().contains(says), "{to}: {error}"),
+        }
+    }
+}
+
+#[test]
+fn parts_of_a_made_up_row_are_what_only_makes_sense_together() {
+    let policy =
+        with_honey("persons = 3\nperson = \"user.email\"\ntogether = [[\"pages\", \"colour\"]]").unwrap();
+    let parts = policy.honey_parts();
+    let part = |name: &str| {
+        parts[policy.columns().position(|rule| rule.output_path.to_string() == format!("$.{name}")).unwrap()]
+    };
+    for token in ["user.email", "device.serial", "user.token_of_set"] {
+        assert_eq!(part(token), 0, "{token}");
+    }
+    for alike in [
+        ["submitted_at", "device.site"],
+        ["device.site", "client.ip"],
+        ["pages", "colour"],
+        ["document.class", "document.ending"],
+    ] {
+        assert_eq!(part(alike[0]), part(alike[1]), "{alike:?}");
+    }
+    let apart: std::collections::BTreeSet<usize> =
+        ["user.email", "device.site", "pages", "document.class", "department"]
+            .into_iter()
+            .map(part)
+            .collect();
+    assert_eq!(apart.len(), 5);
+    let shared = with_honey("persons = 3\nperson = \"user.email\"\nshared = [\"device.serial\"]").unwrap();
+    let at = shared.columns().position(|rule| rule.output_path.to_string() == "$.device.serial").unwrap();
+    assert_ne!(shared.honey_parts()[at], 0);
+}

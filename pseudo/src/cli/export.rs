@@ -193,6 +193,7 @@ fn as_json(done: &Done, place: &Place) -> Value {
         "sources": manifest.sources.len(),
         "parts": manifest.outputs.len(),
         "counts": manifest.counts,
+        "planted": manifest.planted,
         "figures": manifest.figures,
         "gate_misses": done.misses,
         "key_version": manifest.keys.first().map(|key| key.version),
@@ -211,6 +212,12 @@ fn as_text(done: &Done, place: &Place) -> String {
         counts.records_out,
         counts.records_left_out
     );
+    if let Some(planted) = &manifest.planted {
+        text.push_str(&format!(
+            "  {} rows of {} made-up persons are among them\n",
+            planted.rows, planted.persons
+        ));
+    }
     if let Some(figures) = &manifest.figures {
         text.push_str(&format!("  k {}, average risk {:.4}\n", figures.k, figures.average_risk));
     }

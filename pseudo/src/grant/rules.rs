@@ -10,7 +10,8 @@ pub(crate) const REQUESTS_PER_HOUR_MAX: usize = 10;
 pub(crate) const ROWS_PER_DAY_MAX: u64 = 500;
 /// Tokens or people of one request, whatever a policy says: a person reads and agrees to them.
 pub(crate) const ROWS_MAX: u64 = 1000;
-/// Tokens of one request that are nobody's; with more of them it is guessing, and the grant is frozen.
+/// Tokens of one request that are nobody's, beside those of people whom an export made up; with more of them it is guessing, and the grant
+/// is frozen.
 pub(crate) const UNKNOWN_MAX: u64 = 3;
 /// Wrong codes of one person within [`CODE_SECONDS`], after which none is taken.
 pub(crate) const CODES_MAX: usize = 5;
@@ -211,9 +212,9 @@ fn outcome(log: &[Entry], begun: &Entry) -> Option<Event> {
     log.iter().find(is_outcome).map(|entry| entry.event)
 }
 
-/// Whether so many unknown tokens look like guessing.
-pub(crate) fn is_guessing(unknown: u64) -> bool {
-    unknown > UNKNOWN_MAX
+/// Whether so many unknown tokens look like guessing, of which so many may be of people whom an export made up.
+pub(crate) fn is_guessing(unknown: u64, made_up: u64) -> bool {
+    unknown > UNKNOWN_MAX + made_up
 }
 
 /// When the log last has this of the grant and the person.

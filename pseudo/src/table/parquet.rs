@@ -30,10 +30,61 @@ pub(super) fn read<R: ChunkReader + 'static>(
     wanted: &[String],
     visit: &mut Visit<'_>,
 ) -> Result<(), PseudoError> {
-    // the decoder takes some damage for impossible; to whoever runs this it is a damaged file like any other
+    guarded(path, || read_columns(file, path, wanted, visit))
+}
+
+/// Calls `visit` with every value of every column of bytes, also of those in groups and lists.
+pub(super) fn texts<R: ChunkReader + 'static>(
+    file: R,
+    path: &Path,
+    visit: &mut dyn FnMut(&[u8]),
+) -> Result<(), PseudoError> {
+    guarded(path, || {
+        let failed = |_: ParquetError| damaged(path);
+        let reader = SerializedFileReader::new(file).map_err(failed)?;
+        for group in 0..reader.num_row_groups() {
+            let group = reader.get_row_group(group).map_err(failed)?;
+            for column in 0..group.num_columns() {
+                match group.get_column_reader(column).map_err(failed)? {
+                    ColumnReader::ByteArrayColumnReader(mut reader) => {
+                        values(&mut reader, &mut |value| visit(value.data()))
+                    }
+                    ColumnReader::FixedLenByteArrayColumnReader(mut reader) => {
+                        values(&mut reader, &mut |value| visit(value.data()))
+                    }
+                    _ => Ok(()),
+                }
+                .map_err(failed)?;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Every value of a column.
+fn values<T: DataType>(
+    reader: &mut ColumnReaderImpl<T>,
+    visit: &mut dyn FnMut(&T::T),
+) -> Result<(), ParquetError> {
+    let (mut values, mut levels, mut repetitions) = (Vec::new(), Vec::new(), Vec::new());
+    loop {
+        values.clear();
+        levels.clear();
+        repetitions.clear();
+        let (read, _, _) =
+            reader.read_records(BATCH_RECORDS, Some(&mut levels), Some(&mut repetitions), &mut values)?;
+        if read == 0 {
+            return Ok(());
+        }
+        values.iter().for_each(&mut *visit);
+    }
+}
+
+/// Reads something. The decoder takes some damage for impossible; to whoever runs this it is a damaged file like any other.
+fn guarded(path: &Path, read: impl FnOnce() -> Result<(), PseudoError>) -> Result<(), PseudoError> {
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
-    let done = catch_unwind(AssertUnwindSafe(|| read_columns(file, path, wanted, visit)));
+    let done = catch_unwind(AssertUnwindSafe(read));
     std::panic::set_hook(hook);
     done.unwrap_or_else(|_| Err(damaged(path)))
 }

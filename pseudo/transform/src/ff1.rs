@@ -242,6 +242,17 @@ impl FormatPreserving {
         self.map(text, out, |digits| self.ff1.decrypt(digits))
     }
 
+    /// A value of so many characters, chosen by these bytes.
+    pub(crate) fn value_of(&self, bytes: &[u8; 32], length: usize) -> String {
+        let radix = self.alphabet.radix();
+        let character = |byte: &u8| {
+            char::from(self.alphabet.character(
+                u8::try_from(u32::from(*byte) % radix).expect("an alphabet has 94 characters at most"),
+            ))
+        };
+        bytes.iter().cycle().take(length).map(character).collect()
+    }
+
     fn map(
         &self,
         text: &str,

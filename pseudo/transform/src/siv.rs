@@ -69,6 +69,13 @@ impl SivToken {
         Ok(Kind::Text)
     }
 
+    /// The longest value, within the limit, whose token is as long as this one.
+    pub(crate) fn value_bytes(&self, token: &[u8]) -> usize {
+        let sealed = token.len().saturating_sub(self.prefix.len()) * 3 / 4;
+        // the first byte of the padding is always there
+        sealed.saturating_sub(PAD_STEP + 1).min(SIV_PLAIN_BYTES_MAX)
+    }
+
     /// The value of a token.
     pub fn open(&self, token: &str) -> Result<Zeroizing<String>, TransformError> {
         let broken = |()| TransformError::SealBroken;

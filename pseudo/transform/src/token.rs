@@ -24,6 +24,16 @@ pub enum TokenForm {
     Uuid,
 }
 
+impl TokenForm {
+    /// What policies call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Uuid => "uuid8",
+        }
+    }
+}
+
 /// Tokens under one field key.
 pub struct Token {
     keyed: Keyed,
@@ -85,8 +95,8 @@ impl Token {
         Ok(Kind::Text)
     }
 
-    /// Appends the token of a person's value; `salt` is the person's own.
-    pub(crate) fn write_salted(&self, salt: &[u8; 32], value: &str, out: &mut Vec<u8>) {
+    /// Appends the token of a value with something before it, such as the person's own secret.
+    pub(crate) fn write_salted(&self, salt: &[u8], value: &str, out: &mut Vec<u8>) {
         self.append(self.code(salt, value.as_bytes()), out);
     }
 

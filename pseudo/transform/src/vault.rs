@@ -55,6 +55,11 @@ impl VaultToken {
         })?;
         Ok(Kind::Text)
     }
+
+    /// Appends the token of somebody who is made up and in no vault.
+    pub(crate) fn write_made_up(&self, secret: &[u8; 32], value: &str, out: &mut Vec<u8>) {
+        self.token.write_salted(secret, value, out);
+    }
 }
 
 /// The token of a person whose secret is at hand: what a vault is searched with.

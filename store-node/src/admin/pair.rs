@@ -3,7 +3,7 @@
 use super::{Admin, Answer, invalid};
 use crate::{gateway::Gateway, random, server};
 use bytes::Bytes;
-use futures_util::future::join_all;
+use futures_util::{StreamExt, future::join_all, stream::FuturesUnordered};
 use replication::{
     message::kind,
     pair::{GroupLag, decode_lags},
@@ -179,24 +179,41 @@ impl Admin {
         }
     }
 
+    /// Whether every group's leader has said all that it can know.
+    fn is_whole(&self, lags: &BTreeMap<GroupId, GroupLag>) -> bool {
+        let says_all = |lag: &GroupLag| lag.own.role != PairRole::Standby || lag.synced.is_some();
+        lags.len() as u32 == self.router.groups() + 1 && lags.values().all(says_all)
+    }
+
     /// What the groups' leaders know of the other region.
     pub(super) async fn lags(&self, wait: Duration) -> BTreeMap<GroupId, GroupLag> {
-        let reports = join_all(self.nodes().into_keys().map(|node| async move {
-            let called = self.state.peers.call(
-                node,
-                PeerClass::Bulk,
-                kind::PAIR_REPORT,
-                Bytes::new(),
-                Vec::new(),
-                wait,
-            );
-            decode_lags(called.await.ok()?.head).ok()
-        }));
-        let (lags, thens): (Vec<_>, Vec<_>) = reports.await.into_iter().flatten().unzip();
-        let mut lags: BTreeMap<GroupId, GroupLag> =
-            lags.into_iter().flatten().map(|lag| (lag.group, lag)).collect();
+        let mut reports: FuturesUnordered<_> = self
+            .nodes()
+            .into_keys()
+            .map(|node| async move {
+                let called = self.state.peers.call(
+                    node,
+                    PeerClass::Bulk,
+                    kind::PAIR_REPORT,
+                    Bytes::new(),
+                    Vec::new(),
+                    wait,
+                );
+                decode_lags(called.await.ok()?.head).ok()
+            })
+            .collect();
+        let (mut lags, mut thens) = (BTreeMap::new(), Vec::new());
+        while let Some(report) = reports.next().await {
+            let Some((led, then)) = report else { continue };
+            lags.extend(led.into_iter().map(|lag| (lag.group, lag)));
+            thens.extend(then);
+            if self.is_whole(&lags) {
+                // a node that is halted is not waited for
+                break;
+            }
+        }
         // who led a group before under the same epoch may know what its new leader does not
-        for then in thens.into_iter().flatten() {
+        for then in thens {
             if let Some(lag) = lags.get_mut(&then.group)
                 && (lag.own.role, lag.own.epoch) == (PairRole::Standby, then.epoch)
             {

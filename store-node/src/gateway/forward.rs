@@ -228,6 +228,11 @@ impl Gateway {
         if !role.is_known() {
             let _ = role.look_again().await;
         }
+        // a region that was promoted passes nothing on to one that may not have heard of it
+        let may_pass = self.core.forward.is_some() && !is_marked && !is_read(&head.method);
+        if may_pass && role.get() != PairRole::Primary && !role.is_fresh() {
+            let _ = role.look_again().await;
+        }
         match &self.core.forward {
             _ if role.get() == PairRole::Primary => Way::Here,
             _ if is_marked => Way::Refuse,

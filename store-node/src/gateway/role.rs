@@ -4,7 +4,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 use wire::PairRole;
+use wire::admin::PAIR_ROLE_FRESH;
 
 /// How long a request waits for a fresh look: longer than the nodes are waited for.
 const LOOK_WAIT: Duration = Duration::from_secs(2);
@@ -25,12 +27,15 @@ struct State {
     refusals: u64,
     /// Looks that were begun.
     begun: u64,
+    /// When the last look that is over was begun.
+    looked: Option<Instant>,
 }
 
 /// A look at all groups that goes on.
 #[derive(Debug)]
 pub struct Look {
     number: u64,
+    at: Instant,
     /// Refusals before it.
     refusals: u64,
 }
@@ -40,7 +45,7 @@ impl Role {
     pub(crate) fn begin_look(&self) -> Look {
         let mut state = self.lock();
         state.begun += 1;
-        Look { number: state.begun, refusals: state.refusals }
+        Look { number: state.begun, at: Instant::now(), refusals: state.refusals }
     }
 
     /// Takes what a look at all groups showed, nothing if no node answered. One that began before a write was refused does not
@@ -49,7 +54,7 @@ impl Role {
         let mut state = self.lock();
         let is_late = role == Some(PairRole::Primary) && state.refusals != look.refusals;
         match role {
-            Some(role) if !is_late => state.role = role,
+            Some(role) if !is_late => (state.role, state.looked) = (role, Some(look.at)),
             Some(_) => self.wanted.notify_one(),
             None => return,
         }
@@ -71,6 +76,11 @@ impl Role {
     /// Whether there was a look yet.
     pub(crate) fn is_known(&self) -> bool {
         *self.over.borrow() > 0
+    }
+
+    /// Whether what is known was looked for a moment ago: no switch that is over for longer is missed.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.lock().looked.is_some_and(|at| at.elapsed() <= PAIR_ROLE_FRESH)
     }
 
     /// A group refused a write because the other region takes them: what follows need not ask it again. Whether this is news. A
@@ -119,7 +129,7 @@ mod tests {
         role.end_look(&before, Some(PairRole::Primary));
         assert!(!role.is_known() && role.get() == PairRole::Standby, "it may have looked before the switch");
         role.end_look(&role.begin_look(), Some(PairRole::Primary));
-        assert!(role.is_known() && role.get() == PairRole::Primary);
+        assert!(role.is_known() && role.get() == PairRole::Primary && role.is_fresh());
         role.end_look(&role.begin_look(), Some(PairRole::Bootstrap));
         assert!(!role.refused());
         assert_eq!(role.get(), PairRole::Standby);

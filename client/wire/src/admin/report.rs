@@ -3,6 +3,7 @@
 use super::SecretText;
 use crate::{DeploymentId, GroupId, Incarnation, NodeId, PairRole, UnixMillis};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// A region at one instant, as the answering process sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -356,6 +357,9 @@ pub struct NodeGc {
     /// Live bytes that had to move.
     pub bytes_moved: u64,
 }
+
+/// For how long a gateway that passes writes on to the other region goes by what it knows of its own one's part.
+pub const PAIR_ROLE_FRESH: Duration = Duration::from_millis(200);
 
 /// A change of every group's part in the pair.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

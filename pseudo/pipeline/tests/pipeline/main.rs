@@ -5,6 +5,7 @@ mod arrays;
 mod closed;
 mod formats;
 mod given;
+mod honey;
 mod model;
 mod order;
 mod parquet;

@@ -3,6 +3,7 @@
 
 mod given;
 mod golden;
+mod honey;
 mod oracle;
 mod properties;
 mod vectors;
