@@ -18,12 +18,20 @@ pub fn lag(dev: &Dev) -> Outcome<Value> {
 }
 
 /// Waits until something holds; panics when it takes too long.
-pub fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
+pub fn wait_for(what: &str, holds: impl FnMut() -> bool) {
+    assert!(comes_true(holds), "{what} takes too long");
+}
+
+/// Waits until something holds, and says whether it came to that.
+pub fn comes_true(mut holds: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + LONG;
     while !holds() {
-        assert!(Instant::now() < deadline, "{what} takes too long");
+        if Instant::now() >= deadline {
+            return false;
+        }
         std::thread::sleep(Duration::from_millis(20));
     }
+    true
 }
 
 /// Waits until the standby has everything that was acknowledged before now.

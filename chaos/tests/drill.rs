@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use chaos::dev::{Dev, signal};
-use chaos::pair::{lag, wait_for};
+use chaos::pair::{comes_true, lag, wait_for};
 use chaos::run::Run;
 use chaos::workload::Stopping;
 use rustix::process::Signal;
@@ -29,7 +29,13 @@ fn json(text: &str) -> Value {
 fn pair(run: &Run) -> Dev {
     let dev = Dev::start_pair(run).unwrap();
     wait_for("the standby", || lag(&dev).unwrap()["state"] == "Live");
-    wait_for("readiness", || dry_run(&dev, "planned").0 == 0);
+    let mut found = Value::Null;
+    let ready = comes_true(|| {
+        let (code, readiness) = dry_run(&dev, "planned");
+        found = readiness;
+        code == 0
+    });
+    assert!(ready, "not ready: {found}");
     dev
 }
 

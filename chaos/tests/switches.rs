@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use chaos::dev::{Dev, Ready};
 use chaos::ledger::{Ledger, content};
-use chaos::pair::{is_fenced, lag, wait_for, wait_synced};
+use chaos::pair::{is_fenced, lag, manifest, wait_for, wait_synced};
 use chaos::random::Random;
 use chaos::run::Run;
 use chaos::s3::{Failure, S3, elements, first, text};
@@ -278,6 +278,59 @@ fn whoever_asks_for_a_switch_may_die_anywhere() {
     for ledger in &ledgers {
         regions.iter().for_each(|region| check(ledger, region));
     }
+    dev.end().unwrap();
+}
+
+/// What `failover` says when it refuses, which it must.
+fn refused(dev: &Dev, arguments: &[&str]) -> String {
+    match dev.twinkeep(arguments) {
+        Ok(said) => panic!("{} was done: {said}", arguments.join(" ")),
+        Err(trouble) => trouble.to_string(),
+    }
+}
+
+/// A planned switch gives nothing up, whatever was begun by force before it and whichever region it names.
+#[test]
+fn a_planned_switch_finishes_no_forced_one_that_lost_something_and_goes_to_no_relieved_region() {
+    let run = Run::new("switches-mixed").unwrap();
+    let (mut dev, [old, new]) = pair(&run);
+    let mut client = old.client().unwrap();
+    // nothing more comes to the standby
+    for node in &new.nodes {
+        dev.twinkeep_of(&new, &["dev", "stop", &node.id]).unwrap();
+    }
+    let written: BTreeSet<String> = (0..40).map(|number| format!("alone-{number:02}")).collect();
+    for key in &written {
+        client.put(BUCKET, key, b"in the old primary").unwrap();
+    }
+    for node in &old.nodes {
+        dev.twinkeep_of(&old, &["dev", "kill", &node.id]).unwrap();
+    }
+    for node in &new.nodes {
+        dev.twinkeep_of(&new, &["dev", "start", &node.id]).unwrap();
+    }
+    finish(&dev, &["failover", "--force", "--to", &new.region]);
+    for node in &old.nodes {
+        dev.twinkeep_of(&old, &["dev", "start", &node.id]).unwrap();
+    }
+    wait_for("fencing", || is_fenced(&dev, &old.region));
+    // what was on its way when the standby was halted has come
+    let alone = manifest(&dev);
+    assert!(!alone.is_empty() && alone.is_subset(&written), "{alone:?}");
+
+    let said = refused(&dev, &["failover", "--planned", "--to", &new.region]);
+    let count = format!("has {} writes", alone.len());
+    assert!(said.contains(&count) && said.contains("failover manifest"), "{said}");
+    let said = refused(&dev, &["failover", "--planned", "--to", &old.region]);
+    assert!(said.contains("was promoted over it") && said.contains("failover rejoin"), "{said}");
+    assert_eq!(manifest(&dev), alone, "nothing was given up");
+    new.client().unwrap().put(BUCKET, "meanwhile", b"the new primary takes writes").unwrap();
+
+    rejoin(&dev, &old);
+    finish(&dev, &["failover", "--planned", "--to", &old.region]);
+    let said = dev.twinkeep(&["failover", "--planned", "--to", &old.region, "--json"]).unwrap();
+    let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((&said["switched"], &said["writes_paused_ms"]), (&false.into(), &serde_json::Value::Null));
     dev.end().unwrap();
 }
 

@@ -150,7 +150,9 @@ fn look(pair: &Pair<'_>, options: &CompareOptions, stop: &AtomicBool, say: &dyn 
     // a bucket's own group holds nothing of the system group's
     let first = u32::from(options.bucket.is_some());
     for number in first..pair.groups {
-        let both = Both { primary: pair.primary, standby: pair.standby, group: number, stop };
+        let is_behind = AtomicBool::new(false);
+        let both =
+            Both { primary: pair.primary, standby: pair.standby, group: number, stop, is_behind: &is_behind };
         let (positions, compared) =
             group::compare(both, options.bucket.as_deref(), &mut |tree| gathered.take(number, tree));
         gathered.take_group(number, positions, compared.err().map(|error| error.to_string()));

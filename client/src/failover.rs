@@ -9,9 +9,11 @@
 //! for the same again.
 
 mod buckets;
+mod planned;
 mod rejoin;
 
 pub use buckets::{BucketLag, BucketLags, bucket_lags};
+pub use planned::planned;
 pub(crate) use rejoin::Divergence;
 pub use rejoin::{LossManifest, RejoinReport, manifest, rejoin};
 
@@ -19,13 +21,9 @@ use crate::ClientError;
 use crate::admin::AdminClient;
 use crate::deployment::Deployment;
 use serde::Serialize;
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use wire::admin::{AdminRequest, AdminResponse, PAIR_ROLE_FRESH, PairChange, PairGroup, PairReport};
 use wire::{PairRole, UnixMillis};
-
-/// How long the standby may take to apply what the sealed primary still had for it.
-const DRAIN_WAIT: Duration = Duration::from_secs(20);
 
 /// Pause between two looks at the standby.
 const LOOK: Duration = Duration::from_millis(10);
@@ -52,6 +50,8 @@ pub struct FailoverReport {
     pub to: String,
     /// Whether nothing can be lost: both regions took part.
     pub planned: bool,
+    /// Whether anything was switched: false of a region that took the writes already, or was only sealed.
+    pub switched: bool,
     /// The epoch that began.
     pub epoch: u64,
     /// For how long neither region took writes, ms; only known of a planned switch.
@@ -134,20 +134,36 @@ impl Side {
         let mut tries = 0;
         loop {
             let report = self.ask(&AdminRequest::PairStep { step: step.clone(), epoch })?;
-            let missing =
-                report.groups_total as usize - report.groups.iter().filter(|group| done(group)).count();
-            if missing == 0 {
+            let other = report.groups.iter().find(|group| !done(group));
+            if other.is_none() && is_whole(&report) {
                 return Ok(report);
             }
             tries += 1;
             if tries == TRIES {
-                let problem = format!("{missing} groups of {} are not as they should be", self.region);
-                return Err(ClientError::state(
-                    problem,
-                    "`twinkeep lag` says where every group stands; ask again",
-                ));
+                return Err(self.not_changed(&report, other));
             }
         }
+    }
+}
+
+impl Side {
+    fn not_changed(&self, report: &PairReport, other: Option<&PairGroup>) -> ClientError {
+        let region = &self.region;
+        let problem = match other {
+            Some(PairGroup { group, role, epoch, .. }) => {
+                format!(
+                    "group {group} of {region} does not change: it is {} under epoch {epoch}",
+                    role.name()
+                )
+            }
+            None => {
+                format!("{} of {} groups of {region} answer", report.groups.len(), report.groups_total)
+            }
+        };
+        ClientError::state(
+            problem,
+            "`twinkeep lag` says where every group stands; ask again once all groups have a leader",
+        )
     }
 }
 
@@ -220,37 +236,6 @@ fn recovery_point(report: &PairReport) -> Option<UnixMillis> {
     synced.min().flatten()
 }
 
-/// Lets `to` take the writes of `from` without losing any.
-pub fn planned(from: &Side, to: &Side) -> Result<FailoverReport, ClientError> {
-    let began = Instant::now();
-    let (old, new) = (from.report()?, to.report()?);
-    check_ready(&old, &new)?;
-    let epoch = next_epoch(&[&old, &new], &new);
-    let sealed_epoch = old.groups.iter().map(|group| group.epoch).max().unwrap_or(0);
-    let sealing = Instant::now();
-    let sealed = from
-        .change(PairChange::Seal, sealed_epoch, |group| group.role != PairRole::Primary)
-        .and_then(|sealed| drain(to, &sealed));
-    if let Err(error) = sealed {
-        // nothing has changed sides: the old primary goes on
-        from.change(PairChange::Unseal, sealed_epoch, |group| group.role == PairRole::Primary)?;
-        return Err(error);
-    }
-    let promoted = to.change(PairChange::Promote, epoch, |group| group.role == PairRole::Primary)?;
-    let writes_paused_ms = Some(millis(sealing));
-    let since = promoted.groups.iter().map(|group| (group.group, group.since)).collect();
-    from.change(PairChange::Follow { since }, epoch, |group| group.role == PairRole::Standby)?;
-    Ok(FailoverReport {
-        from: from.region.clone(),
-        to: to.region.clone(),
-        planned: true,
-        epoch,
-        writes_paused_ms,
-        took_ms: millis(began),
-        recovery_point: None,
-    })
-}
-
 /// Makes `to` the primary at what it has, whatever has become of `from`.
 pub fn forced(from: &str, to: &Side) -> Result<FailoverReport, ClientError> {
     let began = Instant::now();
@@ -266,8 +251,38 @@ pub fn forced(from: &str, to: &Side) -> Result<FailoverReport, ClientError> {
         ));
     }
     let recovery_point = recovery_point(&report);
-    let epoch = next_epoch(&[&report], &report);
-    to.change(PairChange::Promote, epoch, |group| group.role == PairRole::Primary)?;
+    let any = |role| report.groups.iter().any(|group| group.role == role);
+    let switched = any(PairRole::Standby);
+    let epoch = match (switched, any(PairRole::Sealed)) {
+        (true, true) => {
+            return Err(ClientError::state(
+                format!(
+                    "some groups of {} were sealed for a switch, others follow {from} already",
+                    to.region
+                ),
+                "finish that switch with `twinkeep failover --planned`, which needs both regions",
+            ));
+        }
+        (true, false) => {
+            let epoch = next_epoch(&[&report], &report);
+            to.change(PairChange::Promote, epoch, |group| group.role == PairRole::Primary)?;
+            epoch
+        }
+        // it was sealed for a switch that went no further, or the other region was promoted and is lost: that one's epoch is the newer,
+        // so it fences this one should it come back
+        (false, is_sealed) => {
+            let epoch = report.groups.iter().map(|group| group.epoch).max().unwrap_or(0);
+            let there = report.groups.iter().filter_map(|group| group.other_epoch).max().unwrap_or(0);
+            if there > epoch && !is_sealed {
+                return Err(ClientError::state(
+                    format!("{from} was promoted after {}, under epoch {there}", to.region),
+                    "it takes the writes; `twinkeep failover manifest` lists what this region has alone",
+                ));
+            }
+            to.change(PairChange::Unseal, epoch, |group| group.role == PairRole::Primary)?;
+            epoch
+        }
+    };
     let took_ms = millis(began);
     // from now on no gateway of this region passes a write on to the other one, which may not have heard of this
     std::thread::sleep(PAIR_ROLE_FRESH);
@@ -275,6 +290,7 @@ pub fn forced(from: &str, to: &Side) -> Result<FailoverReport, ClientError> {
         from: from.to_owned(),
         to: to.region.clone(),
         planned: false,
+        switched,
         epoch,
         writes_paused_ms: None,
         took_ms,
@@ -293,63 +309,8 @@ fn next_epoch(reports: &[&PairReport], new: &PairReport) -> u64 {
     }
 }
 
-fn check_ready(old: &PairReport, new: &PairReport) -> Result<(), ClientError> {
-    for report in [old, new] {
-        if report.groups.len() != report.groups_total as usize {
-            let problem = format!(
-                "{} of {} groups of {} answer",
-                report.groups.len(),
-                report.groups_total,
-                report.region
-            );
-            return Err(ClientError::state(
-                problem,
-                "wait until `twinkeep status` shows a leader for each of them",
-            ));
-        }
-    }
-    let silent = |group: &PairGroup| {
-        group.role == PairRole::Standby && (group.gone || group.heard_ms.is_none_or(|ms| ms > HEARD_MAX_MS))
-    };
-    let silent = new.groups.iter().filter(|group| silent(group)).count();
-    if silent > 0 {
-        let problem = format!("{silent} groups of {} do not follow their primary", new.region);
-        return Err(ClientError::state(
-            problem,
-            "`twinkeep lag` says why; a planned switch would lose writes",
-        ));
-    }
-    Ok(())
-}
-
-/// Waits until the standby has what the sealed primary acknowledged last.
-fn drain(to: &Side, sealed: &PairReport) -> Result<(), ClientError> {
-    let wanted: BTreeMap<u32, u64> = sealed
-        .groups
-        .iter()
-        .filter(|group| group.role == PairRole::Sealed)
-        .map(|group| (group.group, group.sequence))
-        .collect();
-    let deadline = Instant::now() + DRAIN_WAIT;
-    loop {
-        let report = to.report()?;
-        let behind = |group: &&PairGroup| {
-            group.role == PairRole::Standby
-                && wanted.get(&group.group).is_some_and(|last| group.sequence < *last)
-        };
-        let behind = report.groups.iter().filter(behind).count();
-        if behind == 0 && report.groups.len() == report.groups_total as usize {
-            return Ok(());
-        }
-        if Instant::now() > deadline {
-            let problem = format!("{behind} groups of {} do not catch up", to.region);
-            return Err(ClientError::state(
-                problem,
-                "nothing was switched; `twinkeep lag` says how far they are",
-            ));
-        }
-        std::thread::sleep(LOOK);
-    }
+fn is_whole(report: &PairReport) -> bool {
+    report.groups.len() == report.groups_total as usize
 }
 
 fn millis(since: Instant) -> u64 {

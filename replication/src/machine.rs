@@ -47,7 +47,7 @@ use std::collections::BTreeMap;
 use thiserror::Error;
 use transaction::Changes;
 use window::Window;
-use wire::{Command, DecodeError, Decoder, Encoder, Epoch, GroupId, PairRole, ReplicaId, Revision};
+use wire::{Command, DecodeError, Decoder, Encoder, Epoch, GroupId, PairRole, ReplicaId, Revision, Sequence};
 
 /// The row that every index with a whole state has: magic and version.
 const FORMAT_VALUE: [u8; 8] = *b"TKINDEX\x01";
@@ -166,6 +166,7 @@ struct State {
     membership: Option<StoredMembership>,
     epoch: Epoch,
     revision: Revision,
+    shared: Sequence,
     pair: Pair,
     liveness: BTreeMap<u32, u64>,
     window: Window,
@@ -221,6 +222,11 @@ impl<I: Index> Machine<I> {
         self.state.revision
     }
 
+    /// The last change of those of the system group's records that both regions of a pair have.
+    pub fn shared_upto(&self) -> Sequence {
+        self.state.shared
+    }
+
     /// When it returns, everything applied before survives a power cut.
     pub fn flush(&self) -> Result<(), MachineError> {
         Ok(self.index.flush()?)
@@ -274,6 +280,7 @@ impl State {
             membership,
             epoch: Epoch(number(index, &key::EPOCH)?),
             revision: Revision(number(index, &key::REVISION)?),
+            shared: Sequence(number(index, &key::SHARED)?),
             pair: Pair::open(index, initial)?,
             liveness,
             window: Window::open(index)?,

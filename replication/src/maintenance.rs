@@ -36,6 +36,10 @@ const KEEP_ENTRIES: u64 = 1_024;
 /// Entries that are kept for a follower that is away; past it, it gets a snapshot.
 const KEEP_FOR_ABSENT_ENTRIES: u64 = 100_000;
 
+/// Entries that a primary whose disk is short of room keeps for a standby that is behind; past it, that takes over the whole state. 512:
+/// half a gigabyte of large objects in each group.
+const KEEP_WHEN_SHORT_ENTRIES: u64 = 512;
+
 /// Purging is worth an index flush from this many entries on.
 const PURGE_ENTRIES_MIN: u64 = 1_024;
 
@@ -196,7 +200,13 @@ async fn tell(service: &Service, replicas: &[Arc<Replica>]) {
         let mut groups = service.purges().groups();
         let known = groups.entry(group).or_default();
         let shipped = known.shipped.filter(|shipped| ships && shipped.epoch == pair.epoch);
-        let held = if ships { held.min(shipped.map_or(0, |shipped| shipped.upto)) } else { held };
+        let kept = if pair.role == PairRole::Primary && service.is_short_of_room() {
+            let applied = metrics.last_applied.map_or(0, |id| id.index);
+            applied.saturating_sub(KEEP_WHEN_SHORT_ENTRIES)
+        } else {
+            0
+        };
+        let held = if ships { held.min(shipped.map_or(0, |shipped| shipped.upto).max(kept)) } else { held };
         known.held = known.held.max(held);
         let now = Told { held, shipped };
         if held > known.told.held || now.shipped > known.told.shipped {

@@ -12,6 +12,7 @@ mod message;
 mod primary;
 mod standby;
 mod state;
+mod system;
 
 pub use compare::{CompareRequest, EntriesPage, SumsPage, compare_entries, compare_sums};
 pub(crate) use compare::{WALKS_MAX, serve as serve_compare};

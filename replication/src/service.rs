@@ -501,7 +501,8 @@ fn check_allowed(from: &Identity, class: PeerClass, kind: u16) -> Result<(), Cal
             (node || gateway) && class == PeerClass::Bulk
         }
         kind::PAIR_REPORT | kind::DIVERGED | kind::COMPARE => (node || gateway) && class == PeerClass::Bulk,
-        kind::SHIP | kind::PAIR_STATE | kind::LEASE => pair && class == PeerClass::Bulk,
+        kind::SHIP => (pair || node) && class == PeerClass::Bulk,
+        kind::PAIR_STATE | kind::LEASE => pair && class == PeerClass::Bulk,
         kind::STATE | kind::INSTALL | kind::REPLICA | kind::HELLO | kind::RECORD | kind::HELD => {
             node && class == PeerClass::Bulk
         }

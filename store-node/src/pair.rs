@@ -159,6 +159,7 @@ impl Paired {
         self,
         settings: &PairConfig,
         service: &Arc<Service>,
+        own: Arc<Router>,
         refusals: &RefusalRecord,
         tracker: &TaskTracker,
         stop: CancellationToken,
@@ -177,7 +178,7 @@ impl Paired {
         let nodes = descriptor.nodes.iter().map(|node| node.id);
         let router = Router::start(peers, descriptor.groups, nodes, tracker.clone(), stop.clone());
         let (rate, recalled) = (settings.bytes_per_second_max, synced::recall(&data));
-        let standby = Standby::start(service, router, rate, recalled, tracker, stop.clone());
+        let standby = Standby::start(service, own, router, rate, recalled, tracker, stop.clone());
         tracker.spawn(synced::keep(data, Arc::clone(&standby), stop));
         standby
     }

@@ -192,8 +192,16 @@ impl Process {
                     if settings.witness {
                         node.service().need_leases();
                     }
-                    let standby =
-                        pair.follow(settings, node.service(), &refusals, &tracker, background.clone()).await;
+                    let standby = pair
+                        .follow(
+                            settings,
+                            node.service(),
+                            router.clone(),
+                            &refusals,
+                            &tracker,
+                            background.clone(),
+                        )
+                        .await;
                     node.service().set_pair(standby);
                 }
                 peers.set_local(handler.clone());

@@ -93,7 +93,9 @@ pub(super) fn disk(data: &Path, findings: &mut Findings) {
         findings.warning(OURS, "TK-C005", message, "look at the file system with `df`");
         return;
     };
-    let (free, size) = (disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize);
+    // like `df`: blocks that are free but kept back for the superuser are not counted
+    let usable = disk.f_blocks.saturating_sub(disk.f_bfree.saturating_sub(disk.f_bavail));
+    let (free, size) = (disk.f_bavail * disk.f_frsize, usable * disk.f_frsize);
     let share = free * 100 / size.max(1);
     let message =
         format!("{:.1} GiB free ({share} %) below {}", free as f64 / GIB as f64, existing.display());

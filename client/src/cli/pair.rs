@@ -190,6 +190,14 @@ fn region_row(report: &PairReport) -> Vec<String> {
 
 fn failover_page(report: &FailoverReport) -> String {
     let FailoverReport { from, to, epoch, took_ms, .. } = report;
+    if !report.switched {
+        let other = if report.planned {
+            format!("{from} follows it.")
+        } else {
+            format!("{from} follows it, or is to.")
+        };
+        return format!("{to} takes the writes, under epoch {epoch} as before ({took_ms} ms). {other}\n");
+    }
     let mut text = format!("{to} takes the writes of {from} now, under epoch {epoch} ({took_ms} ms).\n");
     if let Some(paused) = report.writes_paused_ms {
         let _ = writeln!(text, "Writes paused for {paused} ms; nothing is lost. {from} follows {to}.");

@@ -104,7 +104,7 @@ fn compare_tree(
     };
     for leaves in batches(&one.differing(&other), entries) {
         both.check()?;
-        if compared.found.differing.len() >= DIFFERENCES_MAX {
+        if compared.found.differing.len() + compared.found.undecided.len() >= DIFFERENCES_MAX {
             compared.leaves_left += leaves.len() as u64;
             continue;
         }

@@ -56,6 +56,8 @@ pub(super) struct Both<'a> {
     pub(super) standby: &'a dyn Holder,
     pub(super) group: u32,
     pub(super) stop: &'a AtomicBool,
+    /// Whether the standby did not catch up once: it is not waited for again, or each row of a group that is blocked would be.
+    pub(super) is_behind: &'a AtomicBool,
 }
 
 /// Looks at these rows until it is known what to think of each.
@@ -175,7 +177,11 @@ impl Both<'_> {
         let deadline = Instant::now() + CATCH_UP;
         loop {
             let page = self.entries(self.standby, rows)?;
-            if page.position.from >= position || Instant::now() > deadline {
+            if page.position.from >= position || self.is_behind.load(Ordering::Relaxed) {
+                return Ok(page);
+            }
+            if Instant::now() > deadline {
+                self.is_behind.store(true, Ordering::Relaxed);
                 return Ok(page);
             }
             self.check()?;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use wire::PairRole;
-use wire::admin::{AdminRequest, AdminResponse, LossPage, LostWrite, PairChange, PairReport};
+use wire::admin::{AdminRequest, AdminResponse, LossPage, LostWrite, PairChange, PairGroup, PairReport};
 
 /// Everything that the old primary acknowledged and the new one does not have.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,7 +41,40 @@ pub struct RejoinReport {
 pub fn manifest(sides: &[Side; 2]) -> Result<LossManifest, ClientError> {
     let reports = [whole(&sides[0])?, whole(&sides[1])?];
     let (old, new) = order(&reports)?;
-    list(sides, &reports, old, new)
+    let mut manifest = list(&sides[old], &sides[new], &reports[old], &reports[new])?;
+    // one that has not heard of its successor acknowledges more
+    manifest.complete &= reports[old].groups.iter().all(|group| group.role != PairRole::Primary);
+    Ok(manifest)
+}
+
+/// Refuses when `from` acknowledged what `to` does not have in groups that were promoted there.
+pub(super) fn check_nothing_alone(
+    from: &Side,
+    to: &Side,
+    old: &PairReport,
+    new: &PairReport,
+) -> Result<(), ClientError> {
+    if new.groups.iter().all(|group| group.role == PairRole::Standby) {
+        return Ok(());
+    }
+    let manifest = list(from, to, old, new)?;
+    if manifest.complete && manifest.entries.is_empty() {
+        return Ok(());
+    }
+    let problem = match manifest.entries.len() {
+        0 => format!("what {} acknowledged alone is not known to the last write", from.region),
+        alone => format!(
+            "{} has {alone} writes that {} does not: it was promoted by force",
+            from.region, to.region
+        ),
+    };
+    Err(ClientError::state(
+        problem,
+        format!(
+            "finish that switch with `twinkeep failover --force --to {}`; then `twinkeep failover manifest` lists the writes, and `twinkeep failover reconcile` and `rejoin` settle them",
+            to.region
+        ),
+    ))
 }
 
 /// Lets the old primary follow the new one, if it has nothing alone, `is_settled` says that something has become of all it
@@ -57,23 +90,30 @@ pub fn rejoin(
     check_fenced(from, &reports[old])?;
     let (region, primary) = (from.region.clone(), to.region.clone());
     let mut report = RejoinReport { region, primary, discarded: 0, settled: 0 };
-    if reports[old].groups.iter().all(|group| group.role == PairRole::Standby) {
+    // it was let in before: beginning anew would only take longer
+    let follows = |group: &PairGroup| matches!(group.role, PairRole::Standby | PairRole::Bootstrap);
+    if reports[old].groups.iter().all(follows) {
         return Ok(report);
     }
-    let manifest = list(sides, &reports, old, new)?;
+    let manifest = list(from, to, &reports[old], &reports[new])?;
     let nothing_lost = manifest.complete && manifest.entries.is_empty();
     let settled = !nothing_lost && is_settled(&manifest);
     if !(discard || nothing_lost || settled) {
-        let problem =
-            format!("{} has {} writes that {} does not", from.region, manifest.entries.len(), to.region);
+        let alone = manifest.entries.len();
+        let problem = if manifest.complete {
+            format!("{} has {alone} writes that {} does not", from.region, to.region)
+        } else {
+            format!(
+                "{} has {alone} writes and perhaps more that {} does not: the list is not whole",
+                from.region, to.region
+            )
+        };
         return Err(ClientError::state(
             problem,
             "`twinkeep failover reconcile --preview` says what would become of them, and with --yes puts them back; or save the list (`twinkeep failover manifest --json`) and give them up with --discard",
         ));
     }
-    from.change(PairChange::Rejoin, manifest.epoch, |group| {
-        matches!(group.role, PairRole::Bootstrap | PairRole::Standby)
-    })?;
+    from.change(PairChange::Rejoin, manifest.epoch, follows)?;
     let alone = manifest.entries.len();
     (report.settled, report.discarded) = if settled { (alone, 0) } else { (0, alone) };
     Ok(report)
@@ -105,7 +145,7 @@ impl<'a> Divergence<'a> {
         let reports = [whole(&sides[0])?, whole(&sides[1])?];
         let (old, new) = order(&reports)?;
         check_fenced(&sides[old], &reports[old])?;
-        let manifest = list(sides, &reports, old, new)?;
+        let manifest = list(&sides[old], &sides[new], &reports[old], &reports[new])?;
         let groups = reports[new].groups.iter().map(|group| SinceSwitch {
             group: group.group,
             since: group.since + 1,
@@ -179,26 +219,21 @@ fn newest(report: &PairReport) -> u64 {
     report.groups.iter().map(|group| group.epoch).max().unwrap_or(0)
 }
 
-fn list(
-    sides: &[Side; 2],
-    reports: &[PairReport; 2],
-    old: usize,
-    new: usize,
-) -> Result<LossManifest, ClientError> {
+fn list(from: &Side, to: &Side, old: &PairReport, new: &PairReport) -> Result<LossManifest, ClientError> {
     let mut manifest = LossManifest {
-        from: sides[old].region.clone(),
-        to: sides[new].region.clone(),
-        epoch: newest(&reports[new]),
+        from: from.region.clone(),
+        to: to.region.clone(),
+        epoch: newest(new),
         complete: true,
         entries: Vec::new(),
     };
-    for group in &reports[new].groups {
-        let there = reports[old].groups.iter().find(|other| other.group == group.group);
+    for group in &new.groups {
+        let there = old.groups.iter().find(|other| other.group == group.group);
         // a standby follows: what it has came from the new primary
         if there.is_some_and(|there| there.role != PairRole::Standby && there.epoch < group.epoch) {
             // what it has beyond that is not there, though the new reign's numbers may begin further on
             let since = group.followed.map_or(group.since, |followed| followed + 1);
-            sides[old].list_lost(group.group, since, &mut manifest)?;
+            from.list_lost(group.group, since, &mut manifest)?;
         }
     }
     manifest.complete &= manifest.entries.iter().all(|entry| entry.certain);

@@ -5,7 +5,7 @@
 
 use super::{BLOCK_BYTES, Disk, DiskFile, Space};
 use rustix::{
-    fs::{Advice, FallocateFlags, OFlags},
+    fs::{Advice, FallocateFlags, OFlags, StatVfs},
     io::{Errno, ReadWriteFlags},
 };
 use std::{
@@ -95,11 +95,7 @@ impl Disk for RealDisk {
     }
 
     fn space(&self) -> io::Result<Space> {
-        let status = rustix::fs::fstatvfs(&self.handle)?;
-        Ok(Space {
-            total_bytes: status.f_blocks.saturating_mul(status.f_frsize),
-            free_bytes: status.f_bavail.saturating_mul(status.f_frsize),
-        })
+        Ok(space_of(&rustix::fs::fstatvfs(&self.handle)?))
     }
 
     fn direct(&self) -> bool {
@@ -108,6 +104,16 @@ impl Disk for RealDisk {
 
     fn path(&self) -> PathBuf {
         self.directory.clone()
+    }
+}
+
+/// What ordinary processes may use: like `df`, it leaves out blocks that are free but kept back for the superuser.
+fn space_of(status: &StatVfs) -> Space {
+    let kept_back = status.f_bfree.saturating_sub(status.f_bavail);
+    let usable = status.f_blocks.saturating_sub(kept_back);
+    Space {
+        total_bytes: usable.saturating_mul(status.f_frsize),
+        free_bytes: status.f_bavail.saturating_mul(status.f_frsize),
     }
 }
 
@@ -182,4 +188,17 @@ fn takes_direct_writes(probe: &Path) -> bool {
     let taken = write().is_ok();
     let _ = std::fs::remove_file(probe);
     taken
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_kept_back_for_the_superuser_are_no_room() {
+        let mut status = rustix::fs::statvfs(".").unwrap();
+        (status.f_frsize, status.f_blocks, status.f_bfree, status.f_bavail) = (4096, 1000, 900, 300);
+        let space = space_of(&status);
+        assert_eq!((space.total_bytes, space.free_bytes), (400 * 4096, 300 * 4096));
+    }
 }

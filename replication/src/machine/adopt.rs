@@ -179,6 +179,8 @@ impl<I: Index> Applying<'_, I> {
         self.pair.time = state.time;
         (self.pair.session, self.pair.adopted) = (0, Bytes::new());
         self.revision = state.revision;
+        // its last change was this or one before
+        self.shared = state.sequence;
         self.outcomes_replaced = true;
     }
 }

@@ -29,11 +29,12 @@ pub(super) struct Applying<'a, I> {
     pub(super) entry: EntryContext,
     /// Chunk rows that the present entry may still remove.
     pub(super) freed_rows_left: usize,
-    group: GroupId,
+    pub(super) group: GroupId,
     /// Where the present entry stands in this group's own log.
     pub(super) index: u64,
     pub(super) epoch: Epoch,
     pub(super) revision: Revision,
+    pub(super) shared: Sequence,
     pub(super) pair: Pair,
     new: NewOutcomes,
     /// The rows of outcomes are not those in memory any more.
@@ -65,6 +66,7 @@ impl<I: Index> Machine<I> {
             index: 0,
             epoch: self.state.epoch,
             revision: self.state.revision,
+            shared: self.state.shared,
             pair: self.state.pair.clone(),
             new: NewOutcomes::default(),
             outcomes_replaced: false,
@@ -89,7 +91,8 @@ impl<I: Index> Machine<I> {
                 }
             });
         }
-        let Applying { mut transaction, epoch, revision, pair, new, outcomes_replaced, .. } = applying;
+        let Applying { mut transaction, epoch, revision, shared, pair, new, outcomes_replaced, .. } =
+            applying;
         let reached = pair.reached(last.position.index);
         let window = self.state.window.write(&mut transaction, new, reached.0)?;
         transaction.put(&key::APPLIED, row::value(|e| last.position.encode(e)));
@@ -101,6 +104,9 @@ impl<I: Index> Machine<I> {
         }
         if revision != self.state.revision {
             transaction.put(&key::REVISION, &revision.0.to_le_bytes());
+        }
+        if shared != self.state.shared {
+            transaction.put(&key::SHARED, &shared.0.to_le_bytes());
         }
         if pair != self.state.pair {
             pair.put(&mut transaction);
@@ -114,6 +120,7 @@ impl<I: Index> Machine<I> {
         self.state.applied = Some(last.position);
         self.state.membership = membership.or(self.state.membership.take());
         (self.state.epoch, self.state.revision, self.state.pair) = (epoch, revision, pair);
+        self.state.shared = shared;
         Ok(outcomes)
     }
 }

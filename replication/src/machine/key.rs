@@ -34,6 +34,7 @@ pub(crate) const MEMBERSHIP: [u8; 2] = [table::META, 2];
 pub(crate) const EPOCH: [u8; 2] = [table::META, 3];
 pub(crate) const REVISION: [u8; 2] = [table::META, 4];
 pub(crate) const PAIR: [u8; 2] = [table::META, 5];
+pub(crate) const SHARED: [u8; 2] = [table::META, 6];
 
 /// Where the rows of `table` end.
 pub(crate) fn table_end(table: u8) -> [u8; 1] {

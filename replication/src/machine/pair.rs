@@ -15,8 +15,8 @@ use super::{
 use crate::index::Index;
 use bytes::Bytes;
 use wire::{
-    Command, DecodeError, Decoder, Encoder, Operation, Outcome, PairRole, PairState, PairStep, Refusal,
-    Sequence, ShippedCommand, SystemTable, UnixMillis,
+    Command, DecodeError, Decoder, Encoder, GroupId, Operation, Outcome, PairRole, PairState, PairStep,
+    Refusal, Sequence, ShippedCommand, SystemTable, UnixMillis,
 };
 
 /// A row's key, bytes: the longest name, escaped, and what surrounds it.
@@ -24,6 +24,9 @@ const ROW_KEY_BYTES_MAX: usize = 4 << 10;
 
 /// Reigns that a group remembers. 4,096: a switch a day for eleven years.
 const REIGNS_MAX: usize = 4_096;
+
+/// Numbers that a reign of the system group has for itself: more entries than one will ever have.
+const SYSTEM_REIGN: u64 = 1 << 32;
 
 /// What a group knows of its pair.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -232,7 +235,7 @@ impl<I: Index> Applying<'_, I> {
                 if role != PairRole::Standby || self.pair.reigns.len() == REIGNS_MAX {
                     return Err(self.not_in(role));
                 }
-                let ahead = (self.pair.applied.0 + 1).saturating_sub(self.index);
+                let ahead = self.first_of_reign().saturating_sub(self.index);
                 self.pair.reigns.push(Reign { from: self.index, ahead });
                 self.pair.role = PairRole::Primary;
                 self.pair.since = self.pair.sequence_of(self.index);
@@ -264,6 +267,14 @@ impl<I: Index> Applying<'_, I> {
             }
         }
         Ok(Outcome::Pair(self.pair.state(self.epoch, self.index)))
+    }
+
+    /// The first number of the reign that begins. The other region may have given the next ones to what did not come here. Versions are
+    /// told apart by more than that; buckets and principals are not, and data of one may have come here without it: no number of theirs is
+    /// given twice.
+    fn first_of_reign(&self) -> u64 {
+        let applied = self.pair.applied.0;
+        if self.group == GroupId::SYSTEM { (applied / SYSTEM_REIGN + 1) * SYSTEM_REIGN } else { applied + 1 }
     }
 
     /// Applies a command of the primary as the primary did.

@@ -2,7 +2,9 @@
 
 use super::{
     apply::{Applying, Judged},
-    key, row,
+    key,
+    pair::is_local_table,
+    row,
 };
 use crate::index::Index;
 use wire::{Outcome, Refusal, Revision, SystemChange, SystemExpect, SystemRecord};
@@ -43,6 +45,9 @@ impl<I: Index> Applying<'_, I> {
         }
         // what watches it must see a change, also where numbers of two regions meet
         self.revision = Revision(revision.0.max(self.revision.0 + 1));
+        if changes.iter().any(|change| !is_local_table(change.table)) {
+            self.shared = self.entry.sequence;
+        }
         Ok(Outcome::Changed(revision))
     }
 }

@@ -27,6 +27,9 @@ use wire::{
 /// How long one answer may take: 256 KiB of rows, or a record of 1 MiB, over a slow link.
 const ANSWER_WAIT: Duration = Duration::from_secs(20);
 
+/// How long the whole state of a group waits for that of the system group, which it is not to be ahead of.
+const SYSTEM_WAIT: Duration = Duration::from_secs(60);
+
 /// Records asked for at once: they fill a link of 30 ms and 1 GBit/s.
 const RECORDS_AT_ONCE: usize = 8;
 
@@ -82,6 +85,13 @@ impl<'a> Adoption<'a> {
                 Some(more) if more > after => after = more,
                 Some(_) => return Err(DecodeError::Short { what: "page of the state", missing: 1 }.into()),
                 None => break,
+            }
+        }
+        let standby = self.standby;
+        if self.group != GroupId::SYSTEM {
+            let wanted = standby.system_there(Instant::now() + ANSWER_WAIT).await?;
+            if !standby.system().has_come_to(wanted, SYSTEM_WAIT).await {
+                return Err(ShipError::System);
             }
         }
         let state = begun.state;

@@ -36,6 +36,8 @@ pub(crate) struct Shipment {
     pub(crate) complete: bool,
     /// Whether the log there no longer reaches back to what was asked for.
     pub(crate) gone: bool,
+    /// Up to where the system group there has changed what both regions have, for what is in this answer: it is to come after that.
+    pub(crate) system: Sequence,
     /// In order; bodies come one after another beside this.
     pub(crate) commands: Vec<ShippedHead>,
 }
@@ -123,6 +125,7 @@ impl Shipment {
         e.u64(self.now.0);
         e.flag(self.complete);
         e.flag(self.gone);
+        e.u64(self.system.0);
         e.list(&self.commands, |e, command| {
             e.u64(command.sequence.0);
             e.bytes(&command.head);
@@ -138,6 +141,7 @@ impl Shipment {
             now: UnixMillis(d.u64()?),
             complete: d.flag()?,
             gone: d.flag()?,
+            system: Sequence(d.u64()?),
             commands: d.list(COMMANDS_MAX, |d| {
                 let sequence = Sequence(d.u64()?);
                 let head = d.bytes(limits::COMMAND_HEAD_BYTES_MAX)?;
@@ -235,7 +239,14 @@ mod tests {
         let command =
             ShippedHead { sequence: Sequence(41), head: Bytes::from_static(b"head"), body_bytes: 9 };
         let commands = vec![command.clone(), command];
-        let shipment = Shipment { state, now: UnixMillis(6), complete: true, gone: false, commands };
+        let shipment = Shipment {
+            state,
+            now: UnixMillis(6),
+            complete: true,
+            gone: false,
+            system: Sequence(39),
+            commands,
+        };
         let lag = GroupLag {
             group: GroupId(1),
             own: state,

@@ -13,7 +13,7 @@ use openraft::async_runtime::watch::WatchReceiver;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::{Instant, timeout_at};
 use tracing::warn;
-use wire::{PairRole, PairState, UnixMillis, limits};
+use wire::{FIRST_EPOCH, GroupId, PairRole, PairState, Sequence, UnixMillis, limits};
 
 /// Bodies in one answer, bytes.
 const BODIES_MAX: usize = limits::FRAME_BODY_BYTES_MAX;
@@ -47,23 +47,26 @@ pub(crate) async fn serve(service: &Service, head: bytes::Bytes) -> Result<Reply
         ensure_linearizable(&replica.raft, request.group).await?;
         metrics.borrow_watched();
         let look = look(&replica, &request, now);
-        let Some(reign) = request.follows else { return Ok(answer(&look, true, false, Vec::new())) };
-        // what another reign counted says nothing about this log
-        if reign == look.state.epoch {
-            service.note_shipped(request.group, reign, look.first, true);
+        let system = replica.state.machine().shared_upto();
+        let Some(reign) = request.follows else {
+            return Ok(answer(&look, true, false, system, Vec::new()));
+        };
+        // what another reign counted says nothing about this log; the first one begins with the first write, which the standby may lack
+        if reign.max(FIRST_EPOCH) == look.state.epoch.max(FIRST_EPOCH) {
+            service.note_shipped(request.group, look.state.epoch, look.first, true);
         }
-        let Some(first) = look.first else { return Ok(answer(&look, true, true, Vec::new())) };
+        let Some(first) = look.first else { return Ok(answer(&look, true, true, system, Vec::new())) };
         let from = first.max(looked + 1);
         if from > look.applied || look.state.role == PairRole::Standby {
             if Instant::now() >= deadline || look.state.role != PairRole::Primary {
-                return Ok(answer(&look, true, false, Vec::new()));
+                return Ok(answer(&look, true, false, system, Vec::new()));
             }
             // nothing new, or the deadline passed: both are looked at above
             let _changed = timeout_at(deadline, metrics.changed()).await.is_ok();
             continue;
         }
         if replica.state.log.state().purged.is_some_and(|purged| purged.index >= from) {
-            return Ok(answer(&look, true, true, Vec::new()));
+            return Ok(answer(&look, true, true, system, Vec::new()));
         }
         let bodies_max = BODIES_MAX.min(request.bytes_max as usize);
         let entries = replica.state.log.entries(from..look.applied + 1, bodies_max).await.map_err(|error| {
@@ -76,7 +79,12 @@ pub(crate) async fn serve(service: &Service, head: bytes::Bytes) -> Result<Reply
             taken.into_iter().filter(|entry| entry.kind == EntryKind::Normal).collect();
         if !commands.is_empty() {
             let complete = looked == look.applied;
-            return Ok(answer(&look, complete, false, commands_of(&replica, commands)));
+            // looked at after what is shipped was applied: that was done under records from before now
+            let system = match request.group {
+                GroupId::SYSTEM => system,
+                _ => service.system_upto().await?,
+            };
+            return Ok(answer(&look, complete, false, system, commands_of(&replica, commands)));
         }
     }
 }
@@ -118,11 +126,17 @@ fn commands_of(replica: &Replica, entries: Vec<LogEntry>) -> Vec<(ShippedHead, b
     entries.into_iter().map(command).collect()
 }
 
-fn answer(look: &Look, complete: bool, gone: bool, commands: Vec<(ShippedHead, bytes::Bytes)>) -> Reply {
+fn answer(
+    look: &Look,
+    complete: bool,
+    gone: bool,
+    system: Sequence,
+    commands: Vec<(ShippedHead, bytes::Bytes)>,
+) -> Reply {
     let (commands, bodies): (Vec<_>, Vec<_>) = commands.into_iter().unzip();
     let mut body = BytesMut::with_capacity(bodies.iter().map(bytes::Bytes::len).sum());
     bodies.iter().for_each(|bytes| body.extend_from_slice(bytes));
-    let shipment = Shipment { state: look.state, now: look.now, complete, gone, commands };
+    let shipment = Shipment { state: look.state, now: look.now, complete, gone, system, commands };
     Reply { head: shipment.encode(), body: body.freeze() }
 }
 

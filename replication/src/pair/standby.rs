@@ -4,6 +4,7 @@ use super::{
     adopt::Adoption,
     lease::Grants,
     message::{GroupLag, ShipRequest, Shipment, SyncedThen, Unshipped, encode_lags},
+    system::SystemGroup,
 };
 use crate::{
     message::kind, pace::Pace, peer::Reply, raft::Proposal, region::RegionError, replica::Replica,
@@ -22,7 +23,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, info, warn};
 use wire::{
     Command, CommandMeta, Epoch, GroupId, Operation, Outcome, PairRole, PairStep, Refusal, Sequence,
-    ShippedCommand, UnixMillis,
+    ShippedCommand, UnixMillis, limits,
 };
 
 /// How often it is looked whether groups are led here.
@@ -46,6 +47,12 @@ const ANSWER_BYTES_MIN: u32 = 64 << 10;
 /// What comes with an answer that has nothing in it does not count against the link's rate, bytes.
 const FREE_BYTES: usize = 256;
 
+/// The longest body that a command has, bytes.
+const BODY_BYTES_MAX: usize = limits::CHUNK_BYTES_MAX + limits::SEAL_OVERHEAD_BYTES;
+
+/// How long a data group waits for the system group before it says so and asks the primary again.
+const SYSTEM_WAIT: Duration = Duration::from_secs(2);
+
 /// Pause after a question that failed.
 const RETRY: Duration = Duration::from_millis(200);
 
@@ -58,6 +65,8 @@ pub(super) enum ShipError {
     Answer(#[from] wire::DecodeError),
     #[error("this region's disks are full")]
     Full,
+    #[error("the system group is not as far here as it was there when this was written")]
+    System,
     #[error("this group does not take it: {reason}")]
     Propose { reason: String },
 }
@@ -67,6 +76,7 @@ pub struct Standby {
     /// Weak: the service holds this.
     service: Weak<Service>,
     other: Arc<Router>,
+    system: SystemGroup,
     /// What may come from it in a second, all groups together.
     bytes_per_second_max: Option<u64>,
     pace: tokio::sync::Mutex<Pace>,
@@ -90,10 +100,11 @@ struct Known {
 }
 
 impl Standby {
-    /// Follows the groups of `other`, for those of `service` that are standbys, until `stop`; takes no more than
+    /// Follows the groups of `other`, for those of `service`, a node of `own`, that are standbys, until `stop`; takes no more than
     /// `bytes_per_second_max` of what it lacks in a second, if that is limited. `recalled` is what `synced` said before the node started.
     pub fn start(
         service: &Arc<Service>,
+        own: Arc<Router>,
         other: Arc<Router>,
         bytes_per_second_max: Option<u64>,
         recalled: Vec<SyncedThen>,
@@ -103,6 +114,7 @@ impl Standby {
         let standby = Arc::new(Self {
             service: Arc::downgrade(service),
             other,
+            system: SystemGroup::new(Arc::downgrade(service), own),
             bytes_per_second_max,
             pace: tokio::sync::Mutex::new(Pace::new()),
             grants: Grants::default(),
@@ -159,6 +171,19 @@ impl Standby {
     /// Up to where a group has all of its primary, and under which reign.
     pub(crate) fn through(&self, group: GroupId) -> Option<(Epoch, Sequence)> {
         self.known().get(&group)?.through
+    }
+
+    /// How far this region's system group has come.
+    pub(crate) fn system(&self) -> &SystemGroup {
+        &self.system
+    }
+
+    /// How far the other region's has.
+    pub(super) async fn system_there(&self, deadline: Instant) -> Result<Sequence, ShipError> {
+        let group = GroupId::SYSTEM;
+        let request = ShipRequest { group, follows: None, after: Sequence(0), bytes_max: 0, wait_ms: 0 };
+        let reply = self.fetch(group, kind::SHIP, request.encode(), deadline).await?;
+        Ok(Shipment::decode(reply.head)?.system)
     }
 
     pub(crate) fn report(&self) -> Reply {
@@ -345,6 +370,10 @@ impl Standby {
         if shipment.commands.is_empty() {
             return Ok(());
         }
+        let is_system = replica.address.group == GroupId::SYSTEM;
+        if !is_system && !self.system.has_come_to(shipment.system, SYSTEM_WAIT).await {
+            return Err(ShipError::System);
+        }
         let mut proposals = Vec::with_capacity(shipment.commands.len());
         for shipped in shipment.commands {
             let length = shipped.body_bytes as usize;
@@ -363,6 +392,10 @@ impl Standby {
             after = sequence;
             let meta = CommandMeta { epoch, ..meta };
             let head = Command { meta, operation, body: Bytes::new() }.encode_head();
+            if head.len() > limits::COMMAND_HEAD_BYTES_MAX || body.len() > BODY_BYTES_MAX {
+                let reason = format!("entry {} is longer than entries may be", sequence.0);
+                return Err(ShipError::Propose { reason });
+            }
             proposals.push(Proposal { head, body });
         }
         let bytes = proposals.iter().map(|proposal| proposal.head.len() + proposal.body.len()).sum();

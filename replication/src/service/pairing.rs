@@ -25,6 +25,13 @@ impl Service {
         let _second = self.standby.set(standby).is_err();
     }
 
+    /// How far this region's system group has come at some time from now on.
+    pub(crate) async fn system_upto(&self) -> Result<Sequence, CallRefusal> {
+        let unknown = || refuse(refusal::OVERLOADED, "the system group does not answer");
+        let standby = self.standby.get().ok_or_else(unknown)?;
+        standby.system().upto().await.map_err(|_| unknown())
+    }
+
     /// How far the groups led here are behind the other region; nothing without a pair.
     pub fn pair_lags(&self) -> Vec<GroupLag> {
         self.standby.get().map_or_else(Vec::new, |standby| standby.lags())

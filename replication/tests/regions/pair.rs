@@ -113,6 +113,71 @@ async fn what_is_acknowledged_comes_to_the_other_region_and_writing_changes_side
     }
 }
 
+/// Buckets and keys lie in the system group, what is under them in others: a region that takes over at any moment must have both.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_under_a_record_of_the_system_group_never_comes_before_it() {
+    let (one, two) = pair().await;
+    for round in 0..200 {
+        let name = format!("round-{round}");
+        let key = Bytes::from(name.clone());
+        let value = Some(Bytes::from_static(b"a key's record is longer than what it seals"));
+        let change = SystemChange {
+            table: SystemTable::Setting,
+            key: key.clone(),
+            expect: SystemExpect::Absent,
+            value,
+        };
+        one.propose(GroupId::SYSTEM, Operation::System(vec![change]), Bytes::new()).await;
+        let write = one.put(BUCKET, &name, (round % 200) as u8 + 1, body(&name, 100));
+        let watch = async {
+            let deadline = Instant::now() + LONG;
+            while two.get(BUCKET, &name).await.is_none() {
+                assert!(Instant::now() < deadline, "{name} does not come, {:?}", two.lags());
+            }
+            let record = Query::SystemGet { table: SystemTable::Setting, key };
+            match two.query(GroupId::SYSTEM, record).await {
+                (Answer::SystemGet(Some(_)), _) => {}
+                other => panic!("{name} came before its record: {other:?}"),
+            }
+        };
+        tokio::join!(write, watch);
+    }
+}
+
+/// Its number is a bucket's or a principal's, and data under it may have come to the other region without it.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_number_of_the_system_group_that_one_region_gave_alone_is_given_again_by_the_other() {
+    let (one, two) = pair().await;
+    let create = |name: &'static str| {
+        let change = SystemChange {
+            table: SystemTable::Setting,
+            key: Bytes::from_static(name.as_bytes()),
+            expect: SystemExpect::Absent,
+            value: Some(Bytes::new()),
+        };
+        Operation::System(vec![change])
+    };
+    one.propose(GroupId::SYSTEM, create("both"), Bytes::new()).await;
+    wait_synced(&two, &one).await;
+    let mut epoch = state(&two, GroupId::SYSTEM).await.epoch;
+    epoch.0 += 1;
+    for group in (0..=GROUPS).map(GroupId) {
+        step(&two, group, PairStep::Promote { epoch }).await;
+    }
+    let given = async |region: &TestRegion, name| match region
+        .propose(GroupId::SYSTEM, create(name), Bytes::new())
+        .await
+    {
+        Outcome::Changed(revision) => Some(revision.0),
+        Outcome::Refused(_) => None,
+        other => panic!("{other:?}"),
+    };
+    let there = given(&two, "there").await.unwrap();
+    // until it hears of the other one, a moment later
+    let alone = given(&one, "alone").await.unwrap_or_default();
+    assert!(there > alone + (1 << 20), "{there} is not beyond all that {alone} may be followed by");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_member_of_the_other_region_may_read_logs_and_nothing_else() {
     let one = TestRegion::start().await;

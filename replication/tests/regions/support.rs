@@ -184,9 +184,23 @@ impl TestRegion {
             let peers = other.guest();
             let nodes = other.addresses.keys().copied();
             let router = Router::start(peers, GROUPS, nodes, running.tracker.clone(), running.stop.clone());
+            let own = Router::start(
+                running.peers.clone(),
+                GROUPS,
+                self.addresses.keys().copied(),
+                running.tracker.clone(),
+                running.stop.clone(),
+            );
             let service = running.node.service();
-            let standby =
-                Standby::start(service, router, rate, Vec::new(), &running.tracker, running.stop.clone());
+            let standby = Standby::start(
+                service,
+                own,
+                router,
+                rate,
+                Vec::new(),
+                &running.tracker,
+                running.stop.clone(),
+            );
             service.set_pair(standby);
         }
     }

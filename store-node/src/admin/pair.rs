@@ -94,7 +94,18 @@ impl Admin {
                 Ok((group, step))
             })
             .collect();
-        let changed = join_all(steps?.into_iter().map(|(group, step)| self.change_part(group, step))).await;
+        let changed = join_all(steps?.into_iter().map(|(group, step)| async move {
+            if let PairStep::Rejoin { epoch } = step
+                && let Some((group, state)) = self.pair_state(group).await
+                && matches!(state.role, PairRole::Standby | PairRole::Bootstrap)
+                && state.epoch >= epoch
+            {
+                // it was let in before; the standby itself begins anew where it must
+                return Some((group, state));
+            }
+            self.change_part(group, step).await
+        }))
+        .await;
         self.answer_with(changed.into_iter().flatten().collect()).await
     }
 

@@ -136,7 +136,10 @@ pub(super) struct Dispatched {
 
 enum Way {
     Here,
+    /// Another region passed it on.
     Refuse,
+    /// It is not known whether it belongs here.
+    Unknown,
     Forward,
 }
 
@@ -212,6 +215,9 @@ impl Gateway {
             return Ok(Dispatched { response: refusal, is_foreign: false });
         }
         match (way, &self.core.forward) {
+            (Way::Unknown, _) => {
+                Ok(Dispatched { response: rendered(errors::switching()), is_foreign: false })
+            }
             (Way::Forward, Some(forward)) => self.elsewhere(forward, admitted, context).await,
             _ => self.came_forwarded(admitted, context).await,
         }
@@ -231,7 +237,9 @@ impl Gateway {
         // a region that was promoted passes nothing on to one that may not have heard of it
         let may_pass = self.core.forward.is_some() && !is_marked && !is_read(&head.method);
         if may_pass && role.get() != PairRole::Primary && !role.is_fresh() {
-            let _ = role.look_again().await;
+            if role.look_again().await.is_none() {
+                return Way::Unknown;
+            }
         }
         match &self.core.forward {
             _ if role.get() == PairRole::Primary => Way::Here,

@@ -24,7 +24,7 @@ fn regions() -> [Region; 2] {
 
 fn compared(primary: &Region, standby: &Region) -> Vec<ComparedTree> {
     let stop = AtomicBool::new(false);
-    let both = Both { primary, standby, group: 1, stop: &stop };
+    let both = Both { primary, standby, group: 1, stop: &stop, is_behind: &AtomicBool::new(false) };
     let mut trees = Vec::new();
     let (positions, outcome) = compare(both, None, &mut |tree| trees.push(tree));
     outcome.unwrap();

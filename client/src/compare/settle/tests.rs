@@ -10,7 +10,7 @@ fn nothing(_: &mut State, _: u64) {}
 
 fn settled(primary: &Region, standby: &Region, names: &[&str]) -> Settled {
     let stop = AtomicBool::new(false);
-    let both = Both { primary, standby, group: 1, stop: &stop };
+    let both = Both { primary, standby, group: 1, stop: &stop, is_behind: &AtomicBool::new(false) };
     let rows = names.iter().map(|name| RowKey(name.as_bytes().to_vec().into()));
     settle(both, rows.collect()).unwrap()
 }
@@ -69,7 +69,8 @@ fn a_difference_must_show_twice() {
 fn two_primaries_are_not_held_against_each_other() {
     let (one, other) = (Region::new(PairRole::Primary, nothing), Region::new(PairRole::Primary, nothing));
     let stop = AtomicBool::new(false);
-    let both = Both { primary: &one, standby: &other, group: 1, stop: &stop };
+    let both =
+        Both { primary: &one, standby: &other, group: 1, stop: &stop, is_behind: &AtomicBool::new(false) };
     let refused = settle(both, [RowKey::default()].into()).expect_err("there is no standby");
     assert!(refused.to_string().contains("not those of a primary and its standby"), "{refused}");
 }

@@ -76,7 +76,9 @@ fn shared_rows(side: &mut Side) -> Vec<(Bytes, Bytes)> {
     let page = side.machine.snapshot_rows(id, None, usize::MAX, true).unwrap().unwrap();
     side.machine.end_snapshot(id);
     let own = |key: &[u8]| {
-        [&key::APPLIED, &key::PAIR, &key::REVISION, &key::MEMBERSHIP].iter().any(|meta| *key == meta[..])
+        [&key::APPLIED, &key::PAIR, &key::REVISION, &key::SHARED, &key::MEMBERSHIP]
+            .iter()
+            .any(|meta| *key == meta[..])
     };
     page.rows
         .into_iter()

@@ -1,0 +1,259 @@
+//! A planned switch: both regions take part, and nothing is lost.
+//!
+//! ```text
+//! seal the primary's groups -> wait until the standby has their last entries -> promote -> follow
+//! ```
+//!
+//! An interrupted one is finished by asking again, or taken back by naming the old primary as long as nothing was promoted. What was begun
+//! by force is not finished here when that would give up a write.
+
+use super::{FailoverReport, HEARD_MAX_MS, LOOK, Side, is_whole, millis, next_epoch, rejoin};
+use crate::ClientError;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+use wire::PairRole;
+use wire::admin::{PairChange, PairGroup, PairReport};
+
+/// How long the standby may take to apply what the sealed primary still had for it.
+const DRAIN_WAIT: Duration = Duration::from_secs(20);
+
+/// What there is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// The region takes the writes already, and the other one follows it.
+    Done,
+    /// It was sealed for a switch of which nothing else has happened.
+    TakeBack,
+    /// It takes the writes under this epoch.
+    Switch(u64),
+}
+
+/// Lets `to` take the writes of `from` without losing any.
+pub fn planned(from: &Side, to: &Side) -> Result<FailoverReport, ClientError> {
+    let began = Instant::now();
+    let (old, new) = (from.report()?, to.report()?);
+    let way = way(&old, &new)?;
+    let (epoch, writes_paused_ms) = match way {
+        Way::Done => (reign(&new), None),
+        Way::TakeBack => {
+            let epoch = reign(&new);
+            to.change(PairChange::Unseal, epoch, |group| group.role == PairRole::Primary)?;
+            (epoch, None)
+        }
+        Way::Switch(epoch) => (epoch, Some(switch(from, to, [&old, &new], epoch)?)),
+    };
+    Ok(FailoverReport {
+        from: from.region.clone(),
+        to: to.region.clone(),
+        planned: true,
+        switched: matches!(way, Way::Switch(_)),
+        epoch,
+        writes_paused_ms,
+        took_ms: millis(began),
+        recovery_point: None,
+    })
+}
+
+/// Carries the switch out; says for how long nobody took writes, ms.
+fn switch(from: &Side, to: &Side, reports: [&PairReport; 2], epoch: u64) -> Result<u64, ClientError> {
+    let [old, new] = reports;
+    // of groups that were promoted before: by an earlier try of this, which lost nothing, or by force
+    rejoin::check_nothing_alone(from, to, old, new)?;
+    let sealed_epoch = reign(old);
+    let sealing = Instant::now();
+    let sealed = from
+        .change(PairChange::Seal, sealed_epoch, |group| group.role != PairRole::Primary)
+        .and_then(|sealed| drain(to, &sealed).map(|()| sealed));
+    let sealed = match sealed {
+        Ok(sealed) => sealed,
+        Err(error) => return Err(give_back(from, to, new, sealed_epoch, error)),
+    };
+    rejoin::check_nothing_alone(from, to, &sealed, new)?;
+    let reigns = |group: &PairGroup| group.role == PairRole::Primary && group.epoch == epoch;
+    let promoted = match to.change(PairChange::Promote, epoch, reigns) {
+        Ok(promoted) => promoted,
+        Err(error) => return Err(give_back(from, to, new, sealed_epoch, error)),
+    };
+    let writes_paused_ms = millis(sealing);
+    let since = promoted.groups.iter().map(|group| (group.group, group.since)).collect();
+    from.change(PairChange::Follow { since }, epoch, |group| {
+        matches!(group.role, PairRole::Standby | PairRole::Bootstrap) && group.epoch == epoch
+    })?;
+    Ok(writes_paused_ms)
+}
+
+/// Lets the old primary take writes again after a switch that did not come about, unless a group of the other region was promoted meanwhile.
+fn give_back(from: &Side, to: &Side, before: &PairReport, epoch: u64, error: ClientError) -> ClientError {
+    let only_follows = |report: &PairReport| is_whole(report) && all(report, &[PairRole::Standby]);
+    // one that does not answer was promoted by nobody here
+    let untouched = to.report().map_or_else(|_| only_follows(before), |now| only_follows(&now));
+    if !untouched {
+        let problem = format!("{error}; groups of {} were promoted already", to.region);
+        let advice = "ask for the same again: the switch is finished then, and until then some writes wait";
+        return ClientError::state(problem, advice);
+    }
+    match from.change(PairChange::Unseal, epoch, |group| group.role == PairRole::Primary) {
+        Ok(_) => error,
+        Err(again) => again,
+    }
+}
+
+/// What is to be done so that `new` takes the writes, if that can be done without losing any.
+fn way(old: &PairReport, new: &PairReport) -> Result<Way, ClientError> {
+    for report in [old, new] {
+        if !is_whole(report) {
+            let problem = format!(
+                "{} of {} groups of {} answer",
+                report.groups.len(),
+                report.groups_total,
+                report.region
+            );
+            return Err(ClientError::state(
+                problem,
+                "wait until `twinkeep status` shows a leader for each of them",
+            ));
+        }
+    }
+    if all(new, &[PairRole::Primary]) && all(old, &[PairRole::Standby, PairRole::Bootstrap]) {
+        return Ok(Way::Done);
+    }
+    if all(new, &[PairRole::Primary, PairRole::Sealed]) && all(old, &[PairRole::Standby]) {
+        return Ok(Way::TakeBack);
+    }
+    let epoch = next_epoch(&[old, new], new);
+    let can = |group: &PairGroup| match group.role {
+        PairRole::Standby => true,
+        PairRole::Primary => group.epoch == epoch,
+        PairRole::Sealed | PairRole::Bootstrap => false,
+    };
+    if let Some(group) = new.groups.iter().find(|group| !can(group)) {
+        return Err(unfit(old, new, group));
+    }
+    let silent = |group: &PairGroup| {
+        group.role == PairRole::Standby && (group.gone || group.heard_ms.is_none_or(|ms| ms > HEARD_MAX_MS))
+    };
+    let silent = new.groups.iter().filter(|group| silent(group)).count();
+    if silent > 0 {
+        let problem = format!("{silent} groups of {} do not follow their primary", new.region);
+        return Err(ClientError::state(
+            problem,
+            "`twinkeep lag` says why; a planned switch would lose writes",
+        ));
+    }
+    Ok(Way::Switch(epoch))
+}
+
+fn unfit(old: &PairReport, new: &PairReport, group: &PairGroup) -> ClientError {
+    let problem = format!("group {} of {} is {}", group.group, new.region, group.role.name());
+    let advice = match group.role {
+        PairRole::Bootstrap => {
+            "it cannot take writes before it has all of the primary's state; `twinkeep lag` shows how far it is"
+                .to_owned()
+        }
+        _ => format!(
+            "{0} was promoted over it: `twinkeep failover manifest` lists what it has alone, `twinkeep failover rejoin` lets it follow {0}, and then it can take the writes",
+            old.region
+        ),
+    };
+    ClientError::state(problem, advice)
+}
+
+fn all(report: &PairReport, roles: &[PairRole]) -> bool {
+    report.groups.iter().all(|group| roles.contains(&group.role))
+}
+
+fn reign(report: &PairReport) -> u64 {
+    report.groups.iter().map(|group| group.epoch).max().unwrap_or(0)
+}
+
+/// Waits until the standby has what the sealed primary acknowledged last.
+fn drain(to: &Side, sealed: &PairReport) -> Result<(), ClientError> {
+    let wanted: BTreeMap<u32, u64> = sealed
+        .groups
+        .iter()
+        .filter(|group| group.role == PairRole::Sealed)
+        .map(|group| (group.group, group.sequence))
+        .collect();
+    let deadline = Instant::now() + DRAIN_WAIT;
+    loop {
+        let behind = |group: &&PairGroup| {
+            group.role == PairRole::Standby
+                && wanted.get(&group.group).is_some_and(|last| group.sequence < *last)
+        };
+        let error = match to.report() {
+            Ok(report) => {
+                let behind = report.groups.iter().filter(behind).count();
+                if behind == 0 && is_whole(&report) {
+                    return Ok(());
+                }
+                ClientError::state(
+                    format!("{behind} groups of {} do not catch up", to.region),
+                    "nothing was switched; `twinkeep lag` says how far they are",
+                )
+            }
+            Err(error) => error,
+        };
+        if Instant::now() > deadline {
+            return Err(error);
+        }
+        std::thread::sleep(LOOK);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wire::UnixMillis;
+
+    fn report(region: &str, groups: &[(PairRole, u64)]) -> PairReport {
+        let group = |(number, (role, epoch)): (usize, &(PairRole, u64))| PairGroup {
+            group: number as u32,
+            role: *role,
+            epoch: *epoch,
+            sequence: 10,
+            since: 1,
+            followed: Some(10),
+            other_sequence: None,
+            other_epoch: None,
+            synced: None,
+            heard_ms: Some(5),
+            gone: false,
+            shipped: None,
+            unshipped_operations: None,
+            unshipped_bytes: None,
+            blocked: None,
+        };
+        PairReport {
+            region: region.into(),
+            now: UnixMillis(1),
+            groups: groups.iter().enumerate().map(group).collect(),
+            groups_total: groups.len() as u32,
+        }
+    }
+
+    #[test]
+    fn a_switch_goes_to_a_region_that_follows_or_began_to_reign_and_to_no_other() {
+        use PairRole::{Bootstrap, Primary, Sealed, Standby};
+        let way = |old: &[(PairRole, u64)], new: &[(PairRole, u64)]| {
+            way(&report("old", old), &report("new", new)).map_err(|error| error.to_string())
+        };
+        let cases: [(&[(PairRole, u64)], &[(PairRole, u64)], Option<Way>); 9] = [
+            (&[(Primary, 3), (Primary, 3)], &[(Standby, 3), (Standby, 3)], Some(Way::Switch(4))),
+            // interrupted while it promoted, and before the old primary followed
+            (&[(Sealed, 3), (Sealed, 3)], &[(Primary, 4), (Standby, 3)], Some(Way::Switch(4))),
+            (&[(Sealed, 3), (Standby, 4)], &[(Primary, 4), (Primary, 4)], Some(Way::Switch(4))),
+            // asked for twice
+            (&[(Standby, 4), (Standby, 4)], &[(Primary, 4), (Primary, 4)], Some(Way::Done)),
+            (&[(Standby, 4), (Bootstrap, 4)], &[(Primary, 4), (Primary, 4)], Some(Way::Done)),
+            // sealed for a switch that went no further
+            (&[(Standby, 3), (Standby, 3)], &[(Sealed, 3), (Primary, 3)], Some(Way::TakeBack)),
+            // what was relieved by force is no place to switch to
+            (&[(Primary, 4), (Primary, 4)], &[(Sealed, 3), (Sealed, 3)], None),
+            (&[(Primary, 4), (Primary, 4)], &[(Primary, 3), (Primary, 3)], None),
+            (&[(Primary, 4), (Primary, 4)], &[(Bootstrap, 4), (Standby, 4)], None),
+        ];
+        for (old, new, expected) in cases {
+            assert_eq!(way(old, new).ok(), expected, "{old:?} {new:?}");
+        }
+    }
+}
