@@ -4,7 +4,7 @@ use crate::support::{GROUPS, LONG, Shape, TestRegion};
 use bytes::Bytes;
 use replication::{
     message::{kind, refusal},
-    pair::diverged,
+    pair::{GroupLag, diverged},
     peer::{CallError, PeerClass},
     region::RegionError,
 };
@@ -116,31 +116,44 @@ async fn what_is_acknowledged_comes_to_the_other_region_and_writing_changes_side
 /// Buckets and keys lie in the system group, what is under them in others: a region that takes over at any moment must have both.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_under_a_record_of_the_system_group_never_comes_before_it() {
-    let (one, two) = pair().await;
-    for round in 0..200 {
-        let name = format!("round-{round}");
-        let key = Bytes::from(name.clone());
-        let value = Some(Bytes::from_static(b"a key's record is longer than what it seals"));
-        let change = SystemChange {
-            table: SystemTable::Setting,
-            key: key.clone(),
-            expect: SystemExpect::Absent,
-            value,
-        };
-        one.propose(GroupId::SYSTEM, Operation::System(vec![change]), Bytes::new()).await;
-        let write = one.put(BUCKET, &name, (round % 200) as u8 + 1, body(&name, 100));
-        let watch = async {
-            let deadline = Instant::now() + LONG;
-            while two.get(BUCKET, &name).await.is_none() {
-                assert!(Instant::now() < deadline, "{name} does not come, {:?}", two.lags());
+    let one = TestRegion::start().await;
+    let two = TestRegion::start_shaped(Shape { begins_as: PairRole::Standby, ..Shape::default() }).await;
+    let leader = two.leader(GroupId::SYSTEM).await;
+    let (slow, rest): (Vec<_>, Vec<_>) = [1, 2, 3].map(NodeId).into_iter().partition(|node| *node == leader);
+    one.follow(&two);
+    // the system group is led where nothing is followed yet
+    two.follow_on(&rest, &one, None);
+    let key = Bytes::from_static(b"record");
+    let change = SystemChange {
+        table: SystemTable::Setting,
+        key: key.clone(),
+        expect: SystemExpect::Absent,
+        value: Some(Bytes::new()),
+    };
+    one.propose(GroupId::SYSTEM, Operation::System(vec![change]), Bytes::new()).await;
+    let names: Vec<String> = (0..24).map(|number| format!("under/{number}")).collect();
+    for (number, name) in names.iter().enumerate() {
+        one.put(BUCKET, name, number as u8 + 1, body(name, 100)).await;
+    }
+    let record = async || {
+        let query = Query::SystemGet { table: SystemTable::Setting, key: key.clone() };
+        matches!(two.query(GroupId::SYSTEM, query).await, (Answer::SystemGet(Some(_)), _))
+    };
+    let waits = |lag: &GroupLag| lag.blocked.as_deref().is_some_and(|why| why.contains("system group"));
+    let deadline = Instant::now() + LONG;
+    while !two.lags().values().any(waits) {
+        assert!(Instant::now() < deadline, "nothing waits: {:?}", two.lags());
+        for name in &names {
+            if two.get(BUCKET, name).await.is_some() {
+                assert!(record().await, "{name} came before its record");
             }
-            let record = Query::SystemGet { table: SystemTable::Setting, key };
-            match two.query(GroupId::SYSTEM, record).await {
-                (Answer::SystemGet(Some(_)), _) => {}
-                other => panic!("{name} came before its record: {other:?}"),
-            }
-        };
-        tokio::join!(write, watch);
+        }
+    }
+    two.follow_on(&slow, &one, None);
+    wait_synced(&two, &one).await;
+    assert!(record().await);
+    for name in &names {
+        assert!(two.get(BUCKET, name).await.is_some(), "{name}");
     }
 }
 

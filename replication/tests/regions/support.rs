@@ -180,7 +180,13 @@ impl TestRegion {
 
     /// The same over a link of so many bytes in a second.
     pub(crate) fn follow_at(&self, other: &Self, rate: Option<u64>) {
-        for running in self.nodes.values() {
+        let nodes: Vec<NodeId> = self.nodes.keys().copied().collect();
+        self.follow_on(&nodes, other, rate);
+    }
+
+    /// The same on some of the nodes.
+    pub(crate) fn follow_on(&self, nodes: &[NodeId], other: &Self, rate: Option<u64>) {
+        for running in nodes.iter().map(|node| &self.nodes[node]) {
             let peers = other.guest();
             let nodes = other.addresses.keys().copied();
             let router = Router::start(peers, GROUPS, nodes, running.tracker.clone(), running.stop.clone());
@@ -203,6 +209,12 @@ impl TestRegion {
             );
             service.set_pair(standby);
         }
+    }
+
+    /// The node that leads a group.
+    pub(crate) async fn leader(&self, group: GroupId) -> NodeId {
+        self.query(group, Query::PairState).await;
+        self.router.leader(group).expect("it has just answered")
     }
 
     /// How far every group is behind the other region.
