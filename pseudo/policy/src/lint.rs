@@ -148,7 +148,7 @@ impl Policy {
             |rule: &&Rule| matches!(rule.spec, Spec::FormatPreserving { .. }) && self.is_exchanged(rule);
         for rule in self.columns().filter(is_value) {
             let problem = "the ff1 tokens of made-up persons are those of values drawn at random: where a good part of all values is somebody's, so may theirs be";
-            findings.warning("honey-ff1", &rule.output_path.to_string(), problem.to_owned());
+            findings.warning("honey-ff1", rule.output_path.to_string(), problem.to_owned());
         }
     }
 

@@ -55,7 +55,7 @@ fn records(people: usize) -> String {
     for row in 0..15 {
         for person in (0..people).filter(|person| row <= person * 7 % 15) {
             let number = row * people + person;
-            let fault = if number % 4 == 0 { "\"jam\"" } else { "null" };
+            let fault = if number.is_multiple_of(4) { "\"jam\"" } else { "null" };
             let phone = if person % 3 == 0 { "null".into() } else { format!("\"0170 {person}\"") };
             lines.push_str(&format!(
                 "{{\"user\":{{\"email\":\"p{person}@example.org\",\"phone\":{phone}}},\"badge\":\"{:08}\",\"printer\":\"{}\",\
@@ -65,7 +65,7 @@ fn records(people: usize) -> String {
                 number % 3,
                 person % 2,
                 1_000_000 + number * 17,
-                if number % 4 == 0 { "failed" } else { "done" }
+                if number.is_multiple_of(4) { "failed" } else { "done" }
             ));
         }
     }
