@@ -236,10 +236,12 @@ impl Gateway {
         }
         // a region that was promoted passes nothing on to one that may not have heard of it
         let may_pass = self.core.forward.is_some() && !is_marked && !is_read(&head.method);
-        if may_pass && role.get() != PairRole::Primary && !role.is_fresh() {
-            if role.look_again().await.is_none() {
-                return Way::Unknown;
-            }
+        if may_pass
+            && role.get() != PairRole::Primary
+            && !role.is_fresh()
+            && role.look_again().await.is_none()
+        {
+            return Way::Unknown;
         }
         match &self.core.forward {
             _ if role.get() == PairRole::Primary => Way::Here,
