@@ -205,7 +205,10 @@ mod tests {
     use super::*;
     use wire::UnixMillis;
 
-    fn report(region: &str, groups: &[(PairRole, u64)]) -> PairReport {
+    /// A region's groups, each with its part and epoch.
+    type Groups<'a> = &'a [(PairRole, u64)];
+
+    fn report(region: &str, groups: Groups<'_>) -> PairReport {
         let group = |(number, (role, epoch)): (usize, &(PairRole, u64))| PairGroup {
             group: number as u32,
             role: *role,
@@ -234,10 +237,10 @@ mod tests {
     #[test]
     fn a_switch_goes_to_a_region_that_follows_or_began_to_reign_and_to_no_other() {
         use PairRole::{Bootstrap, Primary, Sealed, Standby};
-        let way = |old: &[(PairRole, u64)], new: &[(PairRole, u64)]| {
+        let way = |old: Groups<'_>, new: Groups<'_>| {
             way(&report("old", old), &report("new", new)).map_err(|error| error.to_string())
         };
-        let cases: [(&[(PairRole, u64)], &[(PairRole, u64)], Option<Way>); 9] = [
+        let cases: [(Groups<'_>, Groups<'_>, Option<Way>); 9] = [
             (&[(Primary, 3), (Primary, 3)], &[(Standby, 3), (Standby, 3)], Some(Way::Switch(4))),
             // interrupted while it promoted, and before the old primary followed
             (&[(Sealed, 3), (Sealed, 3)], &[(Primary, 4), (Standby, 3)], Some(Way::Switch(4))),
