@@ -185,7 +185,7 @@ pub fn lag(sides: &[Side]) -> LagReport {
     };
     let primary = regions.iter().filter(|report| reign(report).is_some()).max_by_key(reign);
     let standby = with(PairRole::Standby).or_else(|| with(PairRole::Bootstrap));
-    let whole = standby.filter(|standby| standby.groups.len() == standby.groups_total as usize);
+    let whole = standby.filter(|standby| is_whole(standby));
     let last_sync_time = whole.and_then(recovery_point);
     // by the clock of the primary, since that is the one the sync time was read from
     let now = primary.or(standby).map(|report| report.now);
@@ -219,8 +219,7 @@ pub fn lag(sides: &[Side]) -> LagReport {
 
 /// Over all groups; nothing when it is not known of one.
 fn total(report: &PairReport, of: impl Fn(&PairGroup) -> Option<u64>) -> Option<u64> {
-    let whole = report.groups.len() == report.groups_total as usize;
-    whole.then(|| report.groups.iter().map(of).sum())?
+    is_whole(report).then(|| report.groups.iter().map(of).sum())?
 }
 
 fn blocked(standby: &PairReport) -> Vec<BlockedGroup> {
@@ -240,7 +239,7 @@ fn recovery_point(report: &PairReport) -> Option<UnixMillis> {
 pub fn forced(from: &str, to: &Side) -> Result<FailoverReport, ClientError> {
     let began = Instant::now();
     let report = to.report()?;
-    if report.groups.len() != report.groups_total as usize {
+    if !is_whole(&report) {
         let problem = format!("{} of {} groups answer", report.groups.len(), report.groups_total);
         return Err(ClientError::state(problem, "bring a majority of the nodes of this region up first"));
     }
@@ -273,7 +272,10 @@ pub fn forced(from: &str, to: &Side) -> Result<FailoverReport, ClientError> {
         (false, is_sealed) => {
             let epoch = report.groups.iter().map(|group| group.epoch).max().unwrap_or(0);
             let there = report.groups.iter().filter_map(|group| group.other_epoch).max().unwrap_or(0);
-            if there > epoch && !is_sealed {
+            // one that is heard of fences this region again at once, with what was written meanwhile
+            let is_heard =
+                report.groups.iter().any(|group| group.heard_ms.is_some_and(|ms| ms <= HEARD_MAX_MS));
+            if there > epoch && (is_heard || !is_sealed) {
                 return Err(ClientError::state(
                     format!("{from} was promoted after {}, under epoch {there}", to.region),
                     "it takes the writes; `twinkeep failover manifest` lists what this region has alone",

@@ -200,7 +200,9 @@ async fn tell(service: &Service, replicas: &[Arc<Replica>]) {
         let mut groups = service.purges().groups();
         let known = groups.entry(group).or_default();
         let shipped = known.shipped.filter(|shipped| ships && shipped.epoch == pair.epoch);
-        let kept = if pair.role == PairRole::Primary && service.is_short_of_room() {
+        // what follows rows that are being taken over is kept: without it they would be taken over again and again
+        let may_go = pair.role == PairRole::Primary && shipped.is_none_or(|shipped| shipped.is_there);
+        let kept = if may_go && service.is_short_of_room() {
             let applied = metrics.last_applied.map_or(0, |id| id.index);
             applied.saturating_sub(KEEP_WHEN_SHORT_ENTRIES)
         } else {

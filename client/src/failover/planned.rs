@@ -17,6 +17,9 @@ use wire::admin::{PairChange, PairGroup, PairReport};
 /// How long the standby may take to apply what the sealed primary still had for it.
 const DRAIN_WAIT: Duration = Duration::from_secs(20);
 
+/// The parts of a region that takes no writes and was not relieved: it has, or is given, what the other one has.
+const FOLLOWS: [PairRole; 2] = [PairRole::Standby, PairRole::Bootstrap];
+
 /// What there is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
@@ -66,29 +69,49 @@ fn switch(from: &Side, to: &Side, reports: [&PairReport; 2], epoch: u64) -> Resu
         .and_then(|sealed| drain(to, &sealed).map(|()| sealed));
     let sealed = match sealed {
         Ok(sealed) => sealed,
-        Err(error) => return Err(give_back(from, to, new, sealed_epoch, error)),
+        Err(error) => return Err(give_back(from, to, Some(new), sealed_epoch, error)),
     };
     rejoin::check_nothing_alone(from, to, &sealed, new)?;
     let reigns = |group: &PairGroup| group.role == PairRole::Primary && group.epoch == epoch;
     let promoted = match to.change(PairChange::Promote, epoch, reigns) {
         Ok(promoted) => promoted,
-        Err(error) => return Err(give_back(from, to, new, sealed_epoch, error)),
+        Err(error) => return Err(give_back(from, to, None, sealed_epoch, error)),
     };
     let writes_paused_ms = millis(sealing);
+    check_nobody_wrote(from, to, &promoted)?;
     let since = promoted.groups.iter().map(|group| (group.group, group.since)).collect();
     from.change(PairChange::Follow { since }, epoch, |group| {
-        matches!(group.role, PairRole::Standby | PairRole::Bootstrap) && group.epoch == epoch
+        FOLLOWS.contains(&group.role) && group.epoch == epoch
     })?;
     Ok(writes_paused_ms)
 }
 
-/// Lets the old primary take writes again after a switch that did not come about, unless a group of the other region was promoted meanwhile.
-fn give_back(from: &Side, to: &Side, before: &PairReport, epoch: u64, error: ClientError) -> ClientError {
-    let only_follows = |report: &PairReport| is_whole(report) && all(report, &[PairRole::Standby]);
-    // one that does not answer was promoted by nobody here
-    let untouched = to.report().map_or_else(|_| only_follows(before), |now| only_follows(&now));
+/// What follows gives up what it has alone: refuses when somebody let the old primary go on meanwhile.
+fn check_nobody_wrote(from: &Side, to: &Side, promoted: &PairReport) -> Result<(), ClientError> {
+    let now = from.report()?;
+    if !is_whole(&now) || now.groups.iter().any(|group| group.role == PairRole::Primary) {
+        let problem = format!("{} does not say that none of its groups takes writes any more", from.region);
+        return Err(ClientError::state(
+            problem,
+            format!("{} takes the writes: ask for the same again", to.region),
+        ));
+    }
+    rejoin::check_nothing_alone(from, to, &now, promoted)
+}
+
+/// Lets the old primary take writes again after a switch that did not come about, unless a group of the other region was promoted meanwhile. One
+/// that does not answer is as it was `before`, if nobody was asked to promote it since.
+fn give_back(
+    from: &Side,
+    to: &Side,
+    before: Option<&PairReport>,
+    epoch: u64,
+    error: ClientError,
+) -> ClientError {
+    let only_follows = |report: &PairReport| is_whole(report) && all(report, &FOLLOWS);
+    let untouched = to.report().map_or_else(|_| before.is_some_and(only_follows), |now| only_follows(&now));
     if !untouched {
-        let problem = format!("{error}; groups of {} were promoted already", to.region);
+        let problem = format!("{error}; groups of {} may have been promoted already", to.region);
         let advice = "ask for the same again: the switch is finished then, and until then some writes wait";
         return ClientError::state(problem, advice);
     }
@@ -114,10 +137,10 @@ fn way(old: &PairReport, new: &PairReport) -> Result<Way, ClientError> {
             ));
         }
     }
-    if all(new, &[PairRole::Primary]) && all(old, &[PairRole::Standby, PairRole::Bootstrap]) {
+    if all(new, &[PairRole::Primary]) && all(old, &FOLLOWS) {
         return Ok(Way::Done);
     }
-    if all(new, &[PairRole::Primary, PairRole::Sealed]) && all(old, &[PairRole::Standby]) {
+    if all(new, &[PairRole::Primary, PairRole::Sealed]) && all(old, &FOLLOWS) {
         return Ok(Way::TakeBack);
     }
     let epoch = next_epoch(&[old, new], new);
@@ -177,7 +200,7 @@ fn drain(to: &Side, sealed: &PairReport) -> Result<(), ClientError> {
     let deadline = Instant::now() + DRAIN_WAIT;
     loop {
         let behind = |group: &&PairGroup| {
-            group.role == PairRole::Standby
+            FOLLOWS.contains(&group.role)
                 && wanted.get(&group.group).is_some_and(|last| group.sequence < *last)
         };
         let error = match to.report() {
@@ -249,7 +272,7 @@ mod tests {
             (&[(Standby, 4), (Standby, 4)], &[(Primary, 4), (Primary, 4)], Some(Way::Done)),
             (&[(Standby, 4), (Bootstrap, 4)], &[(Primary, 4), (Primary, 4)], Some(Way::Done)),
             // sealed for a switch that went no further
-            (&[(Standby, 3), (Standby, 3)], &[(Sealed, 3), (Primary, 3)], Some(Way::TakeBack)),
+            (&[(Standby, 3), (Bootstrap, 3)], &[(Sealed, 3), (Primary, 3)], Some(Way::TakeBack)),
             // what was relieved by force is no place to switch to
             (&[(Primary, 4), (Primary, 4)], &[(Sealed, 3), (Sealed, 3)], None),
             (&[(Primary, 4), (Primary, 4)], &[(Primary, 3), (Primary, 3)], None),

@@ -1,7 +1,7 @@
 //! After a forced switch: what it lost, write by write, asked of the old primary, which still has it; and the old primary's
 //! return as a standby.
 
-use super::Side;
+use super::{Side, is_whole};
 use crate::ClientError;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -242,7 +242,7 @@ fn list(from: &Side, to: &Side, old: &PairReport, new: &PairReport) -> Result<Lo
 
 fn whole(side: &Side) -> Result<PairReport, ClientError> {
     let report = side.report()?;
-    if report.groups.len() != report.groups_total as usize {
+    if !is_whole(&report) {
         let problem =
             format!("{} of {} groups of {} answer", report.groups.len(), report.groups_total, report.region);
         return Err(ClientError::state(problem, "the list needs all of both regions; ask again"));

@@ -72,6 +72,12 @@ impl<'a> Adoption<'a> {
 
     async fn take(&mut self, begun: &StateBegun) -> Result<(), ShipError> {
         self.session = self.propose(vec![(AdoptStep::Begin { epoch: self.epoch }, Bytes::new())]).await?;
+        let standby = self.standby;
+        // asked for once the state is held fast: what it was made under is from before now
+        let system = match self.group {
+            GroupId::SYSTEM => None,
+            _ => Some(standby.system_there(Instant::now() + ANSWER_WAIT).await?),
+        };
         let mut after = Bytes::new();
         loop {
             let request = StateRequest::Rows { session: self.theirs, after: after.clone() };
@@ -87,12 +93,10 @@ impl<'a> Adoption<'a> {
                 None => break,
             }
         }
-        let standby = self.standby;
-        if self.group != GroupId::SYSTEM {
-            let wanted = standby.system_there(Instant::now() + ANSWER_WAIT).await?;
-            if !standby.system().has_come_to(wanted, SYSTEM_WAIT).await {
-                return Err(ShipError::System);
-            }
+        if let Some(wanted) = system
+            && !standby.system().has_come_to(wanted, SYSTEM_WAIT).await
+        {
+            return Err(ShipError::System);
         }
         let state = begun.state;
         let state = AdoptedState {

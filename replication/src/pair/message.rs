@@ -36,7 +36,7 @@ pub(crate) struct Shipment {
     pub(crate) complete: bool,
     /// Whether the log there no longer reaches back to what was asked for.
     pub(crate) gone: bool,
-    /// Up to where the system group there has changed what both regions have, for what is in this answer: it is to come after that.
+    /// Up to where the system group there has changed what both regions have: the commands are to come after that.
     pub(crate) system: Sequence,
     /// In order; bodies come one after another beside this.
     pub(crate) commands: Vec<ShippedHead>,
@@ -93,6 +93,11 @@ pub struct Unshipped {
 }
 
 impl ShipRequest {
+    /// Asks for a group's part alone.
+    pub(crate) fn part_of(group: GroupId) -> Self {
+        Self { group, follows: None, after: Sequence(0), bytes_max: 0, wait_ms: 0 }
+    }
+
     pub(crate) fn encode(self) -> Bytes {
         let mut e = Encoder::with_capacity(29);
         e.u32(self.group.0);

@@ -47,7 +47,10 @@ pub(crate) async fn serve(service: &Service, head: bytes::Bytes) -> Result<Reply
         ensure_linearizable(&replica.raft, request.group).await?;
         metrics.borrow_watched();
         let look = look(&replica, &request, now);
-        let system = replica.state.machine().shared_upto();
+        let system = match request.group {
+            GroupId::SYSTEM => replica.state.machine().shared_upto(),
+            _ => Sequence(0),
+        };
         let Some(reign) = request.follows else {
             return Ok(answer(&look, true, false, system, Vec::new()));
         };

@@ -181,8 +181,7 @@ impl Standby {
     /// How far the other region's has.
     pub(super) async fn system_there(&self, deadline: Instant) -> Result<Sequence, ShipError> {
         let group = GroupId::SYSTEM;
-        let request = ShipRequest { group, follows: None, after: Sequence(0), bytes_max: 0, wait_ms: 0 };
-        let reply = self.fetch(group, kind::SHIP, request.encode(), deadline).await?;
+        let reply = self.fetch(group, kind::SHIP, ShipRequest::part_of(group).encode(), deadline).await?;
         Ok(Shipment::decode(reply.head)?.system)
     }
 

@@ -2,7 +2,7 @@
 //! comes after those.
 //!
 //! The primary says with what it ships how far its system group had come by then, the standby waits until its own has come as far.
-//! Whatever a forced switch cuts off, nothing that is there needs a record that is not.
+//! Whatever a forced switch cuts off, nothing that is there needs a record that is still to come.
 
 use super::message::{ShipRequest, Shipment};
 use crate::{
@@ -12,7 +12,10 @@ use crate::{
     service::Service,
 };
 use std::{
-    sync::{Arc, Weak},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 use tokio::{sync::Mutex, time::Instant};
@@ -21,8 +24,8 @@ use wire::{Answer, GroupId, Query, Sequence};
 /// How long the system group may take to answer.
 const ASK_WAIT: Duration = Duration::from_secs(2);
 
-/// How long a follower's system group may be behind its leader's before that is asked.
-const FOLLOWER_WAIT: Duration = Duration::from_millis(100);
+/// How long a replica of the system group may be behind its leader before that is asked, and pause between two such questions.
+const ASK_PAUSE: Duration = Duration::from_millis(100);
 
 /// Pause between two looks at how far the system group has come.
 const LOOK: Duration = Duration::from_millis(5);
@@ -33,11 +36,13 @@ pub(crate) struct SystemGroup {
     router: Arc<Router>,
     /// When it was asked last, and what it said: whoever waited for that meanwhile need not ask again.
     asked: Mutex<Option<(Instant, Sequence)>>,
+    /// The furthest that it was seen to have its primary's.
+    seen: AtomicU64,
 }
 
 impl SystemGroup {
     pub(super) fn new(service: Weak<Service>, router: Arc<Router>) -> Self {
-        Self { service, router, asked: Mutex::default() }
+        Self { service, router, asked: Mutex::default(), seen: AtomicU64::new(0) }
     }
 
     /// The last change, at some time after this is called, of the records that both regions have.
@@ -51,8 +56,8 @@ impl SystemGroup {
         }
         let at = Instant::now();
         let group = GroupId::SYSTEM;
-        let request = ShipRequest { group, follows: None, after: Sequence(0), bytes_max: 0, wait_ms: 0 };
-        let reply = self.router.ask(group, kind::SHIP, request.encode(), at + ASK_WAIT).await?;
+        let head = ShipRequest::part_of(group).encode();
+        let reply = self.router.ask(group, kind::SHIP, head, at + ASK_WAIT).await?;
         let shipment = Shipment::decode(reply.head).map_err(|_| RegionError::Protocol { group })?;
         *asked = Some((at, shipment.system));
         Ok(shipment.system)
@@ -61,28 +66,51 @@ impl SystemGroup {
     /// Waits until the system group here has all that the primary's had up to `wanted`; false if it takes longer than `wait`.
     pub(super) async fn has_come_to(&self, wanted: Sequence, wait: Duration) -> bool {
         let began = Instant::now();
-        while !self.is_here(wanted) {
-            // no replica of it is here, or one that lags
-            if began.elapsed() >= FOLLOWER_WAIT && self.is_there(wanted).await {
+        let mut asked: Option<Instant> = None;
+        loop {
+            let here = self.here();
+            if self.note(here) >= wanted {
                 return true;
+            }
+            // no replica of it is here, or one that lags behind its leader
+            let is_due = match asked {
+                None => here.is_none() || began.elapsed() >= ASK_PAUSE,
+                Some(at) => at.elapsed() >= ASK_PAUSE,
+            };
+            if is_due {
+                asked = Some(Instant::now());
+                let there = self.there().await;
+                if self.note(there) >= wanted {
+                    return true;
+                }
             }
             if began.elapsed() >= wait {
                 return false;
             }
             tokio::time::sleep(LOOK).await;
         }
-        true
     }
 
-    fn is_here(&self, wanted: Sequence) -> bool {
-        let replica = self.service.upgrade().and_then(|service| service.replica(GroupId::SYSTEM));
-        replica.is_some_and(|replica| replica.state.machine().pair().sequence >= wanted)
+    /// The furthest that it was ever seen: what was applied once is not taken back.
+    fn note(&self, followed: Option<Sequence>) -> Sequence {
+        let followed = followed.map_or(0, |followed| followed.0);
+        Sequence(self.seen.fetch_max(followed, Ordering::Relaxed).max(followed))
     }
 
-    /// Asks whoever leads the system group.
-    async fn is_there(&self, wanted: Sequence) -> bool {
+    /// What it has of the primary, by the replica here: a promoted one counts on from far beyond that.
+    fn here(&self) -> Option<Sequence> {
+        let replica = self.service.upgrade()?.replica(GroupId::SYSTEM)?;
+        let state = replica.state.machine().pair();
+        Some(state.followed)
+    }
+
+    /// By whoever leads it.
+    async fn there(&self) -> Option<Sequence> {
         let (group, deadline) = (GroupId::SYSTEM, Instant::now() + ASK_WAIT);
         let asked = self.router.query(group, Query::PairState, Consistency::Linearizable, deadline).await;
-        matches!(asked, Ok((Answer::PairState(state), _)) if state.sequence >= wanted)
+        match asked {
+            Ok((Answer::PairState(state), _)) => Some(state.followed),
+            _ => None,
+        }
     }
 }

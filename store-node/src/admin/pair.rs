@@ -216,7 +216,12 @@ impl Admin {
         let (mut lags, mut thens) = (BTreeMap::new(), Vec::new());
         while let Some(report) = reports.next().await {
             let Some((led, then)) = report else { continue };
-            lags.extend(led.into_iter().map(|lag| (lag.group, lag)));
+            for lag in led {
+                // one that was relieved a moment ago may still say that it leads
+                if lags.get(&lag.group).is_none_or(|known: &GroupLag| known.own.epoch <= lag.own.epoch) {
+                    lags.insert(lag.group, lag);
+                }
+            }
             thens.extend(then);
             if self.is_whole(&lags) {
                 // a node that is halted is not waited for
