@@ -34,6 +34,9 @@ const HEARD_MAX_MS: u64 = 10_000;
 /// How often a change is tried when not every group answers: elections come and go.
 const TRIES: u32 = 5;
 
+/// The parts of a group that takes no writes and was not relieved: it has, or is given, what the other region has.
+const FOLLOWS: [PairRole; 2] = [PairRole::Standby, PairRole::Bootstrap];
+
 /// One region of a pair, as the command line reaches it.
 pub struct Side {
     /// Its name.
@@ -144,9 +147,7 @@ impl Side {
             }
         }
     }
-}
 
-impl Side {
     fn not_changed(&self, report: &PairReport, other: Option<&PairGroup>) -> ClientError {
         let region = &self.region;
         let problem = match other {
@@ -156,9 +157,7 @@ impl Side {
                     role.name()
                 )
             }
-            None => {
-                format!("{} of {} groups of {region} answer", report.groups.len(), report.groups_total)
-            }
+            None => answered(report),
         };
         ClientError::state(
             problem,
@@ -240,8 +239,10 @@ pub fn forced(from: &str, to: &Side) -> Result<FailoverReport, ClientError> {
     let began = Instant::now();
     let report = to.report()?;
     if !is_whole(&report) {
-        let problem = format!("{} of {} groups answer", report.groups.len(), report.groups_total);
-        return Err(ClientError::state(problem, "bring a majority of the nodes of this region up first"));
+        return Err(ClientError::state(
+            answered(&report),
+            "bring a majority of the nodes of this region up first",
+        ));
     }
     if report.groups.iter().any(|group| group.role == PairRole::Bootstrap) {
         return Err(ClientError::state(
@@ -270,7 +271,7 @@ pub fn forced(from: &str, to: &Side) -> Result<FailoverReport, ClientError> {
         // it was sealed for a switch that went no further, or the other region was promoted and is lost: that one's epoch is the newer,
         // so it fences this one should it come back
         (false, is_sealed) => {
-            let epoch = report.groups.iter().map(|group| group.epoch).max().unwrap_or(0);
+            let epoch = newest(&report);
             let there = report.groups.iter().filter_map(|group| group.other_epoch).max().unwrap_or(0);
             // one that is heard of fences this region again at once, with what was written meanwhile
             let is_heard =
@@ -313,6 +314,16 @@ fn next_epoch(reports: &[&PairReport], new: &PairReport) -> u64 {
 
 fn is_whole(report: &PairReport) -> bool {
     report.groups.len() == report.groups_total as usize
+}
+
+/// How many groups answered, for one that is not whole.
+fn answered(report: &PairReport) -> String {
+    format!("{} of {} groups of {} answer", report.groups.len(), report.groups_total, report.region)
+}
+
+/// The newest epoch that a group of it knows.
+fn newest(report: &PairReport) -> u64 {
+    report.groups.iter().map(|group| group.epoch).max().unwrap_or(0)
 }
 
 fn millis(since: Instant) -> u64 {

@@ -1,13 +1,11 @@
 //! A planned switch: both regions take part, and nothing is lost.
 //!
-//! ```text
-//! seal the primary's groups -> wait until the standby has their last entries -> promote -> follow
-//! ```
-//!
 //! An interrupted one is finished by asking again, or taken back by naming the old primary as long as nothing was promoted. What was begun
 //! by force is not finished here when that would give up a write.
 
-use super::{FailoverReport, HEARD_MAX_MS, LOOK, Side, is_whole, millis, next_epoch, rejoin};
+use super::{
+    FOLLOWS, FailoverReport, HEARD_MAX_MS, LOOK, Side, answered, is_whole, millis, newest, next_epoch, rejoin,
+};
 use crate::ClientError;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -16,9 +14,6 @@ use wire::admin::{PairChange, PairGroup, PairReport};
 
 /// How long the standby may take to apply what the sealed primary still had for it.
 const DRAIN_WAIT: Duration = Duration::from_secs(20);
-
-/// The parts of a region that takes no writes and was not relieved: it has, or is given, what the other one has.
-const FOLLOWS: [PairRole; 2] = [PairRole::Standby, PairRole::Bootstrap];
 
 /// What there is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,9 +32,9 @@ pub fn planned(from: &Side, to: &Side) -> Result<FailoverReport, ClientError> {
     let (old, new) = (from.report()?, to.report()?);
     let way = way(&old, &new)?;
     let (epoch, writes_paused_ms) = match way {
-        Way::Done => (reign(&new), None),
+        Way::Done => (newest(&new), None),
         Way::TakeBack => {
-            let epoch = reign(&new);
+            let epoch = newest(&new);
             to.change(PairChange::Unseal, epoch, |group| group.role == PairRole::Primary)?;
             (epoch, None)
         }
@@ -62,7 +57,7 @@ fn switch(from: &Side, to: &Side, reports: [&PairReport; 2], epoch: u64) -> Resu
     let [old, new] = reports;
     // of groups that were promoted before: by an earlier try of this, which lost nothing, or by force
     rejoin::check_nothing_alone(from, to, old, new)?;
-    let sealed_epoch = reign(old);
+    let sealed_epoch = newest(old);
     let sealing = Instant::now();
     let sealed = from
         .change(PairChange::Seal, sealed_epoch, |group| group.role != PairRole::Primary)
@@ -125,14 +120,8 @@ fn give_back(
 fn way(old: &PairReport, new: &PairReport) -> Result<Way, ClientError> {
     for report in [old, new] {
         if !is_whole(report) {
-            let problem = format!(
-                "{} of {} groups of {} answer",
-                report.groups.len(),
-                report.groups_total,
-                report.region
-            );
             return Err(ClientError::state(
-                problem,
+                answered(report),
                 "wait until `twinkeep status` shows a leader for each of them",
             ));
         }
@@ -183,10 +172,6 @@ fn unfit(old: &PairReport, new: &PairReport, group: &PairGroup) -> ClientError {
 
 fn all(report: &PairReport, roles: &[PairRole]) -> bool {
     report.groups.iter().all(|group| roles.contains(&group.role))
-}
-
-fn reign(report: &PairReport) -> u64 {
-    report.groups.iter().map(|group| group.epoch).max().unwrap_or(0)
 }
 
 /// Waits until the standby has what the sealed primary acknowledged last.

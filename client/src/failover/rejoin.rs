@@ -1,7 +1,7 @@
 //! After a forced switch: what it lost, write by write, asked of the old primary, which still has it; and the old primary's
 //! return as a standby.
 
-use super::{Side, is_whole};
+use super::{FOLLOWS, Side, answered, is_whole, newest};
 use crate::ClientError;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -91,7 +91,7 @@ pub fn rejoin(
     let (region, primary) = (from.region.clone(), to.region.clone());
     let mut report = RejoinReport { region, primary, discarded: 0, settled: 0 };
     // it was let in before: beginning anew would only take longer
-    let follows = |group: &PairGroup| matches!(group.role, PairRole::Standby | PairRole::Bootstrap);
+    let follows = |group: &PairGroup| FOLLOWS.contains(&group.role);
     if reports[old].groups.iter().all(follows) {
         return Ok(report);
     }
@@ -215,10 +215,6 @@ fn order(reports: &[PairReport; 2]) -> Result<(usize, usize), ClientError> {
     Ok((1 - new, new))
 }
 
-fn newest(report: &PairReport) -> u64 {
-    report.groups.iter().map(|group| group.epoch).max().unwrap_or(0)
-}
-
 fn list(from: &Side, to: &Side, old: &PairReport, new: &PairReport) -> Result<LossManifest, ClientError> {
     let mut manifest = LossManifest {
         from: from.region.clone(),
@@ -243,9 +239,7 @@ fn list(from: &Side, to: &Side, old: &PairReport, new: &PairReport) -> Result<Lo
 fn whole(side: &Side) -> Result<PairReport, ClientError> {
     let report = side.report()?;
     if !is_whole(&report) {
-        let problem =
-            format!("{} of {} groups of {} answer", report.groups.len(), report.groups_total, report.region);
-        return Err(ClientError::state(problem, "the list needs all of both regions; ask again"));
+        return Err(ClientError::state(answered(&report), "the list needs all of both regions; ask again"));
     }
     Ok(report)
 }
