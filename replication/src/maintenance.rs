@@ -2,8 +2,8 @@
 //! be freed.
 //!
 //! Only a group's leader knows how far the others are. It tells them, so that a follower never purges what another
-//! replica would miss should it become the leader. It also tells what the other region's standby has: a leader that comes after
-//! it knows that from then on even if the standby is gone.
+//! replica would miss should it become the leader. It also tells what the other region's standby has, also when it leads no
+//! more: a leader that comes after it knows that even if the standby is gone.
 
 use crate::{
     message::{kind, refusal},
@@ -76,6 +76,8 @@ struct Known {
     held: u64,
     /// Of a group whose region writes for a pair: what its standby has.
     shipped: Option<Shipped>,
+    /// What another replica told of it.
+    learned: Option<Shipped>,
     /// What the others were told last.
     told: Told,
     /// What was applied at some time.
@@ -95,7 +97,7 @@ pub(crate) struct Shipped {
     pub(crate) is_there: bool,
 }
 
-/// What a leader tells of a group.
+/// What a replica tells of its group; `held` is 0 from one that does not lead.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Told {
     /// Every replica has the entries up to here.
@@ -121,6 +123,7 @@ impl Purges {
             let known = groups.entry(group).or_default();
             known.held = known.held.max(held);
             known.shipped = known.shipped.max(shipped);
+            known.learned = known.learned.max(shipped);
         }
         Ok(Reply::default())
     }
@@ -184,39 +187,18 @@ pub(crate) async fn purge(service: &Service, all: bool) {
     }
 }
 
-/// Tells the other replicas of the groups led here how far all of them are.
+/// Tells the other replicas of the groups led here how far all of them are, and of all groups what the standby was seen to have
+/// here.
 async fn tell(service: &Service, replicas: &[Arc<Replica>]) {
     let mut messages: BTreeMap<NodeId, Vec<(GroupId, Told)>> = BTreeMap::new();
     let has_pair = service.has_pair() || service.purges().has_pair.load(Ordering::Relaxed);
     for replica in replicas {
-        let group = replica.address.group;
+        let Some(now) = news(service, replica, has_pair) else { continue };
         let metrics = replica.raft.metrics();
         let metrics = metrics.borrow_watched();
-        let Some(progress) = &metrics.replication else { continue };
-        let held = progress.values().map(|matched| matched.map_or(0, |id| id.index)).min().unwrap_or(0);
-        // looked at after the progress: a standby that is promoted meanwhile had all of that before its reign
-        let pair = replica.state.machine().pair();
-        let ships = has_pair && matches!(pair.role, PairRole::Primary | PairRole::Sealed);
-        let mut groups = service.purges().groups();
-        let known = groups.entry(group).or_default();
-        let shipped = known.shipped.filter(|shipped| ships && shipped.epoch == pair.epoch);
-        // what follows rows that are being taken over is kept: without it they would be taken over again and again
-        let may_go = pair.role == PairRole::Primary && shipped.is_none_or(|shipped| shipped.is_there);
-        let kept = if may_go && service.is_short_of_room() {
-            let applied = metrics.last_applied.map_or(0, |id| id.index);
-            applied.saturating_sub(KEEP_WHEN_SHORT_ENTRIES)
-        } else {
-            0
-        };
-        let held = if ships { held.min(shipped.map_or(0, |shipped| shipped.upto).max(kept)) } else { held };
-        known.held = known.held.max(held);
-        let now = Told { held, shipped };
-        if held > known.told.held || now.shipped > known.told.shipped {
-            known.told = now;
-            let others = progress.keys().map(|id| ReplicaId(*id)).filter(|id| *id != replica.address.replica);
-            for other in others {
-                messages.entry(other.node()).or_default().push((group, now));
-            }
+        let members = metrics.membership_config.membership().nodes().map(|(id, _)| ReplicaId(*id));
+        for other in members.filter(|id| *id != replica.address.replica) {
+            messages.entry(other.node()).or_default().push((replica.address.group, now));
         }
     }
     join_all(messages.into_iter().map(|(node, held)| async move {
@@ -240,6 +222,47 @@ async fn tell(service: &Service, replicas: &[Arc<Replica>]) {
         }
     }))
     .await;
+}
+
+/// What the other replicas of a group were not told yet.
+fn news(service: &Service, replica: &Replica, has_pair: bool) -> Option<Told> {
+    let metrics = replica.raft.metrics();
+    let metrics = metrics.borrow_watched();
+    let all_have = metrics
+        .replication
+        .as_ref()
+        .map(|progress| progress.values().map(|matched| matched.map_or(0, |id| id.index)).min().unwrap_or(0));
+    // looked at after the progress: a standby that is promoted meanwhile had all of that before its reign
+    let pair = replica.state.machine().pair();
+    let ships = has_pair && matches!(pair.role, PairRole::Primary | PairRole::Sealed);
+    let mut groups = service.purges().groups();
+    let known = groups.entry(replica.address.group).or_default();
+    let shipped = known.shipped.filter(|shipped| ships && shipped.epoch == pair.epoch);
+    let Some(all_have) = all_have else {
+        // it led before: whoever leads now may never have heard of the standby
+        let is_new = shipped > known.learned.max(known.told.shipped);
+        if is_new {
+            known.told.shipped = shipped;
+        }
+        return is_new.then_some(Told { held: 0, shipped });
+    };
+    // what follows rows that are being taken over is kept: without it they would be taken over again and again
+    let may_go = pair.role == PairRole::Primary && shipped.is_none_or(|shipped| shipped.is_there);
+    let kept = if may_go && service.is_short_of_room() {
+        let applied = metrics.last_applied.map_or(0, |id| id.index);
+        applied.saturating_sub(KEEP_WHEN_SHORT_ENTRIES)
+    } else {
+        0
+    };
+    let held =
+        if ships { all_have.min(shipped.map_or(0, |shipped| shipped.upto).max(kept)) } else { all_have };
+    known.held = known.held.max(held);
+    let now = Told { held, shipped };
+    let is_new = held > known.told.held || shipped > known.told.shipped;
+    if is_new {
+        known.told = now;
+    }
+    is_new.then_some(now)
 }
 
 fn purgeable(purges: &Purges, replica: &Replica, now: Instant, all: bool) -> Option<u64> {

@@ -241,6 +241,41 @@ async fn a_standby_that_was_away_goes_on_where_it_was() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_new_leader_knows_what_a_standby_had_that_was_away_before_it() {
+    let (one, mut two) = pair().await;
+    for number in 0..20 {
+        one.put(BUCKET, &format!("{number}"), number + 1, body("both", 100)).await;
+    }
+    wait_unshipped(&one, 0).await;
+    for node in [1, 2, 3].map(NodeId) {
+        two.stop(node).await;
+    }
+    for group in (0..=GROUPS).map(GroupId) {
+        one.move_leader(group).await;
+    }
+    let alone = 30;
+    for number in 0..alone {
+        one.put(BUCKET, &format!("alone/{number}"), number + 1, body("alone", 100)).await;
+    }
+    wait_unshipped(&one, u64::from(alone)).await;
+}
+
+/// Until a primary knows of every group what its standby lacks, and it is so many writes.
+async fn wait_unshipped(primary: &TestRegion, operations: u64) {
+    let deadline = Instant::now() + LONG;
+    loop {
+        let lags = primary.lags();
+        let behind = |group| Some(lags.get(&group)?.unshipped?.operations);
+        let behind: Option<u64> = (0..=GROUPS).map(GroupId).map(behind).sum();
+        if behind == Some(operations) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{behind:?} instead of {operations}: {lags:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_acknowledged_alone_stays_in_the_log_whatever_the_new_primary_asks_for() {
     let (one, mut two) = pair().await;
     one.put(BUCKET, "before", 1, body("before", 100)).await;

@@ -217,6 +217,18 @@ impl TestRegion {
         self.router.leader(group).expect("it has just answered")
     }
 
+    /// Gives the lead of a group to the next node, while all of them run.
+    pub(crate) async fn move_leader(&self, group: GroupId) {
+        let from = self.leader(group).await;
+        let to = NodeId(from.0 % 3 + 1);
+        let mut head = Encoder::with_capacity(13);
+        head.u32(group.0);
+        head.u8(4);
+        head.u64(ReplicaId::new(to, Incarnation(0)).0);
+        let peers = &self.nodes[&to].peers;
+        peers.call(from, PeerClass::Bulk, kind::REPLICA, head.finish(), Vec::new(), LONG).await.unwrap();
+    }
+
     /// How far every group is behind the other region.
     pub(crate) fn lags(&self) -> BTreeMap<GroupId, GroupLag> {
         let lags = self.nodes.values().flat_map(|running| running.node.service().pair_lags());
