@@ -34,7 +34,7 @@ use crate::statistics::percentile;
 use crate::table::{Table, figure};
 use crate::target::{BUCKET, Target};
 
-use link::Link;
+use link::{Link, Shape};
 
 /// Ports of a pair: 80 and room.
 const PORTS: u16 = 90;
@@ -156,7 +156,7 @@ impl<'a> Pair<'a> {
         let data = scratch.folder("pair")?;
         let port_base = free_ports(PORTS)?;
         drop(start_pair_in(binaries, &data, port_base)?);
-        let links = lengthen(&data, round_trip / 2).await?;
+        let links = lengthen(&data, Shape::wide(round_trip)).await?;
         let ([primary, standby], process) = start_pair_in(binaries, &data, port_base)?;
         let pair = Self { binaries, data, primary, standby, links, _process: process };
         pair.primary.make_bucket().await?;
@@ -306,7 +306,7 @@ fn late(what: &str) -> BenchError {
 }
 
 /// Puts a link before every node of both regions of a pair that does not run, as the other region's nodes reach it.
-pub async fn lengthen(data: &Path, one_way: Duration) -> Result<Vec<Link>, BenchError> {
+pub async fn lengthen(data: &Path, shape: Shape) -> Result<Vec<Link>, BenchError> {
     let mut links: BTreeMap<SocketAddr, Link> = BTreeMap::new();
     for path in pair_descriptors(data)? {
         let text = std::fs::read_to_string(&path).map_err(BenchError::file("read", &path))?;
@@ -319,7 +319,7 @@ pub async fn lengthen(data: &Path, one_way: Duration) -> Result<Vec<Link>, Bench
             };
             let link = match links.entry(address) {
                 Entry::Occupied(known) => known.into_mut(),
-                Entry::Vacant(new) => new.insert(Link::start(address, one_way).await?),
+                Entry::Vacant(new) => new.insert(Link::start(address, shape).await?),
             };
             lengthened += &format!("peer_address = \"{}\"\n", link.address());
         }

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use apart::apart;
+use bench::pair::link::Shape;
 use chaos::dev::{Dev, Ready};
 use chaos::network::Loopback;
 use chaos::pair::{is_fenced, lag, manifest, wait_for, wait_synced};
@@ -167,7 +168,7 @@ fn switch_there_and_back(
     let (mut random, run) = (Random::from_seed(seed), Run::new(name).unwrap());
     let mut dev = Dev::start_pair(&run).unwrap();
     let link = lossy.map(|network| {
-        let (runtime, links) = apart(&mut dev);
+        let (runtime, links) = apart(&mut dev, Shape::CONTINENT);
         let ports: Vec<u16> = links.iter().map(|link| link.address().port()).collect();
         network.lose(&ports, LOST_PER_MILLE).unwrap();
         (runtime, links)

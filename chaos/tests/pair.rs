@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use apart::apart;
+use bench::pair::link::Shape;
 use chaos::dev::{Dev, Ready};
 use chaos::ledger::{Ledger, content};
 use chaos::pair::{is_fenced, lag, unix_millis, wait_for, wait_synced};
@@ -103,7 +104,7 @@ fn a_planned_switch_under_load_loses_nothing_and_reads_never_fail() {
 fn what_a_forced_switch_lost_is_listed_exactly_and_the_old_primary_is_fenced() {
     let run = Run::new("pair-forced").unwrap();
     let mut dev = Dev::start_pair(&run).unwrap();
-    let (_runtime, links) = apart(&mut dev);
+    let (_runtime, links) = apart(&mut dev, Shape::CONTINENT);
     let (old, new) = (dev.ready.clone(), dev.other.clone().unwrap());
     let mut client = old.client().unwrap();
     client.create_bucket(BUCKET).unwrap();

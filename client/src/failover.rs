@@ -196,6 +196,7 @@ pub fn lag(sides: &[Side]) -> LagReport {
         {
             "Unavailable"
         }
+        Some(standby) if standby.groups.iter().any(|group| is_stuck(standby, group)) => "Unavailable",
         Some(_) if last_sync_time.is_none() => "Bootstrap",
         Some(_) => "Live",
         None if with(PairRole::Sealed).is_some() => "Fenced",
@@ -229,6 +230,12 @@ fn blocked(standby: &PairReport) -> Vec<BlockedGroup> {
     standby.groups.iter().filter_map(of).collect()
 }
 
+/// Whether a group hears of its primary and does not take what comes, for longer than a moment.
+fn is_stuck(standby: &PairReport, group: &PairGroup) -> bool {
+    let synced = group.synced.map_or(0, |synced| synced.0);
+    group.blocked.is_some() && standby.now.0.saturating_sub(synced) > HEARD_MAX_MS
+}
+
 fn recovery_point(report: &PairReport) -> Option<UnixMillis> {
     let synced = report.groups.iter().map(|group| group.synced);
     synced.min().flatten()
@@ -253,17 +260,20 @@ pub fn forced(from: &str, to: &Side) -> Result<FailoverReport, ClientError> {
     let recovery_point = recovery_point(&report);
     let any = |role| report.groups.iter().any(|group| group.role == role);
     let switched = any(PairRole::Standby);
+    // one that is heard of fences this region again at once, with what was written meanwhile
+    let is_heard = report.groups.iter().any(|group| group.heard_ms.is_some_and(|ms| ms <= HEARD_MAX_MS));
     let epoch = match (switched, any(PairRole::Sealed)) {
-        (true, true) => {
+        (true, true) if is_heard => {
             return Err(ClientError::state(
                 format!(
-                    "some groups of {} were sealed for a switch, others follow {from} already",
+                    "some groups of {} were sealed for a switch, others follow {from} already, which answers",
                     to.region
                 ),
-                "finish that switch with `twinkeep failover --planned`, which needs both regions",
+                "finish that switch with `twinkeep failover --planned`, which loses nothing",
             ));
         }
-        (true, false) => {
+        // those that a switch sealed which did not end are promoted as well: of the other region's reign nothing came to them
+        (true, _) => {
             let epoch = next_epoch(&[&report], &report);
             to.change(PairChange::Promote, epoch, |group| group.role == PairRole::Primary)?;
             epoch
@@ -273,9 +283,6 @@ pub fn forced(from: &str, to: &Side) -> Result<FailoverReport, ClientError> {
         (false, is_sealed) => {
             let epoch = newest(&report);
             let there = report.groups.iter().filter_map(|group| group.other_epoch).max().unwrap_or(0);
-            // one that is heard of fences this region again at once, with what was written meanwhile
-            let is_heard =
-                report.groups.iter().any(|group| group.heard_ms.is_some_and(|ms| ms <= HEARD_MAX_MS));
             if there > epoch && (is_heard || !is_sealed) {
                 return Err(ClientError::state(
                     format!("{from} was promoted after {}, under epoch {there}", to.region),

@@ -47,6 +47,9 @@ const BATCH: usize = 256;
 /// How often everything is judged again: somebody may write the same keys meanwhile.
 const ROUNDS: u32 = 4;
 
+/// Lost writes of one run: what its report or its plan holds.
+const WRITES_MAX: usize = 100_000;
+
 /// Runs whose reports are read, at most, the newest.
 const RUNS_MAX: usize = 1_000;
 
@@ -141,6 +144,8 @@ struct Work {
     endpoints: Option<Endpoints>,
     /// Of each entry of the list: what is wanted, none when it is not this run's affair.
     wanted: Vec<Option<Choice>>,
+    /// The names of what is looked at, by bucket: what the new primary has of others is no matter.
+    names: BTreeMap<String, BTreeSet<String>>,
     /// What became of each entry when it was looked at last.
     found: BTreeMap<usize, Outcome>,
     /// What this run did.
@@ -180,9 +185,37 @@ impl Work {
             Policy::Discard => None,
             Policy::KeepBoth | Policy::Manual => Some(Endpoints::of(target, &manifest.from, &manifest.to)?),
         };
-        let wanted = wanted.collect();
+        let wanted: Vec<_> = wanted.collect();
+        let count = wanted.iter().flatten().count();
+        if count > WRITES_MAX {
+            return Err(ClientError::state(
+                format!("{count} lost writes are more than one run decides on, {WRITES_MAX}"),
+                "take a part at a time, with --bucket and --prefix",
+            ));
+        }
+        let mut work = Self::blank(manifest.clone(), endpoints, wanted);
+        let mut names: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for key in work.keys(manifest) {
+            let names = names.entry(key.bucket.to_owned()).or_default();
+            names.insert(key.key.to_owned());
+            names.extend(key.marks.iter().map(|mark| plan::beside(key.key, mark)));
+        }
+        work.names = names;
+        Ok(work)
+    }
+
+    /// Before anything was looked at.
+    fn blank(manifest: LossManifest, endpoints: Option<Endpoints>, wanted: Vec<Option<Choice>>) -> Self {
         let (found, done, errors) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Ok(Self { manifest: manifest.clone(), endpoints, wanted, found, done, errors })
+        Self { manifest, endpoints, wanted, names: BTreeMap::new(), found, done, errors }
+    }
+
+    /// Takes in what the new primary acknowledged of it until now.
+    fn refresh(&self, divergence: &mut Divergence<'_>) -> Result<(), ClientError> {
+        divergence.refresh(|write| match (&write.bucket, &write.key) {
+            (Some(bucket), Some(key)) => self.names.get(bucket).is_some_and(|names| names.contains(key)),
+            _ => write.change == LostChange::Bucket,
+        })
     }
 
     /// Judges and acts until nothing is left to do.
@@ -248,7 +281,7 @@ impl Work {
             self.take(self.without_endpoints(&manifest));
             return Ok(());
         };
-        divergence.refresh()?;
+        self.refresh(divergence)?;
         let mut clients = endpoints.clients();
         let mut present = BTreeSet::new();
         for bucket in self.buckets(&manifest, divergence) {
@@ -268,7 +301,7 @@ impl Work {
                 continue;
             }
             let currents = keys::look(&endpoints, batch, &present);
-            divergence.refresh()?;
+            self.refresh(divergence)?;
             let mut newer = NewerByKey::new();
             for write in divergence.newer() {
                 if let (Some(bucket), Some(key)) = (&write.bucket, &write.key) {
@@ -449,8 +482,7 @@ mod tests {
         let entries = wanted.iter().map(|_| lost()).collect();
         let (from, to) = ("twin-1".to_owned(), "twin-2".to_owned());
         let manifest = LossManifest { from, to, epoch: 2, complete: true, entries };
-        let (found, done, errors) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Work { manifest, endpoints: None, wanted, found, done, errors }
+        Work::blank(manifest, None, wanted)
     }
 
     #[test]

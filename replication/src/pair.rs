@@ -5,6 +5,7 @@
 //! is on a write's path in the primary; a standby that is away costs it log entries, up to a limit.
 
 mod adopt;
+mod asking;
 mod compare;
 mod diverged;
 mod lease;

@@ -127,7 +127,7 @@ pub(crate) struct Divergence<'a> {
     groups: Vec<SinceSwitch>,
 }
 
-/// What a group of the new primary acknowledged since its reign began.
+/// What a group of the new primary acknowledged since its reign began, as far as it is wanted.
 struct SinceSwitch {
     group: u32,
     /// The first entry after the one under which the reign began.
@@ -156,14 +156,14 @@ impl<'a> Divergence<'a> {
         Ok(Self { manifest, new: &sides[new], groups: groups.collect() })
     }
 
-    /// Takes in what the new primary acknowledged until now.
-    pub(crate) fn refresh(&mut self) -> Result<(), ClientError> {
+    /// Takes in what the new primary acknowledged until now, of what `is_wanted`: always the same.
+    pub(crate) fn refresh(&mut self, is_wanted: impl Fn(&LostWrite) -> bool) -> Result<(), ClientError> {
         for group in &mut self.groups {
             loop {
                 let page = self.new.loss_page(group.group, group.since, group.after)?;
                 group.is_whole &= page.complete;
                 let mut grouped: BTreeMap<u64, Vec<LostWrite>> = BTreeMap::new();
-                for write in page.entries {
+                for write in page.entries.into_iter().filter(&is_wanted) {
                     grouped.entry(write.sequence).or_default().push(write);
                 }
                 group.writes.extend(grouped);
@@ -176,7 +176,7 @@ impl<'a> Divergence<'a> {
         Ok(())
     }
 
-    /// What the new primary acknowledged since the switch; of one group in order.
+    /// What was taken in; of one group in order.
     pub(crate) fn newer(&self) -> impl Iterator<Item = &LostWrite> {
         self.groups.iter().flat_map(|group| group.writes.values().flatten())
     }
@@ -227,8 +227,10 @@ fn list(from: &Side, to: &Side, old: &PairReport, new: &PairReport) -> Result<Lo
         let there = old.groups.iter().find(|other| other.group == group.group);
         // a standby follows: what it has came from the new primary
         if there.is_some_and(|there| there.role != PairRole::Standby && there.epoch < group.epoch) {
-            // what it has beyond that is not there, though the new reign's numbers may begin further on
-            let since = group.followed.map_or(group.since, |followed| followed + 1);
+            // what it has beyond that is not there, though the new reign's numbers may begin further on; what it had before its own reign,
+            // it had from the new primary
+            let began = there.map_or(0, |there| there.since);
+            let since = group.followed.map_or(group.since, |followed| followed.max(began) + 1);
             from.list_lost(group.group, since, &mut manifest)?;
         }
     }

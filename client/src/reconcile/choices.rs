@@ -11,8 +11,8 @@ use std::path::Path;
 /// Version of the file.
 const FORMAT: u32 = 1;
 
-/// A plan, bytes: a hundred thousand lost writes take 60 MB.
-const FILE_BYTES_MAX: u64 = 128 << 20;
+/// A plan, bytes: a hundred thousand lost writes take 60 MB, 300 MB with the longest names.
+const FILE_BYTES_MAX: u64 = 512 << 20;
 
 /// What shall become of each lost write.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,6 +102,12 @@ impl Choices {
         let mut bytes = serde_json::to_vec_pretty(self)
             .map_err(|error| ClientError::Crypto { what: "writing the plan", problem: error.to_string() })?;
         bytes.push(b'\n');
+        if bytes.len() as u64 > FILE_BYTES_MAX {
+            return Err(ClientError::state(
+                format!("the plan has {} bytes, of which {FILE_BYTES_MAX} are read", bytes.len()),
+                "make one for a part at a time, with --bucket and --prefix",
+            ));
+        }
         files::write(path, &bytes)
     }
 

@@ -68,7 +68,8 @@ pub enum PairStep {
         /// Its epoch.
         epoch: Epoch,
     },
-    /// A standby becomes primary under `epoch`, which must be newer than any it knows.
+    /// A standby becomes primary under `epoch`, which must be newer than any it knows; or what was sealed for a switch, when the region
+    /// that has the writes now is lost.
     Promote {
         /// The new epoch.
         epoch: Epoch,

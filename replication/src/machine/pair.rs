@@ -232,7 +232,9 @@ impl<I: Index> Applying<'_, I> {
                 if epoch <= self.epoch {
                     return Err(Refusal::StaleEpoch { current: self.epoch }.into());
                 }
-                if role != PairRole::Standby || self.pair.reigns.len() == REIGNS_MAX {
+                // one that was sealed for a switch, of which the region that has the writes now is lost
+                let sealed = role == PairRole::Sealed && matches!(step, PairStep::Promote { .. });
+                if !(role == PairRole::Standby || sealed) || self.pair.reigns.len() == REIGNS_MAX {
                     return Err(self.not_in(role));
                 }
                 let ahead = self.first_of_reign().saturating_sub(self.index);
@@ -271,10 +273,14 @@ impl<I: Index> Applying<'_, I> {
 
     /// The first number of the reign that begins. The other region may have given the next ones to what did not come here. Versions are
     /// told apart by more than that; buckets and principals are not, and data of one may have come here without it: no number of theirs is
-    /// given twice.
+    /// given twice, not even one of a reign of which nothing came to a group that was sealed for it.
     fn first_of_reign(&self) -> u64 {
-        let applied = self.pair.applied.0;
-        if self.group == GroupId::SYSTEM { (applied / SYSTEM_REIGN + 1) * SYSTEM_REIGN } else { applied + 1 }
+        let last = self.pair.reached(self.index.saturating_sub(1)).0;
+        if self.group != GroupId::SYSTEM {
+            return last + 1;
+        }
+        let unseen = if self.pair.role == PairRole::Sealed { 1 } else { 0 };
+        (last / SYSTEM_REIGN + 1 + unseen) * SYSTEM_REIGN
     }
 
     /// Applies a command of the primary as the primary did.

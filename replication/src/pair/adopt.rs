@@ -15,7 +15,7 @@ use crate::{
     replica::Replica,
 };
 use bytes::Bytes;
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt, stream};
 use std::time::Duration;
 use tokio::time::Instant;
 use tracing::info;
@@ -30,9 +30,6 @@ const ANSWER_WAIT: Duration = Duration::from_secs(20);
 /// How long the whole state of a group waits for that of the system group, which it is not to be ahead of.
 const SYSTEM_WAIT: Duration = Duration::from_secs(60);
 
-/// Records asked for at once: they fill a link of 30 ms and 1 GBit/s.
-const RECORDS_AT_ONCE: usize = 8;
-
 /// Records between two looks at what the log made of them, bytes.
 const RECORDS_BYTES: usize = 8 << 20;
 
@@ -46,19 +43,25 @@ pub(super) struct Adoption<'a> {
     /// The index of the entry that began it here.
     session: u64,
     epoch: Epoch,
+    records_at_once: usize,
     rows: u64,
     bodies: u64,
 }
 
 impl<'a> Adoption<'a> {
     /// Takes over the primary's state as it is when this begins.
-    pub(super) async fn run(standby: &'a Standby, replica: &'a Replica) -> Result<(), ShipError> {
+    pub(super) async fn run(
+        standby: &'a Standby,
+        replica: &'a Replica,
+        records_at_once: usize,
+    ) -> Result<(), ShipError> {
         let group = replica.address.group;
         let began = Instant::now();
         let begun = StateBegun::decode(ask(standby, group, &StateRequest::Begin).await?.head)?;
         let theirs = begun.session;
         let epoch = begun.state.epoch;
-        let mut adoption = Self { standby, replica, group, theirs, session: 0, epoch, rows: 0, bodies: 0 };
+        let mut adoption =
+            Self { standby, replica, group, theirs, session: 0, epoch, records_at_once, rows: 0, bodies: 0 };
         let taken = adoption.take(&begun).await;
         // the primary keeps former rows until it hears this, or for a minute
         let ended = ask(standby, group, &StateRequest::End { session: theirs }).await;
@@ -134,10 +137,18 @@ impl<'a> Adoption<'a> {
                 Ok((row, body))
             }
         };
-        let mut records = stream::iter(missing.into_iter().map(fetch).collect::<Vec<_>>())
-            .buffered(standby.at_once(RECORDS_AT_ONCE));
+        let mut records =
+            stream::iter(missing.into_iter().map(fetch).collect::<Vec<_>>()).buffered(self.records_at_once);
         let (mut steps, mut bytes) = (Vec::new(), 0);
-        while let Some((row, body)) = records.try_next().await? {
+        let mut failed = None;
+        while let Some(record) = records.next().await {
+            let (row, body) = match record {
+                Ok(record) => record,
+                Err(error) => {
+                    failed = Some(error);
+                    break;
+                }
+            };
             bytes += body.len();
             self.bodies += body.len() as u64;
             steps.push((AdoptStep::Record { session: self.session, key: row.key, value: row.value }, body));
@@ -146,7 +157,11 @@ impl<'a> Adoption<'a> {
                 bytes = 0;
             }
         }
-        if steps.is_empty() { Ok(()) } else { self.propose(steps).await.map(drop) }
+        // what has come is held, and does not come again with the next try
+        if !steps.is_empty() {
+            self.propose(steps).await?;
+        }
+        failed.map_or(Ok(()), Err)
     }
 
     /// Makes the rows between `after` and `through` be `rows`, in steps that look at no more own rows than one may.

@@ -2,6 +2,7 @@
 
 use super::{
     adopt::Adoption,
+    asking::{ANSWER_BYTES_MIN, Asking},
     lease::Grants,
     message::{GroupLag, ShipRequest, Shipment, SyncedThen, Unshipped, encode_lags},
     system::SystemGroup,
@@ -18,12 +19,16 @@ use std::{
     time::Duration,
 };
 use thiserror::Error;
-use tokio::{task::JoinHandle, time::Instant};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    task::JoinHandle,
+    time::Instant,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, info, warn};
 use wire::{
-    Command, CommandMeta, Epoch, GroupId, Operation, Outcome, PairRole, PairStep, Refusal, Sequence,
-    ShippedCommand, UnixMillis, limits,
+    Command, CommandMeta, Epoch, GroupId, Operation, Outcome, PairRole, PairState, PairStep, Refusal,
+    Sequence, ShippedCommand, UnixMillis, limits,
 };
 
 /// How often it is looked whether groups are led here.
@@ -35,14 +40,21 @@ const WAIT_MS: u32 = 500;
 /// How long a question may take, the way to a primary that is being elected included.
 const ASK_WAIT: Duration = Duration::from_secs(10);
 
+/// The same while the group is behind: what has come to wait for each other's bytes on a slow link is not thrown away.
+const CATCH_UP_WAIT: Duration = Duration::from_secs(30);
+
+/// Groups of a node that are behind and ask at once. 8: with whole answers they fill a link of 100 ms and 2 GBit/s; with the smallest, all of
+/// them come in time over one of 3 MBit/s.
+const CATCH_UP_AT_ONCE: usize = 8;
+
+/// Groups of a node that take over the whole state at once.
+const ADOPTIONS_AT_ONCE: usize = 4;
+
 /// Pause of a group that follows nobody, before it looks again whether the other region was promoted meanwhile.
 const WATCH: Duration = Duration::from_millis(500);
 
 /// Answers that are taken in a second when that is limited: groups ask beside each other, and each for no more than this part.
 const ANSWERS_PER_SECOND: u64 = 16;
-
-/// The least that an answer is limited to, bytes.
-const ANSWER_BYTES_MIN: u32 = 64 << 10;
 
 /// What comes with an answer that has nothing in it does not count against the link's rate, bytes.
 const FREE_BYTES: usize = 256;
@@ -80,6 +92,9 @@ pub struct Standby {
     /// What may come from it in a second, all groups together.
     bytes_per_second_max: Option<u64>,
     pace: tokio::sync::Mutex<Pace>,
+    /// Turns of the groups that are behind, so that not all of them wait for parts of a slow link.
+    catch_ups: Semaphore,
+    adoptions: Semaphore,
     /// Given to the primaries of the groups led here.
     pub(super) grants: Grants,
     known: Mutex<BTreeMap<GroupId, Known>>,
@@ -89,7 +104,7 @@ pub struct Standby {
 
 #[derive(Clone, Default)]
 struct Known {
-    other: Option<wire::PairState>,
+    other: Option<PairState>,
     /// Under which epoch of the primary, and until when everything of it is here.
     synced: Option<(Epoch, UnixMillis)>,
     /// Under which epoch of the primary, and up to which of its entries everything is here.
@@ -116,6 +131,8 @@ impl Standby {
             other,
             system: SystemGroup::new(Arc::downgrade(service), own),
             bytes_per_second_max,
+            catch_ups: Semaphore::new(CATCH_UP_AT_ONCE),
+            adoptions: Semaphore::new(ADOPTIONS_AT_ONCE),
             pace: tokio::sync::Mutex::new(Pace::new()),
             grants: Grants::default(),
             known: Mutex::default(),
@@ -227,8 +244,9 @@ impl Standby {
     async fn follow(&self, replica: &Replica, term: u64) {
         let group = replica.address.group;
         let mut told = false;
+        let mut asking = Asking::new(self.answer_bytes_max());
         while replica.leads_in() == Some(term) {
-            match self.look(replica).await {
+            match self.look(replica, &mut asking).await {
                 Ok(()) => {
                     self.note(group, |known| known.blocked = None);
                     if std::mem::take(&mut told) {
@@ -289,19 +307,19 @@ impl Standby {
     }
 
     /// Asks once, and applies what comes if this is the standby.
-    async fn look(&self, replica: &Replica) -> Result<(), ShipError> {
+    async fn look(&self, replica: &Replica, asking: &mut Asking) -> Result<(), ShipError> {
         let group = replica.address.group;
         let own = replica.state.machine().pair();
         if own.role == PairRole::Bootstrap {
             self.note(group, |known| *known = Known::default());
-            return Adoption::run(self, replica).await;
+            let _turn = turn(&self.adoptions, group).await;
+            let adopted = Adoption::run(self, replica, self.at_once(asking.records_at_once())).await;
+            if matches!(adopted, Err(ShipError::Ask(_))) {
+                asking.failed();
+            }
+            return adopted;
         }
-        let follows = (own.role == PairRole::Standby).then_some(own.epoch);
-        let (after, bytes_max) = (own.sequence, self.answer_bytes_max());
-        let request = ShipRequest { group, follows, after, bytes_max, wait_ms: WAIT_MS };
-        let deadline = Instant::now() + ASK_WAIT;
-        let reply = self.fetch(group, kind::SHIP, request.encode(), deadline).await?;
-        let shipment = Shipment::decode(reply.head)?;
+        let (shipment, body) = self.ask(group, own, asking).await?;
         if own.role == PairRole::Primary
             && shipment.state.role == PairRole::Primary
             && shipment.state.epoch > own.epoch
@@ -320,8 +338,7 @@ impl Standby {
             return Ok(());
         }
         let (state, now, complete, gone) = (shipment.state, shipment.now, shipment.complete, shipment.gone);
-        let applied =
-            if gone { Ok(()) } else { self.propose(replica, own.sequence, shipment, reply.body).await };
+        let applied = if gone { Ok(()) } else { self.propose(replica, own.sequence, shipment, body).await };
         let whole = applied.is_ok() && complete && !gone;
         self.note(group, |known| {
             known.other = Some(state);
@@ -337,6 +354,29 @@ impl Standby {
             return self.step(replica, PairStep::Rejoin { epoch: state.epoch }).await;
         }
         applied
+    }
+
+    /// Asks for what follows on `own`, and for nothing but the other's part if this is no standby.
+    async fn ask(
+        &self,
+        group: GroupId,
+        own: PairState,
+        asking: &mut Asking,
+    ) -> Result<(Shipment, Bytes), ShipError> {
+        let follows = (own.role == PairRole::Standby).then_some(own.epoch);
+        let (turn, wait_ms, wait) = if follows.is_some() && asking.is_behind() {
+            (turn(&self.catch_ups, group).await, 0, CATCH_UP_WAIT)
+        } else {
+            (None, WAIT_MS, ASK_WAIT)
+        };
+        let (after, bytes_max) = (own.sequence, asking.bytes_max());
+        let request = ShipRequest { group, follows, after, bytes_max, wait_ms };
+        let reply = self.fetch(group, kind::SHIP, request.encode(), Instant::now() + wait).await;
+        drop(turn);
+        let reply = reply.inspect_err(|_| asking.failed())?;
+        let shipment = Shipment::decode(reply.head)?;
+        asking.answered(shipment.complete);
+        Ok((shipment, reply.body))
     }
 
     /// Changes the group's own part.
@@ -412,6 +452,11 @@ impl Standby {
         }
         Ok(())
     }
+}
+
+/// A turn among the groups of this node; the system group waits for nobody, since the others wait for it.
+async fn turn(turns: &Semaphore, group: GroupId) -> Option<SemaphorePermit<'_>> {
+    if group == GroupId::SYSTEM { None } else { turns.acquire().await.ok() }
 }
 
 /// What the other region does not have yet, which has everything up to the entry `upto`.

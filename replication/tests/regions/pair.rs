@@ -72,17 +72,21 @@ async fn step(region: &TestRegion, group: GroupId, step: PairStep) -> PairState 
 /// Writing moves from `from` to `to`, group by group, without loss.
 async fn switch(from: &TestRegion, to: &TestRegion) {
     for group in (0..=GROUPS).map(GroupId) {
-        let epoch = state(from, group).await.epoch;
-        let sealed = step(from, group, PairStep::Seal { epoch }).await;
-        let deadline = Instant::now() + LONG;
-        while state(to, group).await.sequence < sealed.sequence {
-            assert!(Instant::now() < deadline, "{group} is not drained");
-            tokio::task::yield_now().await;
-        }
-        let epoch = Epoch(epoch.0 + 1);
-        let promoted = step(to, group, PairStep::Promote { epoch }).await;
-        step(from, group, PairStep::Follow { epoch, since: promoted.since }).await;
+        let promoted = hand_over(from, to, group).await;
+        step(from, group, PairStep::Follow { epoch: promoted.epoch, since: promoted.since }).await;
     }
+}
+
+/// A group of `from` is sealed, and the one of `to` promoted once it has everything.
+async fn hand_over(from: &TestRegion, to: &TestRegion, group: GroupId) -> PairState {
+    let epoch = state(from, group).await.epoch;
+    let sealed = step(from, group, PairStep::Seal { epoch }).await;
+    let deadline = Instant::now() + LONG;
+    while state(to, group).await.sequence < sealed.sequence {
+        assert!(Instant::now() < deadline, "{group} is not drained");
+        tokio::task::yield_now().await;
+    }
+    step(to, group, PairStep::Promote { epoch: Epoch(epoch.0 + 1) }).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -322,6 +326,67 @@ async fn what_was_acknowledged_alone_stays_in_the_log_whatever_the_new_primary_a
         listed += page.writes.len();
     }
     assert_eq!(listed, usize::from(alone));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_switch_that_ended_half_way_is_taken_back_by_force_when_the_new_primary_is_lost() {
+    let (one, mut two) = pair().await;
+    let count = 24;
+    let put_all = async |region: &TestRegion, when: &str| {
+        for number in 0..count {
+            region.put(BUCKET, &format!("{when}/{number}"), number + 1, body(when, 100)).await;
+        }
+    };
+    put_all(&one, "before").await;
+    let groups: Vec<GroupId> = (0..=GROUPS).map(GroupId).collect();
+    for group in groups.iter().copied() {
+        let promoted = hand_over(&one, &two, group).await;
+        // whoever switches them ends here: half of the groups follow, half are still sealed
+        if group.0 % 2 == 0 {
+            step(&one, group, PairStep::Follow { epoch: promoted.epoch, since: promoted.since }).await;
+        }
+    }
+    put_all(&two, "meanwhile").await;
+    let nodes = [1, 2, 3].map(NodeId);
+    for node in nodes {
+        two.stop(node).await;
+    }
+    let mut began = BTreeMap::new();
+    for group in groups.iter().copied() {
+        began.insert(group, step(&one, group, PairStep::Promote { epoch: Epoch(3) }).await);
+    }
+    put_all(&one, "after").await;
+    let mut lost = 0;
+    for number in 0..count {
+        lost += usize::from(one.get(BUCKET, &format!("meanwhile/{number}")).await.is_none());
+    }
+    assert!(lost > 0, "of groups that were sealed nothing came");
+    two.restart_all(&nodes).await;
+    two.follow(&one);
+    let deadline = Instant::now() + LONG;
+    while two.lags().len() < groups.len() || two.lags().values().any(|lag| lag.own.role != PairRole::Sealed) {
+        assert!(Instant::now() < deadline, "not fenced: {:?}", two.lags());
+        tokio::task::yield_now().await;
+    }
+    let mut listed = 0;
+    for group in groups.iter().copied() {
+        let since = began[&group].followed.max(state(&two, group).await.since);
+        let page =
+            diverged(&two.router, group, Sequence(since.0 + 1), 0, Instant::now() + LONG).await.unwrap();
+        assert!(page.complete, "{group}");
+        listed += page.writes.len();
+        step(&two, group, PairStep::Rejoin { epoch: Epoch(3) }).await;
+    }
+    assert_eq!(listed, lost, "what it acknowledged alone");
+    wait_synced(&two, &one).await;
+    for number in 0..count {
+        for when in ["before", "meanwhile", "after"] {
+            let name = format!("{when}/{number}");
+            let [here, there] = [one.get(BUCKET, &name).await, two.get(BUCKET, &name).await];
+            assert_eq!(here, there, "{name}");
+            assert!(here.is_some() || when == "meanwhile", "{name}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
