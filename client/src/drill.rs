@@ -32,10 +32,17 @@ use run::Run;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
 use wire::UnixMillis;
 
 /// Where probes are written; made when it is not there, and kept.
 pub const BUCKET: &str = "twinkeep-drill";
+
+/// How long what passes by itself may stand in the way of a run.
+const SETTLE_WAIT: Duration = Duration::from_secs(10);
+
+/// Pause between two looks at it.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// What is drilled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,8 +102,16 @@ impl DrillKind {
 
 /// Looks whether a drill may begin. Changes nothing.
 pub fn dry_run(target: &Target, plan: &DrillPlan) -> Readiness {
-    let (facts, lag) = readiness::gather(target);
-    let mut readiness = readiness::judge(plan.kind, &facts, lag.as_ref(), &plan.limits, system_now());
+    let look = || {
+        let (facts, lag) = readiness::gather(target);
+        readiness::judge(plan.kind, &facts, lag.as_ref(), &plan.limits, system_now())
+    };
+    let deadline = Instant::now() + SETTLE_WAIT;
+    let mut readiness = look();
+    while readiness.is_settling() && Instant::now() < deadline {
+        std::thread::sleep(LOOK);
+        readiness = look();
+    }
     if plan.kind.is_of_node() && !target.regions.iter().any(|region| region.dev.is_some()) {
         readiness.refuse("injection", &only_here(plan.kind));
     }

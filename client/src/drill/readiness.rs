@@ -22,6 +22,9 @@ const CLOCK_OFFSET_MAX_MS: u64 = 5_000;
 
 const DAY_MS: u64 = 86_400_000;
 
+/// Conditions that are not met for a moment after a group changed its leader.
+const SETTLING: [&str; 3] = ["groups", "lag", "recovery_point"];
+
 /// Everything that was looked at before a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Readiness {
@@ -171,6 +174,12 @@ pub(super) fn judge(
 }
 
 impl Readiness {
+    /// Whether all that stands in the way passes by itself: a group changed its leader, who has not heard of the other region yet.
+    pub(super) fn is_settling(&self) -> bool {
+        let mut not_ok = self.items.iter().filter(|item| item.state == ItemState::NotOk);
+        !self.ready && not_ok.all(|item| SETTLING.contains(&item.name.as_str()))
+    }
+
     /// One more condition, which is not met.
     pub(super) fn refuse(&mut self, name: &str, why: &ClientError) {
         let mut items = Items(std::mem::take(&mut self.items));

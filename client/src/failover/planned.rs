@@ -15,6 +15,18 @@ use wire::admin::{PairChange, PairGroup, PairReport};
 /// How long the standby may take to apply what the sealed primary still had for it.
 const DRAIN_WAIT: Duration = Duration::from_secs(20);
 
+/// How long what passes by itself may stand in the way.
+const SETTLE_WAIT: Duration = Duration::from_secs(5);
+
+/// Why nothing can be done.
+#[derive(Debug)]
+enum NoWay {
+    /// It may pass by itself.
+    Now(ClientError),
+    /// It stays until somebody changes it.
+    AsItIs(ClientError),
+}
+
 /// What there is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
@@ -29,8 +41,15 @@ enum Way {
 /// Lets `to` take the writes of `from` without losing any.
 pub fn planned(from: &Side, to: &Side) -> Result<FailoverReport, ClientError> {
     let began = Instant::now();
-    let (old, new) = (from.report()?, to.report()?);
-    let way = way(&old, &new)?;
+    let (old, new, way) = loop {
+        let (old, new) = (from.report()?, to.report()?);
+        match way(&old, &new) {
+            Ok(way) => break (old, new, way),
+            // a group that has changed its leader is silent until that one has heard of the other region
+            Err(NoWay::Now(_)) if began.elapsed() < SETTLE_WAIT => std::thread::sleep(LOOK),
+            Err(NoWay::Now(error) | NoWay::AsItIs(error)) => return Err(error),
+        }
+    };
     let (epoch, writes_paused_ms) = match way {
         Way::Done => (newest(&new), None),
         Way::TakeBack => {
@@ -117,13 +136,11 @@ fn give_back(
 }
 
 /// What is to be done so that `new` takes the writes, if that can be done without losing any.
-fn way(old: &PairReport, new: &PairReport) -> Result<Way, ClientError> {
+fn way(old: &PairReport, new: &PairReport) -> Result<Way, NoWay> {
     for report in [old, new] {
         if !is_whole(report) {
-            return Err(ClientError::state(
-                answered(report),
-                "wait until `twinkeep status` shows a leader for each of them",
-            ));
+            let advice = "wait until `twinkeep status` shows a leader for each of them";
+            return Err(NoWay::Now(ClientError::state(answered(report), advice)));
         }
     }
     if all(new, &[PairRole::Primary]) && all(old, &FOLLOWS) {
@@ -139,7 +156,7 @@ fn way(old: &PairReport, new: &PairReport) -> Result<Way, ClientError> {
         PairRole::Sealed | PairRole::Bootstrap => false,
     };
     if let Some(group) = new.groups.iter().find(|group| !can(group)) {
-        return Err(unfit(old, new, group));
+        return Err(NoWay::AsItIs(unfit(old, new, group)));
     }
     let silent = |group: &PairGroup| {
         group.role == PairRole::Standby && (group.gone || group.heard_ms.is_none_or(|ms| ms > HEARD_MAX_MS))
@@ -147,10 +164,8 @@ fn way(old: &PairReport, new: &PairReport) -> Result<Way, ClientError> {
     let silent = new.groups.iter().filter(|group| silent(group)).count();
     if silent > 0 {
         let problem = format!("{silent} groups of {} do not follow their primary", new.region);
-        return Err(ClientError::state(
-            problem,
-            "`twinkeep lag` says why; a planned switch would lose writes",
-        ));
+        let advice = "`twinkeep lag` says why; a planned switch would lose writes";
+        return Err(NoWay::Now(ClientError::state(problem, advice)));
     }
     Ok(Way::Switch(epoch))
 }
@@ -246,7 +261,7 @@ mod tests {
     fn a_switch_goes_to_a_region_that_follows_or_began_to_reign_and_to_no_other() {
         use PairRole::{Bootstrap, Primary, Sealed, Standby};
         let way = |old: Groups<'_>, new: Groups<'_>| {
-            way(&report("old", old), &report("new", new)).map_err(|error| error.to_string())
+            way(&report("old", old), &report("new", new)).ok()
         };
         let cases: [(Groups<'_>, Groups<'_>, Option<Way>); 9] = [
             (&[(Primary, 3), (Primary, 3)], &[(Standby, 3), (Standby, 3)], Some(Way::Switch(4))),
@@ -264,7 +279,7 @@ mod tests {
             (&[(Primary, 4), (Primary, 4)], &[(Bootstrap, 4), (Standby, 4)], None),
         ];
         for (old, new, expected) in cases {
-            assert_eq!(way(old, new).ok(), expected, "{old:?} {new:?}");
+            assert_eq!(way(old, new), expected, "{old:?} {new:?}");
         }
     }
 }

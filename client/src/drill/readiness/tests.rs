@@ -152,6 +152,18 @@ fn a_region_without_a_pair_can_lose_a_node_only() {
 }
 
 #[test]
+fn what_passes_by_itself_is_waited_for_and_nothing_else_is() {
+    let unavailable = |lag: &mut LagReport| lag.state = "Unavailable";
+    assert!(judged(|_, lag| unavailable(lag)).is_settling());
+    assert!(!judged(|_, _| {}).is_settling());
+    let lasting = judged(|regions, lag| {
+        unavailable(lag);
+        regions[0].endpoint = Err(EndpointTrouble::Refuses("no".into()));
+    });
+    assert!(!lasting.is_settling());
+}
+
+#[test]
 fn where_processes_are_somebody_elses_a_node_drill_is_refused() {
     let mut readiness = judged(|_, _| {});
     readiness.refuse("injection", &super::super::only_here(DrillKind::Node));
