@@ -11,6 +11,7 @@
 
 mod again;
 mod empty;
+mod fit;
 mod held;
 mod parts;
 mod reading;
@@ -30,10 +31,12 @@ use crate::manifest::{
 };
 use crate::operators::Operator;
 use crate::s3::{Place, S3};
-use crate::signed::{self, Kind};
+use crate::signed;
+use crate::table::Cell;
 use crate::vault::Vault;
 use crate::{PseudoError, clock, describe, files};
 use custody::{MasterKey, SigningKey};
+use fit::Fit;
 use parts::Upload;
 use pipeline::{Engine, Plan, Rare, Report, SpillFile};
 use policy::{Policy, Spec};
@@ -44,7 +47,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use transform::{People, RunSeed};
+use transform::{Kind, People, RunSeed};
 
 /// The release that makes exports.
 pub(crate) const BUILD: &str = concat!("twinkeep pseudo ", env!("CARGO_PKG_VERSION"));
@@ -114,10 +117,10 @@ impl Export<'_> {
         let Some(bytes) = self.s3.get(bucket, &self.to.key(ORDER), SIGNED_BYTES_MAX)? else {
             return Ok(Begun::No);
         };
-        let order: Order = signed::open_by(Kind::Order, &bytes, self.operator.key.public())
+        let order: Order = signed::open_by(signed::Kind::Order, &bytes, self.operator.key.public())
             .map_err(PseudoError::signed("the order of this export"))?;
         let same = order.export == self.name
-            && order.version == version_of(&order.replaces, &None)
+            && order.version == version_of(&order.replaces, &None, &None)
             && order.replaces == self.replaces()
             && order.terms.policy_sha256 == self.terms.policy_sha256
             && order.terms.recipient == self.terms.recipient
@@ -161,7 +164,7 @@ impl Export<'_> {
         files::random(&mut seed)?;
         let replaces = self.replaces();
         let order = Order {
-            version: version_of(&replaces, &None),
+            version: version_of(&replaces, &None, &None),
             export: self.name.clone(),
             created: clock::text(created),
             replaces,
@@ -173,7 +176,7 @@ impl Export<'_> {
             maker: self.operator.certificate.clone(),
             build: BUILD.to_owned(),
         };
-        let sealed = signed::seal(Kind::Order, &order, &self.operator.key);
+        let sealed = signed::seal(signed::Kind::Order, &order, &self.operator.key);
         self.s3.create_or_same(&self.to.bucket, &self.to.key(ORDER), &sealed)?;
         Ok(Some(order))
     }
@@ -209,9 +212,27 @@ impl Export<'_> {
         let counts = policy.columns().any(|rule| matches!(rule.spec, Spec::NullIfRare { .. }));
         let rare =
             if counts { pipeline::count_rare(policy, master, sources.inputs()) } else { Ok(Rare::default()) };
+        let rare = rare.map_err(failed)?;
         let people = vault.map(|vault| vault.clone() as Arc<dyn People>);
-        let plan = Plan::with_vault(policy, master, seed, rare.map_err(failed)?, people.as_ref());
-        let plan = plan.map_err(failed)?.planted(master, &order.export);
+        let plan_of =
+            |policy| Plan::with_vault(policy, master, seed, rare.clone(), people.as_ref()).map_err(failed);
+        let plans = Plans::new(policy, self.memory_bytes, &self.temporary);
+        let pass = |policy: &Policy, row: &mut fit::Row<'_>| {
+            let mut number = 0;
+            let looked = Engine::new(plan_of(policy)?, 0).look(sources.inputs(), &mut |cells| {
+                number += 1;
+                self.check_stop()?;
+                row(number, &as_cells(cells)).map_err(|error| io::Error::other(error.to_string()))?;
+                Ok(true)
+            });
+            looked.map(drop).map_err(failed)
+        };
+        let Fit { policy: climbed, rare: mut left_out, fitted, problem } = match &plans {
+            Some(plans) => fit::fit(policy, plans, self.memory_bytes, &pass)?,
+            None => Fit::default(),
+        };
+        let policy = climbed.as_ref().unwrap_or(policy);
+        let plan = plan_of(policy)?.planted(master, &order.export);
         let there = self.s3.list(&self.to, LISTED_MAX)?;
         let suffix = describe::suffix(policy);
         let mut upload = Upload::new(
@@ -224,17 +245,19 @@ impl Export<'_> {
             self.stop,
         );
         let mut spill = || Ok(Box::new(tempfile::tempfile_in(&self.temporary)?) as Box<dyn SpillFile>);
-        let plans = Plans::new(policy, self.memory_bytes, &self.temporary);
         let mut meter = plans.as_ref().map(Plans::meter).transpose()?;
         let mut number = 0;
         let report = Engine::new(plan, self.memory_bytes)
             .run_parts(sources.inputs(), &mut upload, &mut spill, &mut |cells| {
-                number += 1;
-                if self.stop.load(Ordering::Relaxed) {
-                    return Err(io::Error::other(STOPPED));
+                self.check_stop()?;
+                let Some(meter) = &mut meter else { return Ok(true) };
+                let cells = as_cells(cells);
+                if left_out.as_mut().is_some_and(|rare| rare.has(&cells)) {
+                    return Ok(false);
                 }
-                let Some(meter) = &mut meter else { return Ok(()) };
-                meter.row(cells, number).map_err(|error| io::Error::other(error.to_string()))
+                number += 1;
+                meter.row(number, &cells).map_err(|error| io::Error::other(error.to_string()))?;
+                Ok(true)
             })
             .map_err(failed)?;
         self.may_lack.rows(report.records_in, report.records_out)?;
@@ -250,8 +273,8 @@ impl Export<'_> {
         }
         // who began it anew meanwhile destroyed what this run made
         let present = self.s3.get(&self.to.bucket, &self.to.key(ORDER), SIGNED_BYTES_MAX)?;
-        let present =
-            present.and_then(|bytes| signed::open_by(Kind::Order, &bytes, self.operator.key.public()).ok());
+        let present = present
+            .and_then(|bytes| signed::open_by(signed::Kind::Order, &bytes, self.operator.key.public()).ok());
         if present.as_ref() != Some(&order) {
             let problem =
                 "its order is not there any more, or is another: somebody else makes this export".to_owned();
@@ -259,7 +282,7 @@ impl Export<'_> {
         }
         let planted = planted(policy, order.key.version, &report);
         let manifest = Manifest {
-            version: version_of(&order.replaces, &planted),
+            version: version_of(&order.replaces, &planted, &fitted),
             export: order.export,
             created: order.created,
             completed: clock::text(clock::now()),
@@ -273,15 +296,18 @@ impl Export<'_> {
             sources: read,
             counts,
             planted,
+            fitted,
             figures,
             gate: Gate::of(policy),
             format: describe::format(policy).to_owned(),
             outputs,
-            documents: self.documents()?,
+            documents: self.documents(policy)?,
         };
-        let sealed = signed::seal(Kind::Manifest, &manifest, self.service);
+        let sealed = signed::seal(signed::Kind::Manifest, &manifest, self.service);
         self.s3.create_or_same(&self.to.bucket, &self.to.key(MANIFEST), &sealed)?;
-        let misses = figures::misses(manifest.gate.as_ref(), manifest.figures.as_ref());
+        let mut misses = figures::misses(manifest.gate.as_ref(), manifest.figures.as_ref());
+        // why it is not as demanded, if it is not
+        misses.extend(problem.filter(|_| !misses.is_empty()));
         Ok(Done { manifest, is_resumed, misses })
     }
 
@@ -369,15 +395,24 @@ impl Export<'_> {
         Ok(candidates)
     }
 
-    fn documents(&self) -> Result<Vec<File>, PseudoError> {
+    fn check_stop(&self) -> io::Result<()> {
+        if self.stop.load(Ordering::Relaxed) { Err(io::Error::other(STOPPED)) } else { Ok(()) }
+    }
+
+    fn documents(&self, policy: &Policy) -> Result<Vec<File>, PseudoError> {
         let mut documents = Vec::new();
-        for (name, content) in describe::documents(self.policy) {
+        for (name, content) in describe::documents(policy) {
             self.s3.create_or_same(&self.to.bucket, &self.to.key(name), &content)?;
             let (bytes, sha256) = (content.len() as u64, hex(&Sha256::digest(&content)));
             documents.push(File { name: name.to_owned(), bytes, sha256, rows: None });
         }
         Ok(documents)
     }
+}
+
+/// What is counted of a treated record; nulls are none.
+fn as_cells<'c>(cells: &mut dyn Iterator<Item = (Kind, &'c [u8])>) -> Vec<Cell<'c>> {
+    cells.map(|(kind, bytes)| (kind != Kind::Null).then_some(bytes)).collect()
 }
 
 /// An object that may be a source.

@@ -7,7 +7,6 @@ use crate::table::{Cell, Table};
 use policy::{Path, Policy};
 use serde::{Deserialize, Serialize};
 use std::path::Path as FilePath;
-use transform::Kind;
 
 /// What was measured; names of the figures are those of `pseudo risk`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -134,6 +133,16 @@ impl Plans {
         })
     }
 
+    /// The plan of the classes.
+    pub(crate) fn classes(&self) -> &Plan {
+        &self.classes
+    }
+
+    /// Columns of its quasi-identifiers, then of the sensitive ones.
+    pub(crate) fn columns(&self) -> &[usize] {
+        &self.columns
+    }
+
     /// A meter that counts by them.
     pub(crate) fn meter(&self) -> Result<Meter<'_>, PseudoError> {
         let counting = |plan| Ok::<_, PseudoError>(Counting::new(plan, fresh_key()?));
@@ -148,12 +157,7 @@ impl Plans {
 
 impl Meter<'_> {
     /// Counts a row.
-    pub(crate) fn row(
-        &mut self,
-        cells: &mut dyn Iterator<Item = (Kind, &[u8])>,
-        number: u64,
-    ) -> Result<(), PseudoError> {
-        let cells: Vec<Cell<'_>> = cells.map(|(kind, bytes)| (kind != Kind::Null).then_some(bytes)).collect();
+    pub(crate) fn row(&mut self, number: u64, cells: &[Cell<'_>]) -> Result<(), PseudoError> {
         let wanted: Vec<Cell<'_>> = self.columns.iter().map(|column| cells[*column]).collect();
         self.classes.record(number, &wanted)?;
         for (column, counting) in &mut self.tokens {

@@ -12,6 +12,8 @@ pub(crate) const VERSION: u32 = 1;
 const VERSION_REKEYED: u32 = 2;
 /// The version of bodies about an export in which rows may be planted; it may stand for another, too.
 const VERSION_PLANTED: u32 = 3;
+/// The version of bodies about an export that was fitted to its gate; it may have what the others have, too.
+const VERSION_FITTED: u32 = 4;
 /// Anything signed, bytes: [`SOURCES_MAX`] sources with long names, and as many parts.
 pub(crate) const SIGNED_BYTES_MAX: u64 = 256 << 20;
 /// Sources of one export: each is a few hundred bytes of manifest.
@@ -139,6 +141,18 @@ pub(crate) struct Planted {
     pub(crate) form: String,
 }
 
+/// What was done so that the gate lets an export through.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Fitted {
+    /// `generalise` or `suppress`.
+    pub(crate) on_fail: String,
+    /// The levels of hierarchies that were climbed, by column.
+    pub(crate) levels: BTreeMap<String, usize>,
+    /// Records that are too rare at these levels, and are in no other count than those that went in.
+    pub(crate) records_left_out: u64,
+}
+
 /// What an export is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -159,6 +173,8 @@ pub(crate) struct Manifest {
     pub(crate) counts: Counts,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(crate) planted: Option<Planted>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) fitted: Option<Fitted>,
     pub(crate) figures: Option<Figures>,
     pub(crate) gate: Option<Gate>,
     pub(crate) format: String,
@@ -251,6 +267,9 @@ pub(crate) struct Decision {
     /// Readers learn how many rows are of nobody, so that they know how far their counts are off.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(crate) planted: Option<Planted>,
+    /// Readers learn what was made coarser or left out more than the policy says.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) fitted: Option<Fitted>,
     pub(crate) figures: Option<Figures>,
     pub(crate) format: String,
     pub(crate) outputs: Vec<File>,
@@ -286,6 +305,23 @@ pub(crate) struct Deletion {
     pub(crate) build: String,
 }
 
+impl Fitted {
+    /// What was done, a line each.
+    pub(crate) fn in_words(&self) -> String {
+        let mut text: String = self
+            .levels
+            .iter()
+            .map(|(column, level)| {
+                format!("  {column} is at level {level} of its hierarchy, coarser than the policy has it\n")
+            })
+            .collect();
+        if self.records_left_out > 0 {
+            text.push_str(&format!("  {} records were too rare and are left out\n", self.records_left_out));
+        }
+        text
+    }
+}
+
 impl Decision {
     /// All files that are released.
     pub(crate) fn files(&self) -> impl Iterator<Item = &File> {
@@ -300,12 +336,14 @@ impl Manifest {
     }
 }
 
-/// The version of a body that has, or has not, what only re-keyed exports have, and what only those have in which rows may be planted.
-pub(crate) fn version_of<T>(rekeyed: &Option<T>, planted: &Option<Planted>) -> u32 {
-    match (rekeyed, planted) {
-        (_, Some(_)) => VERSION_PLANTED,
-        (Some(_), None) => VERSION_REKEYED,
-        (None, None) => VERSION,
+/// The version of a body that has, or has not, what only re-keyed exports have, what only those have in which rows may be planted, and
+/// what only fitted ones have.
+pub(crate) fn version_of<T>(rekeyed: &Option<T>, planted: &Option<Planted>, fitted: &Option<Fitted>) -> u32 {
+    match (rekeyed, planted, fitted) {
+        (_, _, Some(_)) => VERSION_FITTED,
+        (_, Some(_), None) => VERSION_PLANTED,
+        (Some(_), None, None) => VERSION_REKEYED,
+        (None, None, None) => VERSION,
     }
 }
 

@@ -9,9 +9,10 @@ use crate::limits::{Limits, failing};
 use crate::table::{Cell, Table};
 use crate::tally::{Sorted, Tally};
 use risk::{
-    AttributeFigures, AttributeMeter, ClassSizes, Distribution, Fingerprinter, Hierarchy, IdentityFigures,
-    KEY_BYTES, PopulationUniqueness, ValueCount,
+    AttributeFigures, AttributeMeter, ClassKey, ClassSizes, Distribution, Fingerprinter, Hierarchy,
+    IdentityFigures, KEY_BYTES, PopulationUniqueness, ValueCount,
 };
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -126,6 +127,28 @@ impl<'a> Counting<'a> {
         self.dictionaries[index]
             .code(cell, bytes_max)
             .ok_or_else(|| Dictionary::full(&self.plan.sensitive[index]))
+    }
+
+    /// The classes that are over the plan's limits, and their records; at most so many classes.
+    pub(crate) fn over(self, classes_max: usize) -> Result<(HashSet<ClassKey>, u64), PseudoError> {
+        let sorted: Vec<Sorted> = self.tallies.into_iter().map(Tally::finish).collect::<Result<_, _>>()?;
+        let failing = failing(&sorted, &self.plan.limits, &[])?;
+        let (mut over, mut records, mut class) = (HashSet::new(), 0, 0);
+        sorted[0].classes(|key, values| {
+            if failing.get(class).copied().unwrap_or(false) {
+                records += values.iter().map(|value| value.count).sum::<u64>();
+                over.insert(key);
+            }
+            class += 1;
+            if over.len() <= classes_max {
+                return Ok(());
+            }
+            let problem = format!(
+                "more than {classes_max} classes are too rare to keep them in the memory that is left"
+            );
+            Err(PseudoError::Memory { problem })
+        })?;
+        Ok((over, records))
     }
 
     /// The figures of what was counted.

@@ -274,7 +274,7 @@ fn decide(
     }
     let manifest = &stand.manifest;
     let decision = Decision {
-        version: version_of(&manifest.replaces, &manifest.planted),
+        version: version_of(&manifest.replaces, &manifest.planted, &manifest.fitted),
         export: manifest.export.clone(),
         verdict,
         decided: clock::text(clock::now()),
@@ -287,6 +287,7 @@ fn decide(
         terms: manifest.terms.clone(),
         records: manifest.counts.records_out,
         planted: manifest.planted.clone(),
+        fitted: manifest.fitted.clone(),
         figures: manifest.figures.clone(),
         format: manifest.format.clone(),
         outputs: manifest.outputs.clone(),

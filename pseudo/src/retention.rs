@@ -47,7 +47,9 @@ pub(crate) fn record(
     let place = || format!("the record of deletion of {name}");
     let deletion: Deletion =
         signed::open_by(Kind::Deletion, &bytes, service).map_err(PseudoError::signed(place()))?;
-    if deletion.version != version_of(&deletion.replaced_by, &deletion.planted) || deletion.export != name {
+    if deletion.version != version_of(&deletion.replaced_by, &deletion.planted, &None)
+        || deletion.export != name
+    {
         let problem = "it is about another export, or of a form that this release does not know".to_owned();
         return Err(PseudoError::Signed { place: place(), problem });
     }
@@ -146,7 +148,7 @@ fn begin(
     assert!(stand.decision.is_some() || stand.state == State::Draft, "a state without a decision is a draft");
     let decision = stand.decision.as_ref().map(|(decision, _)| decision);
     let deletion = Deletion {
-        version: version_of(&replaced_by, &manifest.planted),
+        version: version_of(&replaced_by, &manifest.planted, &None),
         export: manifest.export.clone(),
         begun: clock::text(clock::now()),
         // one that does not count is none: an incremental job would else take for refused what the register says is void

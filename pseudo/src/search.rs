@@ -11,8 +11,9 @@ mod base;
 use crate::PseudoError;
 use crate::limits::{Limits, failing};
 use crate::measure::{self, Measured, Plan};
+use crate::table::Cell;
 use crate::tally::Sorted;
-use base::{Base, Column};
+use base::{Base, Column, Reading};
 use risk::{Hierarchy, Lattice, precision};
 use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
@@ -25,6 +26,17 @@ pub(crate) enum Suppression {
     Count(u64),
     /// This share of all records, rounded down.
     Share(f64),
+}
+
+impl Suppression {
+    /// How many of so many records.
+    pub(crate) fn records(self, of: u64) -> u64 {
+        match self {
+            Self::Count(count) => count,
+            // the nearest double of a share such as 0.29 may lie below it; a part in 10^9 is far below one record
+            Self::Share(share) => (of as f64 * share * (1.0 + 1e-9)).floor() as u64,
+        }
+    }
 }
 
 /// By what the best of the satisfying nodes is chosen.
@@ -93,8 +105,34 @@ pub(crate) struct Found {
 
 /// Searches the lattice.
 pub(crate) fn search(question: &Question) -> Result<Found, PseudoError> {
-    let lattice = lattice(question)?;
-    let base = Base::read(question)?;
+    settle(question, lattice(question)?, Base::read(question)?)
+}
+
+/// A search of records that are given one by one.
+pub(crate) struct Search<'a> {
+    question: &'a Question,
+    lattice: Lattice,
+    reading: Reading<'a>,
+}
+
+impl<'a> Search<'a> {
+    /// Of nothing yet.
+    pub(crate) fn new(question: &'a Question) -> Result<Self, PseudoError> {
+        Ok(Self { question, lattice: lattice(question)?, reading: Reading::new(question)? })
+    }
+
+    /// Takes a record: cells of the quasi-identifiers, then of the sensitive attributes.
+    pub(crate) fn record(&mut self, number: u64, cells: &[Cell<'_>]) -> Result<(), PseudoError> {
+        self.reading.record(number, cells)
+    }
+
+    /// Searches the lattice.
+    pub(crate) fn finish(self) -> Result<Found, PseudoError> {
+        settle(self.question, self.lattice, self.reading.finish()?)
+    }
+}
+
+fn settle(question: &Question, lattice: Lattice, base: Base) -> Result<Found, PseudoError> {
     let mut judge = Judge::new(question, base, lattice.clone());
     let limit = judge.suppressed_max;
     let settled = lattice.settle(|node| Ok(judge.figures(node)?.suppressed <= limit))?;
@@ -157,11 +195,7 @@ struct Judge<'a> {
 
 impl<'a> Judge<'a> {
     fn new(question: &'a Question, base: Base, lattice: Lattice) -> Self {
-        let suppressed_max = match question.suppression {
-            Suppression::Count(count) => count,
-            // the nearest double of a share such as 0.29 may lie below it; a part in 10^9 is far below one record
-            Suppression::Share(share) => (base.records as f64 * share * (1.0 + 1e-9)).floor() as u64,
-        };
+        let suppressed_max = question.suppression.records(base.records);
         Self { question, base, lattice, known: HashMap::new(), suppressed_max }
     }
 

@@ -83,7 +83,7 @@ pub(crate) fn check(bytes: &[u8], trust: &Trust) -> Result<Checked, Refused> {
         Err(refused) => return Err(refused),
     }
     match signed::open_by::<Deletion>(Kind::Deletion, bytes, service) {
-        Ok(deletion) if deletion.version == version_of(&deletion.replaced_by, &deletion.planted) => {
+        Ok(deletion) if deletion.version == version_of(&deletion.replaced_by, &deletion.planted, &None) => {
             return Ok(Checked::Deletion(Box::new(deletion)));
         }
         Ok(_) => return Err(Refused::Unknown("record of deletion")),
@@ -102,7 +102,7 @@ pub(crate) fn check(bytes: &[u8], trust: &Trust) -> Result<Checked, Refused> {
 /// A manifest that the service signed, made by somebody it vouches for.
 pub(crate) fn manifest(bytes: &[u8], service: PublicKey) -> Result<Manifest, Refused> {
     let manifest: Manifest = signed::open_by(Kind::Manifest, bytes, service)?;
-    if manifest.version != version_of(&manifest.replaces, &manifest.planted) {
+    if manifest.version != version_of(&manifest.replaces, &manifest.planted, &manifest.fitted) {
         return Err(Refused::Unknown("manifest"));
     }
     operators::vouched(&manifest.maker, service)?;
@@ -112,7 +112,7 @@ pub(crate) fn manifest(bytes: &[u8], service: PublicKey) -> Result<Manifest, Ref
 /// A decision, and who took it: an operator whom the service vouches for, and another than who made the export.
 pub(crate) fn decision(bytes: &[u8], service: PublicKey) -> Result<(Decision, String), Refused> {
     let (decision, key): (Decision, PublicKey) = signed::open(Kind::Decision, bytes)?;
-    if decision.version != version_of(&decision.replaces, &decision.planted) {
+    if decision.version != version_of(&decision.replaces, &decision.planted, &decision.fitted) {
         return Err(Refused::Unknown("decision"));
     }
     let (approver, approver_key) = operators::vouched(&decision.approver, service)?;

@@ -4,6 +4,7 @@
 
 mod demo;
 mod desk;
+mod fit;
 mod honey;
 mod rekey;
 mod revoke;

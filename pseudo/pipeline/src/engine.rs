@@ -30,7 +30,7 @@ pub struct Engine<'a> {
 }
 
 /// What was counted for rules that leave out rare values, by the place of their column.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Rare(pub(crate) Vec<Option<RareValues>>);
 
 /// What each record is handed to: where it begins, and its text or what is wrong with it.
@@ -50,12 +50,12 @@ impl<'a> Engine<'a> {
         spill: &mut dyn Spill,
     ) -> Result<(Report, W), PipelineError> {
         let mut one = One { writer: Some(output) };
-        let report = self.run_parts(inputs.into_iter().map(Ok), &mut one, spill, &mut |_| Ok(()))?;
+        let report = self.run_parts(inputs.into_iter().map(Ok), &mut one, spill, &mut |_| Ok(true))?;
         Ok((report, one.writer.expect("a part that was opened was closed")))
     }
 
-    /// Reads all inputs, each opened when its turn comes, and writes parts; `observe` sees each record that is written. After an
-    /// error no part is worth anything.
+    /// Reads all inputs, each opened when its turn comes, and writes parts; `observe` sees each treated record, and says whether it is
+    /// written. After an error no part is worth anything.
     pub fn run_parts<'i, P: Parts>(
         &self,
         inputs: impl IntoIterator<Item = io::Result<Input<'i>>>,
@@ -67,10 +67,56 @@ impl<'a> Engine<'a> {
         let encoder = Encoder::new(policy);
         let mut files = Files::new(parts, policy, &encoder)?;
         let mut shuffle = policy.target.shuffle.then(|| Shuffle::new(self.shuffle_memory_bytes, spill));
-        let (mut report, mut bench, mut row, mut line) =
-            (Report::default(), Bench::default(), Row::default(), Vec::new());
+        let mut line = Vec::new();
         let mut patterns = self.plan.planting.as_ref().map(Planting::patterns);
-        let mut source = Source::new(policy);
+        let mut report = self.each(inputs, &mut |number, row| {
+            if !observe(&mut row.cells()).map_err(PipelineError::io("measuring"))? {
+                return Ok(false);
+            }
+            if let Some(patterns) = &mut patterns {
+                patterns.see(row, &self.plan.run);
+            }
+            match &mut shuffle {
+                Some(shuffle) => {
+                    line.clear();
+                    encoder.encode(row, &mut line);
+                    shuffle.add(self.plan.rank(number), &line)?;
+                }
+                None => files.row_of(row)?,
+            }
+            Ok(true)
+        })?;
+        if let (Some(patterns), Some(shuffle)) = (patterns, &mut shuffle) {
+            patterns.plant(&self.plan, &mut report, &mut |number, row| {
+                line.clear();
+                encoder.encode(row, &mut line);
+                shuffle.add(self.plan.rank(number), &line)
+            })?;
+        }
+        if let Some(shuffle) = shuffle {
+            report.spilled = shuffle.finish(&mut |row| files.row(row))?;
+        }
+        report.bytes_out = files.finish()?;
+        Ok(report)
+    }
+
+    /// Reads all inputs and writes nothing; `observe` sees each treated record.
+    pub fn look<'i>(
+        &self,
+        inputs: impl IntoIterator<Item = io::Result<Input<'i>>>,
+        observe: &mut Observe<'_>,
+    ) -> Result<Report, PipelineError> {
+        self.each(inputs, &mut |_, row| observe(&mut row.cells()).map_err(PipelineError::io("measuring")))
+    }
+
+    /// Treats every record of all inputs; `take` gets its number and what became of it, and says whether it stays.
+    fn each<'i>(
+        &self,
+        inputs: impl IntoIterator<Item = io::Result<Input<'i>>>,
+        take: &mut dyn FnMut(u64, &Row) -> Result<bool, PipelineError>,
+    ) -> Result<Report, PipelineError> {
+        let (mut report, mut bench, mut row) = (Report::default(), Bench::default(), Row::default());
+        let mut source = Source::new(self.plan.policy);
         for (input, reader) in (1..).zip(inputs) {
             let reader = reader.map_err(PipelineError::io("opening an input"))?;
             let mut record = 0;
@@ -85,34 +131,13 @@ impl<'a> Engine<'a> {
                     let position = Position { input, record, offset, field: fault.field() };
                     return self.bad(fault, position, &mut report);
                 }
-                report.records_out += 1;
-                observe(&mut row.cells()).map_err(PipelineError::io("measuring"))?;
-                if let Some(patterns) = &mut patterns {
-                    patterns.see(&row, &self.plan.run);
-                }
-                match &mut shuffle {
-                    Some(shuffle) => {
-                        line.clear();
-                        encoder.encode(&row, &mut line);
-                        shuffle.add(self.plan.rank(number), &line)
-                    }
-                    None => files.row_of(&row),
-                }
+                let stays = take(number, &row)?;
+                *if stays { &mut report.records_out } else { &mut report.records_suppressed } += 1;
+                Ok(())
             })?;
             report.bytes_in += bytes;
         }
-        if let (Some(patterns), Some(shuffle)) = (patterns, &mut shuffle) {
-            patterns.plant(&self.plan, &mut report, &mut |number, row| {
-                line.clear();
-                encoder.encode(row, &mut line);
-                shuffle.add(self.plan.rank(number), &line)
-            })?;
-        }
-        if let Some(shuffle) = shuffle {
-            report.spilled = shuffle.finish(&mut |row| files.row(row))?;
-        }
         report.unknown_fields_dropped = source.dropped();
-        report.bytes_out = files.finish()?;
         Ok(report)
     }
 

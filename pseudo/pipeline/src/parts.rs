@@ -25,8 +25,8 @@ pub trait Parts {
     fn close(&mut self, writer: Self::Writer, rows: u64) -> io::Result<()>;
 }
 
-/// Sees each treated record before it is put in order: kind and bytes of every column, in the policy's order.
-pub type Observe<'a> = dyn FnMut(&mut dyn Iterator<Item = (Kind, &[u8])>) -> io::Result<()> + 'a;
+/// Sees each treated record before it is put in order, and says whether it stays: kind and bytes of every column, in the policy's order.
+pub type Observe<'a> = dyn FnMut(&mut dyn Iterator<Item = (Kind, &[u8])>) -> io::Result<bool> + 'a;
 
 /// The part being written, and those before it.
 pub(crate) struct Files<'a, P: Parts> {

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use custody::{ClassName, DatasetName, MasterKey, Purpose, Scope};
 use transform::{
-    Alphabet, Bucket, Clamp, DOMAIN_MIN, DateShift, Decimal, FormatPreserving, Hierarchy, IpPrefix, Mask,
-    Normaliser, People, RareCounter, RareValues, SHIFT_DAYS_MAX, SivToken, Technique, TextPrefix, TimeUnit,
-    Title, Token, TokenForm, TransformError, VaultToken,
+    Alphabet, Bucket, Clamp, DOMAIN_MIN, DateShift, Decimal, FormatPreserving, IpPrefix, Mask, Normaliser,
+    People, RareCounter, RareValues, SHIFT_DAYS_MAX, SivToken, Technique, TextPrefix, TimeUnit, Title, Token,
+    TokenForm, TransformError, VaultToken,
 };
 
 use crate::file::FieldFile;
 use crate::sections::{class, parameter};
-use crate::{Path, PolicyError};
+use crate::{Ladder, Path, PolicyError};
 
 /// What a value is turned into, before keys are there.
 #[derive(Clone)]
@@ -57,7 +57,7 @@ pub enum Spec {
     /// `mask`
     Mask(Mask),
     /// `hierarchy`
-    Hierarchy(Hierarchy),
+    Hierarchy(Ladder),
     /// `classify`
     Title(Title),
     /// `constant`
@@ -343,7 +343,7 @@ impl Rule {
             Spec::Clamp(clamp) => Technique::Clamp(clamp.clone()),
             Spec::IpPrefix(prefix) => Technique::IpPrefix(*prefix),
             Spec::Mask(mask) => Technique::Mask(*mask),
-            Spec::Hierarchy(hierarchy) => Technique::Hierarchy(Box::new(hierarchy.clone())),
+            Spec::Hierarchy(ladder) => Technique::Hierarchy(Box::new(ladder.names().clone())),
             Spec::Title(title) => Technique::Title(Box::new(title.clone())),
             Spec::Constant(text) => Technique::Constant(text.clone()),
             Spec::Keep => Technique::Keep,
@@ -439,7 +439,7 @@ fn spec(
             let level = parameters.number("level")?.ok_or_else(|| parameters.missing("level"))?;
             let unknown = || PolicyError::value(place, "there is no hierarchy of this name");
             let rows = hierarchies.get(&name).ok_or_else(unknown)?;
-            Spec::Hierarchy(Hierarchy::parse(rows, level).map_err(wrong)?)
+            Spec::Hierarchy(Ladder::new(rows.as_str().into(), level).map_err(wrong)?)
         }
         "classify" => {
             let (emit, classes) = (parameters.text("emit")?, parameters.lists("classes")?);

@@ -11,6 +11,7 @@ mod error;
 mod field;
 mod file;
 mod honey;
+mod ladder;
 mod lint;
 mod parse;
 mod path;
@@ -23,6 +24,7 @@ pub use detect::{Looks, free_text_name, identifying_name};
 pub use error::PolicyError;
 pub use field::{Column, OnInvalid, OnNull, Rule, Spec};
 pub use honey::{HONEY_PEOPLE_MIN, HONEY_PERSONS_MAX, Honey};
+pub use ladder::Ladder;
 pub use lint::{Finding, Severity};
 pub use parse::{FIELDS_MAX, POLICY_BYTES_MAX, Policy};
 pub use path::{PATH_SEGMENTS_MAX, Path};
@@ -30,5 +32,5 @@ pub use period::Period;
 pub use profile::{Leaf, PROFILE_LEAVES_MAX, Profile};
 pub use propose::propose;
 pub use sections::{
-    Compression, Format, Gate, OnBadRecord, OnUnknown, Reidentify, Retention, Source, Target,
+    Compression, Format, Gate, OnBadRecord, OnFail, OnUnknown, Reidentify, Retention, Source, Target,
 };

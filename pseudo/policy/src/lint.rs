@@ -6,8 +6,8 @@ use custody::Scope;
 use transform::TimeUnit;
 
 use crate::{
-    Column, HONEY_PEOPLE_MIN, Leaf, Looks, OnBadRecord, OnUnknown, Path, Policy, Profile, Rule, Spec,
-    free_text_name, identifying_name,
+    Column, Gate, HONEY_PEOPLE_MIN, Ladder, Leaf, Looks, OnBadRecord, OnFail, OnUnknown, Path, Policy,
+    Profile, Rule, Spec, free_text_name, identifying_name,
 };
 
 /// How much a finding matters.
@@ -133,6 +133,34 @@ impl Policy {
         }
         if let Some(both) = gate.quasi_identifiers.iter().find(|path| gate.sensitive.contains(path)) {
             findings.error("gate-both", both, "a column is either a quasi-identifier or sensitive");
+        }
+        self.lint_on_fail(gate, findings);
+    }
+
+    fn lint_on_fail(&self, gate: &Gate, findings: &mut Findings) {
+        if gate.on_fail == OnFail::Suppress && gate.max_suppressed == 0.0 {
+            let problem =
+                "on_fail = suppress leaves nothing out: max_suppressed says how large a share may be";
+            findings.warning("gate-suppress-none", "gate", problem.to_owned());
+        }
+        if gate.on_fail != OnFail::Generalise {
+            return;
+        }
+        let ladders: Vec<(&Path, &Ladder)> = self
+            .columns()
+            .filter(|rule| gate.quasi_identifiers.contains(&rule.output_path))
+            .filter_map(|rule| match &rule.spec {
+                Spec::Hierarchy(ladder) => Some((&rule.output_path, ladder)),
+                _ => None,
+            })
+            .collect();
+        for (path, _) in ladders.iter().filter(|(_, ladder)| !ladder.is_nested()) {
+            let problem = "rows that share a level part again at a coarser one, or have fewer levels than others: it cannot be climbed";
+            findings.error("gate-not-nested", path, problem);
+        }
+        if !ladders.iter().any(|(_, ladder)| ladder.above().any(|row| row.count() > 1)) {
+            let problem = "on_fail = generalise has nothing to climb: no quasi-identifier has a hierarchy with a level above its own";
+            findings.warning("gate-no-hierarchy", "gate", problem.to_owned());
         }
     }
 

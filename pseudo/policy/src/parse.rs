@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use custody::{DatasetName, DomainName};
 use sha2::{Digest, Sha256};
+use transform::TransformError;
 
 use crate::file::File;
 use crate::sections::{Gate, OnBadRecord, OnUnknown, Reidentify, Retention, Source, Target};
@@ -158,6 +159,19 @@ impl Policy {
     /// The rules whose columns are in the export, in their order: fields, then derived ones.
     pub fn columns(&self) -> impl Iterator<Item = &Rule> {
         self.fields.iter().chain(&self.derived).filter(|rule| !matches!(rule.spec, Spec::Drop))
+    }
+
+    /// The same with columns, by their places, so many levels coarser. It keeps its hash: the text did not change.
+    pub fn climbed(&self, steps: &[(usize, usize)]) -> Result<Self, TransformError> {
+        let mut climbed = self.clone();
+        let columns = climbed.fields.iter_mut().chain(&mut climbed.derived);
+        for (place, rule) in columns.filter(|rule| !matches!(rule.spec, Spec::Drop)).enumerate() {
+            let by = steps.iter().find(|(column, _)| *column == place).map_or(0, |(_, by)| *by);
+            if let Spec::Hierarchy(ladder) = &mut rule.spec {
+                *ladder = ladder.climbed(by)?;
+            }
+        }
+        Ok(climbed)
     }
 
     /// The place among the fields of the one with this path.

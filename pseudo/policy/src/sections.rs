@@ -108,10 +108,32 @@ pub struct Gate {
     pub max_unique: Option<f64>,
     /// Greatest share of records with one token.
     pub max_token_top_share: Option<f64>,
-    /// What happens below the demands: `block`, `generalise`, `suppress`.
-    pub on_fail: String,
+    /// What happens below the demands.
+    pub on_fail: OnFail,
     /// Greatest share of records that may be left out.
     pub max_suppressed: f64,
+}
+
+/// What happens with an export whose rows are not as its gate demands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnFail {
+    /// It is held.
+    Block,
+    /// Quasi-identifiers climb their hierarchies, as far as they have to, and what is still too rare is left out.
+    Generalise,
+    /// What is too rare is left out.
+    Suppress,
+}
+
+impl OnFail {
+    /// As policies write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Block => "block",
+            Self::Generalise => "generalise",
+            Self::Suppress => "suppress",
+        }
+    }
 }
 
 /// Under which conditions people may be identified again.
@@ -198,10 +220,12 @@ pub(crate) fn gate(file: GateFile) -> Result<Gate, PolicyError> {
     {
         return Err(PolicyError::value(place, "shares are from 0 to 1, and l is 1 or more"));
     }
-    let on_fail = file.on_fail.unwrap_or_else(|| "block".into());
-    if !["block", "generalise", "suppress"].contains(&on_fail.as_str()) {
-        return Err(PolicyError::value(place, "on_fail is one of block, generalise, suppress"));
-    }
+    let on_fail = match file.on_fail.as_deref() {
+        None | Some("block") => OnFail::Block,
+        Some("generalise") => OnFail::Generalise,
+        Some("suppress") => OnFail::Suppress,
+        Some(_) => return Err(PolicyError::value(place, "on_fail is one of block, generalise, suppress")),
+    };
     Ok(Gate {
         quasi_identifiers: paths(file.quasi_identifiers)?,
         sensitive: paths(file.sensitive)?,

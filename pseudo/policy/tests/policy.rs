@@ -119,6 +119,10 @@ fn promises_that_nobody_could_keep_are_errors() {
         ("\"device.site\"", "\"device.location\"", "gate-unknown"),
         ("\"device.site\"", "\"user.name\"", "gate-unknown"),
         ("\"device.site\"", "\"department\"", "gate-both"),
+        ("berlin-4;berlin;de", "berlin-4;berlin;fr", "gate-not-nested"),
+        ("berlin-4;berlin;de", "berlin-4;berlin", "gate-not-nested"),
+        ("level = 1", "level = 2", "gate-no-hierarchy"),
+        ("on_fail = \"generalise\"", "on_fail = \"suppress\"", "gate-suppress-none"),
         ("path = \"$.colour\"", "path = \"$.userName\"", "keep-identifying"),
         (
             "path = \"$.colour\"\ntechnique = \"keep\"\ntype = \"boolean\"",

@@ -194,6 +194,7 @@ fn as_json(done: &Done, place: &Place) -> Value {
         "parts": manifest.outputs.len(),
         "counts": manifest.counts,
         "planted": manifest.planted,
+        "fitted": manifest.fitted,
         "figures": manifest.figures,
         "gate_misses": done.misses,
         "key_version": manifest.keys.first().map(|key| key.version),
@@ -217,6 +218,9 @@ fn as_text(done: &Done, place: &Place) -> String {
             "  {} rows of {} made-up persons are among them\n",
             planted.rows, planted.persons
         ));
+    }
+    if let Some(fitted) = &manifest.fitted {
+        text.push_str(&fitted.in_words());
     }
     if let Some(figures) = &manifest.figures {
         text.push_str(&format!("  k {}, average risk {:.4}\n", figures.k, figures.average_risk));

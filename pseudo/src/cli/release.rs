@@ -179,6 +179,9 @@ fn as_text(stand: &Stand, misses: &[String]) -> String {
         let place = decision.released_to.as_deref().map(|place| format!(", to {place}")).unwrap_or_default();
         text.push_str(&format!("  decided by {by} at {}{place}\n", decision.decided));
     }
+    if let Some(fitted) = &manifest.fitted {
+        text.push_str(&fitted.in_words());
+    }
     misses.iter().for_each(|miss| text.push_str(&format!("  the gate holds it: {miss}\n")));
     text
 }

@@ -139,6 +139,6 @@ fn a_form_without_a_predecessor_is_written_as_it_was_before() {
     let (plain, rekeyed) = (manifest("x", 1, None), manifest("x.v2", 2, Some(("x", 1))));
     assert!(!serde_json::to_string(&plain).unwrap().contains("replaces"));
     assert!(serde_json::to_string(&rekeyed).unwrap().contains("\"replaces\":{\"export\":\"x\""));
-    assert_eq!((crate::manifest::version_of(&plain.replaces, &None), plain.version), (1, 1));
-    assert_eq!((crate::manifest::version_of(&rekeyed.replaces, &None), rekeyed.version), (2, 2));
+    assert_eq!((crate::manifest::version_of(&plain.replaces, &None, &None), plain.version), (1, 1));
+    assert_eq!((crate::manifest::version_of(&rekeyed.replaces, &None, &None), rekeyed.version), (2, 2));
 }

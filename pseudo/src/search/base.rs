@@ -179,7 +179,7 @@ impl Base {
 }
 
 /// Turns records into counted codes.
-struct Reading<'a> {
+pub(super) struct Reading<'a> {
     question: &'a Question,
     columns: Vec<Column>,
     /// How many records have each row of a column's hierarchy as their value.
@@ -199,7 +199,7 @@ struct Fixed {
 }
 
 impl<'a> Reading<'a> {
-    fn new(question: &'a Question) -> Result<Self, PseudoError> {
+    pub(super) fn new(question: &'a Question) -> Result<Self, PseudoError> {
         let (plan, columns) = (&question.plan, Column::all(question));
         let bits: u32 = columns.iter().map(Column::bits).sum();
         let has_fixed = question.hierarchies.iter().any(Option::is_none);
@@ -227,7 +227,7 @@ impl<'a> Reading<'a> {
         })
     }
 
-    fn record(&mut self, number: u64, cells: &[Cell<'_>]) -> Result<(), PseudoError> {
+    pub(super) fn record(&mut self, number: u64, cells: &[Cell<'_>]) -> Result<(), PseudoError> {
         let plan = &self.question.plan;
         let (quasi, sensitive) = cells.split_at(plan.quasi.len());
         let (mut key, mut columns) = (0_u128, 0);
@@ -261,7 +261,7 @@ impl<'a> Reading<'a> {
         Ok(())
     }
 
-    fn finish(self) -> Result<Base, PseudoError> {
+    pub(super) fn finish(self) -> Result<Base, PseudoError> {
         let plan = &self.question.plan;
         if self.records == 0 {
             return Err(PseudoError::table(&plan.table.path, "there are no records below the header"));

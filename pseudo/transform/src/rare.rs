@@ -22,6 +22,7 @@ pub struct RareCounter {
 }
 
 /// Knows which values are rare.
+#[derive(Clone)]
 pub struct RareValues {
     keyed: Hmac<Sha256>,
     counts: HashMap<u64, u32>,

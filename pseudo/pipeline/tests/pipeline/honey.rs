@@ -222,7 +222,7 @@ fn planted_rows_are_not_measured() {
     let inputs = [Ok(Input::stream(input.as_bytes()))];
     let report = engine.run_parts(inputs, &mut output, &mut spill, &mut |_| {
         seen += 1;
-        Ok(())
+        Ok(true)
     });
     let report = report.unwrap();
     assert_eq!((seen, report.records_out), (report.records_in, report.records_in));

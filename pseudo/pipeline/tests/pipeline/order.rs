@@ -106,7 +106,7 @@ fn parts_one_after_another_are_the_rows_of_one_file_and_each_record_is_seen_once
         let report = engine.run_parts(input, &mut cut, &mut spill, &mut |cells| {
             assert_eq!(cells.count(), policy.columns().count());
             seen += 1;
-            Ok(())
+            Ok(true)
         });
         assert_eq!((report.unwrap().bytes_out, seen), (whole.len() as u64, 25));
         let joined: Vec<u8> = cut.parts.iter().flat_map(|(bytes, _)| bytes.clone()).collect();
