@@ -111,6 +111,8 @@ pub enum PseudoError {
         /// Why.
         #[source]
         source: Box<PipelineError>,
+        /// What to do; it may name an object, and so a person: for who asked, not for logs.
+        advice: String,
     },
     /// What was asked for would hold nothing, and nobody said that it may.
     #[error("{problem}")]
@@ -202,7 +204,7 @@ impl PseudoError {
             Self::File { source, .. } if source.kind() == io::ErrorKind::AlreadyExists => {
                 "what is there is left alone: name another, or move it away first"
             }
-            Self::Export { .. } => "the same command with its --id goes on with it",
+            Self::Export { advice, .. } => advice,
             Self::Memory { .. } => "allow more with --memory",
             Self::Unsound { .. } => "`pseudo lint` says which; nothing runs before they are mended",
             _ => "",

@@ -38,7 +38,7 @@ use crate::{PseudoError, clock, describe, files};
 use custody::{MasterKey, SigningKey};
 use fit::Fit;
 use parts::Upload;
-use pipeline::{Engine, Plan, Rare, Report, SpillFile};
+use pipeline::{Engine, FaultKind, PipelineError, Plan, Position, Rare, Report, SpillFile};
 use policy::{Policy, Spec};
 use reading::Sources;
 use sha2::{Digest, Sha256};
@@ -100,6 +100,8 @@ pub(crate) struct Done {
     pub(crate) is_resumed: bool,
     /// What the gate will not let through.
     pub(crate) misses: Vec<String>,
+    /// The first record of each kind that was left out: its number in which of the manifest's sources. For who asked, not for logs.
+    pub(crate) left_out: Vec<(FaultKind, Position)>,
 }
 
 impl Export<'_> {
@@ -208,7 +210,12 @@ impl Export<'_> {
             stop: self.stop,
             seen: reading::Seen::default(),
         };
-        let failed = |error| PseudoError::Export { source: Box::new(error) };
+        let failed = |error: PipelineError| {
+            let named = error.input().and_then(|input| order.sources.get(input as usize - 1));
+            let named = named.map(|source| format!("it is s3://{}/{}; ", source.bucket, source.key));
+            let advice = format!("{}the same command with its --id goes on", named.unwrap_or_default());
+            PseudoError::Export { source: Box::new(error), advice }
+        };
         let counts = policy.columns().any(|rule| matches!(rule.spec, Spec::NullIfRare { .. }));
         let rare =
             if counts { pipeline::count_rare(policy, master, sources.inputs()) } else { Ok(Rare::default()) };
@@ -308,7 +315,8 @@ impl Export<'_> {
         let mut misses = figures::misses(manifest.gate.as_ref(), manifest.figures.as_ref());
         // why it is not as demanded, if it is not
         misses.extend(problem.filter(|_| !misses.is_empty()));
-        Ok(Done { manifest, is_resumed, misses })
+        let left_out = report.faults.iter().filter_map(|(kind, (_, first))| Some((*kind, *first.first()?)));
+        Ok(Done { manifest, is_resumed, misses, left_out: left_out.collect() })
     }
 
     fn replaces(&self) -> Option<Replaces> {

@@ -188,6 +188,8 @@ pub(crate) fn as_json(stand: &Stand) -> Value {
         "domain": terms.domain,
         "dataset": terms.dataset,
         "records": manifest.counts.records_out,
+        "counts": manifest.counts,
+        "fitted": manifest.fitted,
         "rows_planted": manifest.planted.as_ref().map(|planted| planted.rows),
         "figures": manifest.figures,
         "decision": decision,

@@ -16,12 +16,36 @@ use crate::signed::{self, Kind};
 use crate::verify::{self, Folder};
 use crate::{PseudoError, clock, operators};
 use custody::PublicKey;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 /// The largest file that is copied, bytes: a part has about 64 MiB, and a row more at most.
 const COPY_BYTES_MAX: u64 = 1 << 30;
 /// Objects of one export, at most: as many parts as sources, and documents.
 pub(crate) const OBJECTS_MAX: usize = 1_000_000;
+
+/// The document that says what each column is.
+const DICTIONARY: &str = "dictionary.json";
+/// One of the most columns that a policy may have, bytes.
+const DICTIONARY_BYTES_MAX: u64 = 16 << 20;
+
+/// What of it is shown to who decides.
+#[derive(Deserialize)]
+struct Dictionary {
+    columns: Vec<Column>,
+}
+
+/// A column of an export.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Column {
+    pub(crate) column: String,
+    pub(crate) role: String,
+    pub(crate) technique: String,
+    pub(crate) class: Option<String>,
+    pub(crate) scope: Option<String>,
+    pub(crate) meaning: String,
+    pub(crate) joins: String,
+}
 
 /// What an export has come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -165,6 +189,23 @@ pub(crate) fn approve(
     }
     copied?;
     look(s3, draft, trust)
+}
+
+/// What readers are told of each column, as the maker's policy has it.
+pub(crate) fn columns(s3: &S3, draft: &Place, stand: &Stand) -> Result<Vec<Column>, PseudoError> {
+    let Some(signed) = stand.manifest.documents.iter().find(|file| file.name == DICTIONARY) else {
+        return Ok(Vec::new());
+    };
+    let wrong =
+        |problem: &str| PseudoError::Signed { place: DICTIONARY.to_owned(), problem: problem.to_owned() };
+    let content = s3.get(&draft.bucket, &draft.key(DICTIONARY), DICTIONARY_BYTES_MAX)?;
+    let content = content.ok_or_else(|| wrong("it is missing"))?;
+    if hex(&Sha256::digest(&content)) != signed.sha256 {
+        return Err(wrong("it is not as it was signed"));
+    }
+    let dictionary: Dictionary =
+        serde_json::from_slice(&content).map_err(|_| wrong("it is no dictionary"))?;
+    Ok(dictionary.columns)
 }
 
 /// Whether an export can be put where its readers are. A decision is taken once, so that is seen before.

@@ -48,6 +48,8 @@ fn an_export_goes_through_the_gate_to_its_readers_and_shows_nothing_clear() {
         (&1.into(), &Value::Array(vec![]))
     );
     assert_eq!((&made["figures"]["k"], &made["figures"]["l_distinct"]), (&200.into(), &2.into()));
+    let first = serde_json::json!({ "bucket": "jobs", "key": "in/day=1/jobs.ndjson", "record": 201 });
+    assert_eq!(made["left_out"], serde_json::json!([{ "reason": "field without a rule", "first": first }]));
 
     // a draft is nothing that its readers could see
     let mut analyst = desk.client(&desk.analyst);
@@ -59,6 +61,13 @@ fn an_export_goes_through_the_gate_to_its_readers_and_shows_nothing_clear() {
     assert!(desk.names("analytics", "").is_empty());
     let status = desk.json(&desk.maker, &desk.release("status", "first", ""));
     assert_eq!((&status["state"], &status["made_by"]), (&"draft".into(), &"maker".into()));
+    // who decides sees what is in it
+    let columns = status["columns"].as_array().unwrap();
+    assert_eq!((&columns[0]["column"], &columns[0]["technique"]), (&"user.email".into(), &"prf".into()));
+    let said =
+        String::from_utf8(desk.pseudo(&desk.maker, &desk.release("status", "first", "")).stdout).unwrap();
+    assert!(said.contains("column site (quasi-identifier): keep: the value as it was"), "{said}");
+    assert!(said.contains("1 of 601 records are left out: field without a rule 1"), "{said}");
 
     // who made it cannot let it go, nor can anybody unknown
     let said = desk.refused(&desk.approver, &desk.release("approve", "first", "maker"));

@@ -66,6 +66,15 @@ pub enum PipelineError {
 }
 
 impl PipelineError {
+    /// The input that it is about, from 1.
+    pub fn input(&self) -> Option<u32> {
+        match self {
+            Self::Stopped { position, .. } => Some(position.input),
+            Self::Header { input, .. } => Some(*input),
+            _ => None,
+        }
+    }
+
     pub(crate) fn io(operation: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { operation, source }
     }

@@ -185,6 +185,11 @@ fn name(arguments: &ExportArguments, policy: &Policy, created: i64) -> Result<St
 
 fn as_json(done: &Done, place: &Place) -> Value {
     let manifest = &done.manifest;
+    let left_out = done.left_out.iter().map(|(kind, position)| {
+        let source = &manifest.sources[position.input as usize - 1];
+        json!({ "reason": kind.name(), "first": { "bucket": source.bucket, "key": source.key, "record": position.record } })
+    });
+    let left_out: Vec<Value> = left_out.collect();
     json!({
         "export": manifest.export,
         "place": place.to_string(),
@@ -195,6 +200,7 @@ fn as_json(done: &Done, place: &Place) -> Value {
         "counts": manifest.counts,
         "planted": manifest.planted,
         "fitted": manifest.fitted,
+        "left_out": left_out,
         "figures": manifest.figures,
         "gate_misses": done.misses,
         "key_version": manifest.keys.first().map(|key| key.version),
@@ -213,6 +219,16 @@ fn as_text(done: &Done, place: &Place) -> String {
         counts.records_out,
         counts.records_left_out
     );
+    for (kind, position) in &done.left_out {
+        let source = &manifest.sources[position.input as usize - 1];
+        text.push_str(&format!(
+            "  left out: {}, first record {} of s3://{}/{}\n",
+            kind.name(),
+            position.record,
+            source.bucket,
+            source.key
+        ));
+    }
     if let Some(planted) = &manifest.planted {
         text.push_str(&format!(
             "  {} rows of {} made-up persons are among them\n",

@@ -246,7 +246,7 @@ impl Told {
     }
 
     fn made(&mut self, name: &str, done: Result<Done, PseudoError>) {
-        let Done { manifest, is_resumed, misses } = match done {
+        let Done { manifest, is_resumed, misses, .. } = match done {
             Ok(done) => done,
             Err(error) => return self.failed(name, &error),
         };

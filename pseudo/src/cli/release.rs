@@ -4,7 +4,7 @@ use super::output::Output;
 use super::verify::Known;
 use crate::operators::Acting;
 use crate::register;
-use crate::release::{self, Stand};
+use crate::release::{self, Column, Stand};
 use crate::revoked::Trust;
 use crate::s3::{Connection, Place, S3};
 use crate::{PseudoError, figures};
@@ -70,7 +70,7 @@ pub(super) struct RegisterArguments {
 }
 
 pub(super) fn run(command: &ReleaseCommand, output: &Output) -> Result<(), PseudoError> {
-    let (at, stand) = match command {
+    let (at, s3, stand) = match command {
         ReleaseCommand::Approve { at, to, acting, reason } => {
             let (s3, trust) = at.open()?;
             let operator = acting.open(&trust)?;
@@ -83,23 +83,28 @@ pub(super) fn run(command: &ReleaseCommand, output: &Output) -> Result<(), Pseud
                     advice,
                 ));
             }
-            (at, release::approve(&s3, &at.export, &to, &operator, &trust, checked(reason)?)?)
+            let stand = release::approve(&s3, &at.export, &to, &operator, &trust, checked(reason)?)?;
+            (at, s3, stand)
         }
         ReleaseCommand::Refuse { at, acting, reason } => {
             let (s3, trust) = at.open()?;
             let operator = acting.open(&trust)?;
-            (at, release::refuse(&s3, &at.export, &operator, &trust, checked(reason)?)?)
+            let stand = release::refuse(&s3, &at.export, &operator, &trust, checked(reason)?)?;
+            (at, s3, stand)
         }
         ReleaseCommand::Status { at } => {
             let (s3, trust) = at.open()?;
-            (at, release::look(&s3, &at.export, &trust)?)
+            let stand = release::look(&s3, &at.export, &trust)?;
+            (at, s3, stand)
         }
     };
+    let columns = release::columns(&s3, &at.export, &stand)?;
     let misses = figures::misses(stand.manifest.gate.as_ref(), stand.manifest.figures.as_ref());
     let mut value = register::as_json(&stand);
     value["gate_misses"] = json!(misses);
     value["place"] = json!(at.export.to_string());
-    output.either(value, || as_text(&stand, &misses))
+    value["columns"] = json!(columns);
+    output.either(value, || as_text(&stand, &misses, &columns))
 }
 
 pub(super) fn register(arguments: &RegisterArguments, output: &Output) -> Result<(), PseudoError> {
@@ -162,7 +167,7 @@ fn checked(reason: &str) -> Result<&str, PseudoError> {
     Ok(reason)
 }
 
-fn as_text(stand: &Stand, misses: &[String]) -> String {
+fn as_text(stand: &Stand, misses: &[String], columns: &[Column]) -> String {
     let (manifest, terms) = (&stand.manifest, &stand.manifest.terms);
     let mut text = format!(
         "export {} is {}\n  {} records for {}: {}; to be deleted by {}\n  made by {} at {}\n",
@@ -178,6 +183,24 @@ fn as_text(stand: &Stand, misses: &[String]) -> String {
     if let Some((decision, by)) = &stand.decision {
         let place = decision.released_to.as_deref().map(|place| format!(", to {place}")).unwrap_or_default();
         text.push_str(&format!("  decided by {by} at {}{place}\n", decision.decided));
+    }
+    let counts = &manifest.counts;
+    if counts.records_left_out > 0 {
+        let faults = counts.faults.iter().map(|(kind, count)| format!("{kind} {count}")).collect::<Vec<_>>();
+        text.push_str(&format!(
+            "  {} of {} records are left out: {}\n",
+            counts.records_left_out,
+            counts.records_in,
+            faults.join(", ")
+        ));
+    }
+    for column in columns {
+        let Column { column, role, technique, class, scope, meaning, .. } = column;
+        let class = match (class, scope) {
+            (Some(class), Some(scope)) => format!(" {class}, scope {scope}"),
+            _ => String::new(),
+        };
+        text.push_str(&format!("  column {column} ({role}): {technique}{class}: {meaning}\n"));
     }
     if let Some(fitted) = &manifest.fitted {
         text.push_str(&fitted.in_words());

@@ -136,7 +136,7 @@ impl<'a> Job<'a> {
         };
         let done = make(&export, tools.opened, now)?;
         let job = config.name.as_str();
-        let Some(Done { manifest, is_resumed, misses }) = done else {
+        let Some(Done { manifest, is_resumed, misses, .. }) = done else {
             info!(job, export = export.name, "nothing new is to be exported");
             shared.note(self.number, |standing| standing.empty += 1);
             self.empty = Some(export.name);
