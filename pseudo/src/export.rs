@@ -212,7 +212,8 @@ impl Export<'_> {
         };
         let failed = |error: PipelineError| {
             let named = error.input().and_then(|input| order.sources.get(input as usize - 1));
-            let named = named.map(|source| format!("it is s3://{}/{}; ", source.bucket, source.key));
+            let named =
+                named.map(|source| format!("it is s3://{}/{}; ", source.bucket, source.key.escape_debug()));
             let advice = format!("{}the same command with its --id goes on", named.unwrap_or_default());
             PseudoError::Export { source: Box::new(error), advice }
         };

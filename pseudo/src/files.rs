@@ -1,5 +1,6 @@
 //! Small files, read whole up to a limit; and files that are whole or not there at all, for their owner alone.
 
+mod ended;
 mod folder;
 mod fresh;
 pub(crate) mod own;

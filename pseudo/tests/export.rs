@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use here::pseudo;
+use rustix::process::Signal;
 use serde_json::Value;
 
 const POLICY: &str = include_str!("../policy/tests/fixtures/printjobs.toml");
@@ -151,6 +152,31 @@ fn tokens_of_the_next_key_say_so_and_an_old_one_can_be_named() {
     let (code, _) =
         place.error(&format!("run @policy.toml @jobs.ndjson -o @x.ndjson {OPENED} --key-version 1"));
     assert_eq!(code, 2);
+}
+
+#[test]
+fn what_somebody_ends_leaves_nothing_of_its_output() {
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+        let place = Place::new().with_keys();
+        // an input that has no end as long as nobody closes it
+        assert!(Command::new("mkfifo").arg(place.path("endless.ndjson")).status().unwrap().success());
+        let line = format!("run @policy.toml @endless.ndjson -o @out.ndjson {OPENED}");
+        let mut command = pseudo(place.folder.path(), &line);
+        let running = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let endless = fs::OpenOptions::new().write(true).open(place.path("endless.ndjson")).unwrap();
+        let left = || {
+            let names = fs::read_dir(place.folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+            names.filter(|name| name.to_string_lossy().starts_with("out.ndjson")).count()
+        };
+        assert_eq!(left(), 1, "it is being made");
+        let id = rustix::process::Pid::from_raw(running.id().cast_signed()).unwrap();
+        rustix::process::kill_process(id, signal).unwrap();
+        let output = running.wait_with_output().unwrap();
+        drop(endless);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), left()), (Some(code), 0), "{said}");
+        assert!(said.contains("ended before it was whole"), "{said}");
+    }
 }
 
 #[test]

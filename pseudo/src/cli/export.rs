@@ -226,7 +226,7 @@ fn as_text(done: &Done, place: &Place) -> String {
             kind.name(),
             position.record,
             source.bucket,
-            source.key
+            source.key.escape_debug()
         ));
     }
     if let Some(planted) = &manifest.planted {

@@ -4,7 +4,8 @@
 //! left, which is destroyed since clear values may be in it, from what another program is making.
 
 use super::{
-    OPENED, PARTIAL, beside, folder_of, is_named, own, random, remove, step, sync_folder, write_all, zero,
+    OPENED, PARTIAL, beside, ended, folder_of, is_named, own, random, remove, step, sync_folder, write_all,
+    zero,
 };
 use crate::PseudoError;
 use crate::keys::hex;
@@ -89,6 +90,7 @@ impl Fresh {
             }
         }
         let mut fresh = Self::create(path)?;
+        ended::begin(&fresh.file, &fresh.partial)?;
         fresh.is_output = true;
         Ok(fresh)
     }
@@ -107,6 +109,8 @@ impl Fresh {
     /// Flushes the file and gives it its name, unless another file got it meanwhile.
     pub(crate) fn keep(mut self) -> Result<(), PseudoError> {
         step().and_then(|()| self.file.sync_all()).map_err(PseudoError::file("flushing", &self.partial))?;
+        // whole: from here on its bytes are not destroyed, under whichever name they lie
+        ended::end(&self.partial);
         let named = step().and_then(|()| fs::hard_link(&self.partial, &self.path));
         named.map_err(PseudoError::file("naming", &self.path))?;
         self.stage = Stage::Named;
@@ -121,6 +125,7 @@ impl Drop for Fresh {
         if self.stage == Stage::Kept {
             return;
         }
+        ended::end(&self.partial);
         // there is nobody to tell about another failure
         if self.is_output && self.stage == Stage::Partial {
             let _ = zero(&self.file, &self.partial);
