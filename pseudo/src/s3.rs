@@ -91,6 +91,16 @@ impl S3 {
         Ok(objects)
     }
 
+    /// Fails if these credentials may not list a place.
+    pub(crate) fn may_list(&self, place: &Place) -> Result<(), PseudoError> {
+        let folder = Path::parse(&place.prefix).map_err(|_| bad_name(&place.bucket))?;
+        let mut listed = self.bucket(&place.bucket)?.list((!place.prefix.is_empty()).then_some(&folder));
+        match self.runtime.block_on(listed.next()) {
+            Some(Err(error)) => Err(store(format!("listing {}", place.bucket), &error)),
+            Some(Ok(_)) | None => Ok(()),
+        }
+    }
+
     /// Names of the folders in a place, in order; so many at most.
     pub(crate) fn folders(&self, place: &Place, most: usize) -> Result<Vec<String>, PseudoError> {
         let operation = || format!("listing {}", place.bucket);

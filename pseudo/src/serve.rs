@@ -4,6 +4,7 @@
 //! whatever is killed is gone on with, and two copies of one record cannot differ. A worker thread makes one export after another; another
 //! thread tells health and metrics and takes shares. Keys are only in memory ([`opening`]).
 
+mod check;
 mod config;
 mod control;
 mod health;
@@ -16,6 +17,7 @@ mod state;
 mod telemetry;
 mod worker;
 
+pub(crate) use check::{Checked, check};
 pub(crate) use config::Config;
 pub(crate) use config::keys::{as_json as keys_as_json, as_text as keys_as_text};
 pub(crate) use control::unlock;

@@ -147,6 +147,24 @@ fn finished(desk: &Desk) -> Vec<String> {
     names.iter().filter_map(name).collect()
 }
 
+/// What stands in the way of a service is said before it is started.
+fn check_trouble(desk: &Desk) {
+    for (file, from, to, says) in [
+        ("maker.operator.certificate", "", "", "operator.file"),
+        ("service.toml", "s3://drafts/usage", "s3://nowhere/usage", "job.drafts of usage"),
+        ("service.toml", "folder = \"keys\"", "folder = \"elsewhere\"", "keys.folder"),
+    ] {
+        let path = desk.path(file);
+        let whole = fs::read_to_string(&path).unwrap();
+        fs::write(&path, if to.is_empty() { String::new() } else { whole.replace(from, to) }).unwrap();
+        let output = desk.pseudo(&desk.analyst, "serve --config @service.toml --check");
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(&format!("not ok  {says}")), "{said}");
+        fs::write(&path, whole).unwrap();
+    }
+}
+
 fn pages(desk: &Desk, exports: &[String]) -> Vec<u64> {
     let mut pages: Vec<u64> = Vec::new();
     for name in exports {
@@ -162,7 +180,10 @@ fn a_schedule_makes_each_export_once_whatever_is_killed() {
     let desk = Desk::new("service-kill", true);
     fill(&desk, 3000);
     configure(&desk, &format!("daily_at = \"{}\"\npart_rows = 25", far_from_now()), "");
-    desk.json(&desk.analyst, "serve --config @service.toml --check");
+    let ready = desk.json(&desk.analyst, "serve --config @service.toml --check");
+    let found = ready["checked"].as_array().unwrap();
+    assert!(found.len() >= 6 && found.iter().all(|one| one["problem"].is_null()), "{ready}");
+    check_trouble(&desk);
 
     // nobody opens it alone, and it says so
     let service = Service::start(&desk);

@@ -2,7 +2,7 @@
 
 use super::output::Output;
 use crate::PseudoError;
-use crate::serve::{self, Config};
+use crate::serve::{self, Checked, Config};
 use clap::Args;
 use serde_json::json;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ pub(super) struct ServeArguments {
     /// What it does
     #[arg(long, value_name = "FILE", required_unless_present = "list")]
     config: Option<PathBuf>,
-    /// Say whether the configuration and its policies would be accepted, and do nothing
+    /// Look at all that the configuration names (policies, keys, the operator, places and rights), and do nothing
     #[arg(long)]
     check: bool,
     /// End when standard input ends: for who starts it and is not to be outlived
@@ -42,9 +42,31 @@ pub(super) fn run(arguments: &ServeArguments, output: &Output) -> Result<(), Pse
         return serve::run(config, arguments.exit_on_stdin_eof);
     }
     let jobs: Vec<&str> = config.jobs.iter().map(|job| job.name.as_str()).collect();
-    output.either(json!({ "jobs": jobs }), || {
-        format!("{}: accepted, with the jobs {}\n", path.display(), jobs.join(", "))
-    })
+    let found = serve::check(&config);
+    let problems = found.iter().filter(|checked| checked.problem.is_some()).count();
+    output.either(json!({ "jobs": jobs, "checked": found }), || {
+        let mut text: String = found.iter().map(line).collect();
+        if problems == 0 {
+            text.push_str(&format!("{}: ready, with the jobs {}\n", path.display(), jobs.join(", ")));
+        }
+        text
+    })?;
+    if problems == 0 {
+        return Ok(());
+    }
+    Err(PseudoError::usage(
+        format!("{problems} things stand in the way"),
+        "each is named above, with what to do",
+    ))
+}
+
+fn line(checked: &Checked) -> String {
+    let Checked { what, problem, advice } = checked;
+    match problem {
+        None => format!("ok      {what}\n"),
+        Some(problem) if advice.is_empty() => format!("not ok  {what}: {problem}\n"),
+        Some(problem) => format!("not ok  {what}: {problem}\n        {advice}\n"),
+    }
 }
 
 pub(super) fn unlock(arguments: &UnlockArguments, output: &Output) -> Result<(), PseudoError> {
