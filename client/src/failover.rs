@@ -21,6 +21,7 @@ use crate::ClientError;
 use crate::admin::AdminClient;
 use crate::deployment::Deployment;
 use serde::Serialize;
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 use wire::admin::{AdminRequest, AdminResponse, PAIR_ROLE_FRESH, PairChange, PairGroup, PairReport};
 use wire::{PairRole, UnixMillis};
@@ -196,7 +197,9 @@ pub fn lag(sides: &[Side]) -> LagReport {
         {
             "Unavailable"
         }
-        Some(standby) if standby.groups.iter().any(|group| is_stuck(standby, group)) => "Unavailable",
+        Some(standby) if now.is_some_and(|now| standby.groups.iter().any(|group| is_stuck(group, now))) => {
+            "Unavailable"
+        }
         Some(_) if last_sync_time.is_none() => "Bootstrap",
         Some(_) => "Live",
         None if with(PairRole::Sealed).is_some() => "Fenced",
@@ -231,9 +234,9 @@ fn blocked(standby: &PairReport) -> Vec<BlockedGroup> {
 }
 
 /// Whether a group hears of its primary and does not take what comes, for longer than a moment.
-fn is_stuck(standby: &PairReport, group: &PairGroup) -> bool {
-    let synced = group.synced.map_or(0, |synced| synced.0);
-    group.blocked.is_some() && standby.now.0.saturating_sub(synced) > HEARD_MAX_MS
+fn is_stuck(group: &PairGroup, now: UnixMillis) -> bool {
+    let behind_ms = group.synced.map_or(0, |synced| now.0.saturating_sub(synced.0));
+    group.blocked.is_some() && behind_ms > HEARD_MAX_MS
 }
 
 fn recovery_point(report: &PairReport) -> Option<UnixMillis> {
@@ -241,8 +244,9 @@ fn recovery_point(report: &PairReport) -> Option<UnixMillis> {
     synced.min().flatten()
 }
 
-/// Makes `to` the primary at what it has, whatever has become of `from`.
-pub fn forced(from: &str, to: &Side) -> Result<FailoverReport, ClientError> {
+/// Makes `to` the primary at what it has, whatever has become of `from`. `with_sealed`: also where some of its groups were sealed with writes that
+/// the other region may not have had, and others follow that one already.
+pub fn forced(from: &str, to: &Side, with_sealed: bool) -> Result<FailoverReport, ClientError> {
     let began = Instant::now();
     let report = to.report()?;
     if !is_whole(&report) {
@@ -273,7 +277,10 @@ pub fn forced(from: &str, to: &Side) -> Result<FailoverReport, ClientError> {
             ));
         }
         // those that a switch sealed which did not end are promoted as well: of the other region's reign nothing came to them
-        (true, _) => {
+        (true, is_sealed) => {
+            if is_sealed && !with_sealed {
+                check_sealed(to, &report)?;
+            }
             let epoch = next_epoch(&[&report], &report);
             to.change(PairChange::Promote, epoch, |group| group.role == PairRole::Primary)?;
             epoch
@@ -306,6 +313,34 @@ pub fn forced(from: &str, to: &Side) -> Result<FailoverReport, ClientError> {
         took_ms,
         recovery_point,
     })
+}
+
+/// Refuses when sealed groups have writes that the other region may not have had: it was then not a planned switch that sealed them, and somebody may
+/// have given these writes up.
+fn check_sealed(to: &Side, report: &PairReport) -> Result<(), ClientError> {
+    let mut unknown = 0;
+    for group in report.groups.iter().filter(|group| group.role == PairRole::Sealed) {
+        let mut nothing_alone = false;
+        if let Some(shipped) = group.shipped {
+            nothing_alone = true;
+            // broken off at the first one
+            let _ = to.loss_pages(group.group, shipped + 1, |page| {
+                nothing_alone &= page.complete && page.entries.is_empty();
+                if nothing_alone { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            })?;
+        }
+        unknown += u32::from(!nothing_alone);
+    }
+    if unknown == 0 {
+        return Ok(());
+    }
+    Err(ClientError::state(
+        format!(
+            "{unknown} groups of {} are sealed, and may have writes that the other region never had; others follow that one already",
+            to.region
+        ),
+        "--with-sealed promotes them as they are, also with what was given up before; wait for the other region if it can still come back",
+    ))
 }
 
 /// Newer than any that is known; the one of an earlier try if that had begun to promote.

@@ -222,12 +222,12 @@ impl Export<'_> {
             if counts { pipeline::count_rare(policy, master, sources.inputs()) } else { Ok(Rare::default()) };
         let rare = rare.map_err(failed)?;
         let people = vault.map(|vault| vault.clone() as Arc<dyn People>);
-        let plan_of =
-            |policy| Plan::with_vault(policy, master, seed, rare.clone(), people.as_ref()).map_err(failed);
         let plans = Plans::new(policy, self.memory_bytes, &self.temporary);
         let pass = |policy: &Policy, row: &mut fit::Row<'_>| {
             let mut number = 0;
-            let looked = Engine::new(plan_of(policy)?, 0).look(sources.inputs(), &mut |cells| {
+            let plan =
+                Plan::with_vault(policy, master, seed, rare.clone(), people.as_ref()).map_err(failed)?;
+            let looked = Engine::new(plan, 0).look(sources.inputs(), &mut |cells| {
                 number += 1;
                 self.check_stop()?;
                 row(number, &as_cells(cells)).map_err(|error| io::Error::other(error.to_string()))?;
@@ -240,7 +240,8 @@ impl Export<'_> {
             None => Fit::default(),
         };
         let policy = climbed.as_ref().unwrap_or(policy);
-        let plan = plan_of(policy)?.planted(master, &order.export);
+        let plan = Plan::with_vault(policy, master, seed, rare.clone(), people.as_ref());
+        let plan = plan.map_err(failed)?.planted(master, &order.export);
         let there = self.s3.list(&self.to, LISTED_MAX)?;
         let suffix = describe::suffix(policy);
         let mut upload = Upload::new(

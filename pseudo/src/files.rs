@@ -13,7 +13,7 @@ use crate::PseudoError;
 use rustix::fs::OFlags;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
@@ -148,17 +148,20 @@ pub(crate) fn wipe(path: &Path) -> Result<(), PseudoError> {
 }
 
 /// Overwrites all of a file from its beginning, on the disk.
-fn zero(mut file: &File, path: &Path) -> Result<(), PseudoError> {
+fn zero(file: &File, path: &Path) -> Result<(), PseudoError> {
     let failed = || PseudoError::file("destroying", path);
-    let mut left = file.metadata().map_err(failed())?.len();
-    let zeros = vec![0; usize::try_from(left).unwrap_or(usize::MAX).min(WIPE_BYTES)];
-    file.seek(SeekFrom::Start(0)).map_err(failed())?;
-    while left > 0 {
+    let zeros = vec![0; WIPE_BYTES];
+    let mut at = 0;
+    // by place, and until there is no more: somebody may still be writing to it
+    loop {
+        let left = file.metadata().map_err(failed())?.len().saturating_sub(at);
+        if left == 0 {
+            return file.sync_all().map_err(failed());
+        }
         let part = usize::try_from(left).unwrap_or(usize::MAX).min(zeros.len());
-        write_all(file, &zeros[..part]).map_err(failed())?;
-        left -= part as u64;
+        step().and_then(|()| file.write_all_at(&zeros[..part], at)).map_err(failed())?;
+        at += part as u64;
     }
-    file.sync_all().map_err(failed())
 }
 
 /// Destroys what a kill left of a file. One that had its name already is the same bytes under two names: overwriting what is left of its making

@@ -26,8 +26,8 @@ pub(crate) const OBJECTS_MAX: usize = 1_000_000;
 
 /// The document that says what each column is.
 const DICTIONARY: &str = "dictionary.json";
-/// One of the most columns that a policy may have, bytes.
-const DICTIONARY_BYTES_MAX: u64 = 16 << 20;
+/// Bytes of it, at most: a policy has 512 columns.
+const DICTIONARY_BYTES_MAX: u64 = 4 << 20;
 
 /// What of it is shown to who decides.
 #[derive(Deserialize)]
@@ -39,12 +39,13 @@ struct Dictionary {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Column {
     pub(crate) column: String,
+    #[serde(default)]
     pub(crate) role: String,
     pub(crate) technique: String,
     pub(crate) class: Option<String>,
     pub(crate) scope: Option<String>,
+    #[serde(default)]
     pub(crate) meaning: String,
-    pub(crate) joins: String,
 }
 
 /// What an export has come to.
@@ -191,21 +192,15 @@ pub(crate) fn approve(
     look(s3, draft, trust)
 }
 
-/// What readers are told of each column, as the maker's policy has it.
-pub(crate) fn columns(s3: &S3, draft: &Place, stand: &Stand) -> Result<Vec<Column>, PseudoError> {
+/// What readers are told of each column, as the maker's policy has it; `None` if that is not as it was signed.
+pub(crate) fn columns(s3: &S3, draft: &Place, stand: &Stand) -> Result<Option<Vec<Column>>, PseudoError> {
     let Some(signed) = stand.manifest.documents.iter().find(|file| file.name == DICTIONARY) else {
-        return Ok(Vec::new());
+        return Ok(None);
     };
-    let wrong =
-        |problem: &str| PseudoError::Signed { place: DICTIONARY.to_owned(), problem: problem.to_owned() };
-    let content = s3.get(&draft.bucket, &draft.key(DICTIONARY), DICTIONARY_BYTES_MAX)?;
-    let content = content.ok_or_else(|| wrong("it is missing"))?;
-    if hex(&Sha256::digest(&content)) != signed.sha256 {
-        return Err(wrong("it is not as it was signed"));
-    }
-    let dictionary: Dictionary =
-        serde_json::from_slice(&content).map_err(|_| wrong("it is no dictionary"))?;
-    Ok(dictionary.columns)
+    let bytes = s3.get(&draft.bucket, &draft.key(DICTIONARY), DICTIONARY_BYTES_MAX)?;
+    let bytes = bytes.filter(|bytes| hex(&Sha256::digest(bytes)) == signed.sha256);
+    let dictionary = bytes.and_then(|bytes| serde_json::from_slice::<Dictionary>(&bytes).ok());
+    Ok(dictionary.map(|dictionary| dictionary.columns))
 }
 
 /// Whether an export can be put where its readers are. A decision is taken once, so that is seen before.

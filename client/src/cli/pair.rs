@@ -29,6 +29,9 @@ pub(super) struct FailoverArguments {
     /// From the surviving region alone: what it does not have yet is not there
     #[arg(long)]
     force: bool,
+    /// With --force: promote groups, too, that are sealed with writes the other region may not have had, where others follow it already
+    #[arg(long, requires = "force")]
+    with_sealed: bool,
     /// The region that takes the writes [default: the standby]
     #[arg(long, value_name = "REGION")]
     to: Option<String>,
@@ -99,8 +102,11 @@ pub(super) fn failover(
         None => standby(&sides)?,
     };
     let (to, from) = (&sides[to], &sides[1 - to]);
-    let report =
-        if arguments.force { failover::forced(&from.region, to) } else { failover::planned(from, to) }?;
+    let report = if arguments.force {
+        failover::forced(&from.region, to, arguments.with_sealed)
+    } else {
+        failover::planned(from, to)
+    }?;
     output.either(&report, || failover_page(&report))
 }
 

@@ -73,7 +73,7 @@ fn forced(run: &mut Run<'_>, primary: &str) -> Result<(), ClientError> {
 /// Makes the standby the primary at what it has, and waits until the old one has heard of it.
 fn take_over(run: &mut Run<'_>, primary: &str, standby: &str) -> Result<(), ClientError> {
     let report = run.step(&format!("switch to {standby}, by force"), |run| {
-        failover::forced(primary, run.target.sides(standby)?.0)
+        failover::forced(primary, run.target.sides(standby)?.0, false)
     })?;
     run.switches.push(report);
     run.step(&format!("wait until {primary} takes no more writes"), |run| {

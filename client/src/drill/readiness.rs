@@ -174,7 +174,7 @@ pub(super) fn judge(
 }
 
 impl Readiness {
-    /// Whether all that stands in the way passes by itself: a group changed its leader, who has not heard of the other region yet.
+    /// Whether all that stands in the way may pass by itself: a group changed its leader, say, who has not heard of the other region yet.
     pub(super) fn is_settling(&self) -> bool {
         let mut not_ok = self.items.iter().filter(|item| item.state == ItemState::NotOk);
         !self.ready && not_ok.all(|item| SETTLING.contains(&item.name.as_str()))

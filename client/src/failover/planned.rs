@@ -158,14 +158,14 @@ fn way(old: &PairReport, new: &PairReport) -> Result<Way, NoWay> {
     if let Some(group) = new.groups.iter().find(|group| !can(group)) {
         return Err(NoWay::AsItIs(unfit(old, new, group)));
     }
-    let silent = |group: &PairGroup| {
-        group.role == PairRole::Standby && (group.gone || group.heard_ms.is_none_or(|ms| ms > HEARD_MAX_MS))
-    };
-    let silent = new.groups.iter().filter(|group| silent(group)).count();
-    if silent > 0 {
-        let problem = format!("{silent} groups of {} do not follow their primary", new.region);
-        let advice = "`twinkeep lag` says why; a planned switch would lose writes";
-        return Err(NoWay::Now(ClientError::state(problem, advice)));
+    let follows = || new.groups.iter().filter(|group| group.role == PairRole::Standby);
+    let gone = follows().filter(|group| group.gone).count();
+    let silent = follows().filter(|group| group.heard_ms.is_none_or(|ms| ms > HEARD_MAX_MS)).count();
+    if gone + silent > 0 {
+        let problem = format!("{} groups of {} do not follow their primary", gone.max(silent), new.region);
+        let error =
+            ClientError::state(problem, "`twinkeep lag` says why; a planned switch would lose writes");
+        return Err(if gone > 0 { NoWay::AsItIs(error) } else { NoWay::Now(error) });
     }
     Ok(Way::Switch(epoch))
 }
@@ -260,9 +260,7 @@ mod tests {
     #[test]
     fn a_switch_goes_to_a_region_that_follows_or_began_to_reign_and_to_no_other() {
         use PairRole::{Bootstrap, Primary, Sealed, Standby};
-        let way = |old: Groups<'_>, new: Groups<'_>| {
-            way(&report("old", old), &report("new", new)).ok()
-        };
+        let way = |old: Groups<'_>, new: Groups<'_>| way(&report("old", old), &report("new", new)).ok();
         let cases: [(Groups<'_>, Groups<'_>, Option<Way>); 9] = [
             (&[(Primary, 3), (Primary, 3)], &[(Standby, 3), (Standby, 3)], Some(Way::Switch(4))),
             // interrupted while it promoted, and before the old primary followed

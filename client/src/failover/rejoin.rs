@@ -230,6 +230,8 @@ fn list(from: &Side, to: &Side, old: &PairReport, new: &PairReport) -> Result<Lo
             // what it has beyond that is not there, though the new reign's numbers may begin further on; what it had before its own reign,
             // it had from the new primary
             let began = there.map_or(0, |there| there.since);
+            // unless it gave some of that up itself
+            manifest.complete &= group.followed.is_none_or(|followed| followed >= began);
             let since = group.followed.map_or(group.since, |followed| followed.max(began) + 1);
             from.list_lost(group.group, since, &mut manifest)?;
         }

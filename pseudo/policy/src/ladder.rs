@@ -39,13 +39,17 @@ impl Ladder {
         self.rows.lines().filter(|row| !row.is_empty()).map(|row| row.split(';').skip(self.level))
     }
 
-    /// Whether all rows go equally far, and what shares a level shares all coarser ones: else going up could tell apart what was one.
+    /// Whether all rows go equally far by names that are not empty, and what shares a level shares all coarser ones: else going up could tell
+    /// apart what was one, or put nulls and others together.
     pub fn is_nested(&self) -> bool {
         let mut above: HashMap<(usize, &str), &str> = HashMap::new();
         let mut lengths = HashSet::new();
         let is_nested = self.above().all(|row| {
             let cells: Vec<&str> = row.collect();
             lengths.insert(cells.len());
+            if cells.contains(&"") {
+                return false;
+            }
             let mut steps = cells.windows(2).enumerate();
             steps.all(|(level, step)| *above.entry((level, step[0])).or_insert(step[1]) == step[1])
         });
@@ -73,5 +77,6 @@ mod tests {
         assert!(is_nested("a;x;1\nb;x;1\nc;y;1"));
         assert!(!is_nested("a;x;1\nb;x;2"));
         assert!(!is_nested("a;x;1\nb;y"));
+        assert!(!is_nested("a;x;1\nb;;1"));
     }
 }

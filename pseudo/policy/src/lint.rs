@@ -155,7 +155,7 @@ impl Policy {
             })
             .collect();
         for (path, _) in ladders.iter().filter(|(_, ladder)| !ladder.is_nested()) {
-            let problem = "rows that share a level part again at a coarser one, or have fewer levels than others: it cannot be climbed";
+            let problem = "rows that share a level part again at a coarser one, have fewer levels than others or an empty name: it cannot be climbed";
             findings.error("gate-not-nested", path, problem);
         }
         if !ladders.iter().any(|(_, ladder)| ladder.above().any(|row| row.count() > 1)) {

@@ -70,7 +70,8 @@ pub(super) struct RegisterArguments {
 }
 
 pub(super) fn run(command: &ReleaseCommand, output: &Output) -> Result<(), PseudoError> {
-    let (at, s3, stand) = match command {
+    let mut columns = None;
+    let (at, stand) = match command {
         ReleaseCommand::Approve { at, to, acting, reason } => {
             let (s3, trust) = at.open()?;
             let operator = acting.open(&trust)?;
@@ -84,27 +85,28 @@ pub(super) fn run(command: &ReleaseCommand, output: &Output) -> Result<(), Pseud
                 ));
             }
             let stand = release::approve(&s3, &at.export, &to, &operator, &trust, checked(reason)?)?;
-            (at, s3, stand)
+            (at, stand)
         }
         ReleaseCommand::Refuse { at, acting, reason } => {
             let (s3, trust) = at.open()?;
             let operator = acting.open(&trust)?;
-            let stand = release::refuse(&s3, &at.export, &operator, &trust, checked(reason)?)?;
-            (at, s3, stand)
+            (at, release::refuse(&s3, &at.export, &operator, &trust, checked(reason)?)?)
         }
         ReleaseCommand::Status { at } => {
             let (s3, trust) = at.open()?;
             let stand = release::look(&s3, &at.export, &trust)?;
-            (at, s3, stand)
+            columns = Some(release::columns(&s3, &at.export, &stand)?);
+            (at, stand)
         }
     };
-    let columns = release::columns(&s3, &at.export, &stand)?;
     let misses = figures::misses(stand.manifest.gate.as_ref(), stand.manifest.figures.as_ref());
     let mut value = register::as_json(&stand);
     value["gate_misses"] = json!(misses);
     value["place"] = json!(at.export.to_string());
-    value["columns"] = json!(columns);
-    output.either(value, || as_text(&stand, &misses, &columns))
+    if let Some(columns) = &columns {
+        value["columns"] = json!(columns);
+    }
+    output.either(value, || as_text(&stand, &misses) + &columns.map(columns_as_text).unwrap_or_default())
 }
 
 pub(super) fn register(arguments: &RegisterArguments, output: &Output) -> Result<(), PseudoError> {
@@ -167,7 +169,24 @@ fn checked(reason: &str) -> Result<&str, PseudoError> {
     Ok(reason)
 }
 
-fn as_text(stand: &Stand, misses: &[String], columns: &[Column]) -> String {
+/// What is in an export, a line for each column.
+fn columns_as_text(columns: Option<Vec<Column>>) -> String {
+    let Some(columns) = columns else {
+        return "  columns are not known: dictionary.json is missing, or is not as it was signed\n"
+            .to_owned();
+    };
+    let line = |column: &Column| {
+        let Column { column, role, technique, class, scope, meaning } = column;
+        let class = match (class, scope) {
+            (Some(class), Some(scope)) => format!(" {class}, scope {scope}"),
+            _ => String::new(),
+        };
+        format!("  column {column} ({role}): {technique}{class}: {meaning}\n")
+    };
+    columns.iter().map(line).collect()
+}
+
+fn as_text(stand: &Stand, misses: &[String]) -> String {
     let (manifest, terms) = (&stand.manifest, &stand.manifest.terms);
     let mut text = format!(
         "export {} is {}\n  {} records for {}: {}; to be deleted by {}\n  made by {} at {}\n",
@@ -193,14 +212,6 @@ fn as_text(stand: &Stand, misses: &[String], columns: &[Column]) -> String {
             counts.records_in,
             faults.join(", ")
         ));
-    }
-    for column in columns {
-        let Column { column, role, technique, class, scope, meaning, .. } = column;
-        let class = match (class, scope) {
-            (Some(class), Some(scope)) => format!(" {class}, scope {scope}"),
-            _ => String::new(),
-        };
-        text.push_str(&format!("  column {column} ({role}): {technique}{class}: {meaning}\n"));
     }
     if let Some(fitted) = &manifest.fitted {
         text.push_str(&fitted.in_words());

@@ -18,7 +18,7 @@ use crate::manifest::Fitted;
 use crate::measure::{Counting, Plan, fresh_key};
 use crate::search::{Metric, Question, Search, Suppression};
 use crate::table::Cell;
-use policy::{Gate, Ladder, OnFail, Policy, Rule, Spec};
+use policy::{Gate, OnFail, Policy, Rule, Spec};
 use risk::{ClassKey, Fingerprinter, Hierarchy, KEY_BYTES};
 use std::collections::HashSet;
 use std::rc::Rc;
@@ -119,7 +119,12 @@ impl Fitting<'_> {
             metric: Metric::Entropy,
             plan,
         };
-        let mut search = Search::new(&question)?;
+        let mut search = match Search::new(&question) {
+            Ok(search) => search,
+            // more combinations than can be judged
+            Err(PseudoError::Usage { problem, .. }) => return Ok(not_searched(&problem)),
+            Err(error) => return Err(error),
+        };
         let mut rows = 0;
         (self.pass)(self.policy, &mut |number, cells| {
             rows = number;
@@ -130,12 +135,7 @@ impl Fitting<'_> {
         }
         let found = match search.finish() {
             Ok(found) => found.best,
-            Err(PseudoError::Unreachable { problem, .. }) => {
-                return Ok(Fit {
-                    problem: Some(format!("on_fail = generalise: {problem}")),
-                    ..Fit::default()
-                });
-            }
+            Err(PseudoError::Unreachable { problem, .. }) => return Ok(not_searched(&problem)),
             Err(error) => return Err(error),
         };
         let steps: Vec<(usize, usize)> =
@@ -191,6 +191,11 @@ impl Fitting<'_> {
     fn wanted<'c>(&self, cells: &[Cell<'c>]) -> Vec<Cell<'c>> {
         self.plans.columns().iter().map(|column| cells[*column]).collect()
     }
+}
+
+/// The export is made as the policy says, and held if it is not as demanded.
+fn not_searched(problem: &str) -> Fit {
+    Fit { problem: Some(format!("on_fail = generalise: {problem}")), ..Fit::default() }
 }
 
 /// The levels of a column's hierarchy from its own on; a null stays one.

@@ -31,7 +31,9 @@ pub(super) fn begin(file: &File, partial: &Path) -> Result<(), PseudoError> {
     let mut made = lock();
     if !made.is_watched {
         let signal = Arc::new(AtomicUsize::new(0));
-        for number in [SIGINT, SIGTERM, SIGHUP] {
+        let ignored = ignored();
+        for number in [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|number| ignored >> (number - 1) & 1 == 0)
+        {
             signal_hook::flag::register_usize(number, Arc::clone(&signal), number.cast_unsigned() as usize)
                 .map_err(failed())?;
         }
@@ -40,6 +42,13 @@ pub(super) fn begin(file: &File, partial: &Path) -> Result<(), PseudoError> {
     }
     made.files.insert(partial.to_owned(), file);
     Ok(())
+}
+
+/// What whoever started the program had it ignore, as `nohup` does: a bit for each signal, from the lowest.
+fn ignored() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default()
 }
 
 /// It is whole, or its maker destroys it.

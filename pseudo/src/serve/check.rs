@@ -1,4 +1,5 @@
-//! What stands in the way of a service before it is started: everything that its configuration names is looked at, and nothing is changed.
+//! What stands in the way of a service before it is started. Nothing is changed; whether an object could be made is asked by beginning an upload that is
+//! given up at once. Keys are not opened: that takes people, or a token whose PIN may be tried only so often.
 
 use super::config::Config;
 use crate::keys::{KeyFolder, gather_shares};

@@ -24,8 +24,9 @@ use wire::{
     Outcome, Refusal,
 };
 
-/// How long one answer may take: 256 KiB of rows, or a record of 1 MiB, over a slow link.
-const ANSWER_WAIT: Duration = Duration::from_secs(20);
+/// How long one answer may take: 256 KiB of rows, or a record of 1 MiB, over a slow link. Less than the primary keeps a session that is not
+/// heard of.
+const ANSWER_WAIT: Duration = Duration::from_secs(40);
 
 /// How long the whole state of a group waits for that of the system group, which it is not to be ahead of.
 const SYSTEM_WAIT: Duration = Duration::from_secs(60);
@@ -137,8 +138,8 @@ impl<'a> Adoption<'a> {
                 Ok((row, body))
             }
         };
-        let mut records =
-            stream::iter(missing.into_iter().map(fetch).collect::<Vec<_>>()).buffered(self.records_at_once);
+        let mut records = stream::iter(missing.into_iter().map(fetch).collect::<Vec<_>>())
+            .buffer_unordered(self.records_at_once);
         let (mut steps, mut bytes) = (Vec::new(), 0);
         let mut failed = None;
         while let Some(record) = records.next().await {

@@ -22,7 +22,7 @@ use thiserror::Error;
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
     task::JoinHandle,
-    time::Instant,
+    time::{Instant, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, info, warn};
@@ -43,11 +43,11 @@ const ASK_WAIT: Duration = Duration::from_secs(10);
 /// The same while the group is behind: what has come to wait for each other's bytes on a slow link is not thrown away.
 const CATCH_UP_WAIT: Duration = Duration::from_secs(30);
 
-/// Groups of a node that are behind and ask at once. 8: with whole answers they fill a link of 100 ms and 2 GBit/s; with the smallest, all of
-/// them come in time over one of 3 MBit/s.
+/// Groups of a node that are behind and ask at once. 8: with whole answers they fill a link of 100 ms and 2 GBit/s; with one command of 1 MiB
+/// for each, those of three nodes come in time over a link of 7 MBit/s.
 const CATCH_UP_AT_ONCE: usize = 8;
 
-/// Groups of a node that take over the whole state at once.
+/// Groups of a node that take over the whole state at once. 4: one record for each of three nodes comes in time over a link of 3 MBit/s.
 const ADOPTIONS_AT_ONCE: usize = 4;
 
 /// Pause of a group that follows nobody, before it looks again whether the other region was promoted meanwhile.
@@ -246,7 +246,7 @@ impl Standby {
         let mut told = false;
         let mut asking = Asking::new(self.answer_bytes_max());
         while replica.leads_in() == Some(term) {
-            match self.look(replica, &mut asking).await {
+            match self.look(replica, term, &mut asking).await {
                 Ok(()) => {
                     self.note(group, |known| known.blocked = None);
                     if std::mem::take(&mut told) {
@@ -307,19 +307,21 @@ impl Standby {
     }
 
     /// Asks once, and applies what comes if this is the standby.
-    async fn look(&self, replica: &Replica, asking: &mut Asking) -> Result<(), ShipError> {
+    async fn look(&self, replica: &Replica, term: u64, asking: &mut Asking) -> Result<(), ShipError> {
         let group = replica.address.group;
         let own = replica.state.machine().pair();
         if own.role == PairRole::Bootstrap {
             self.note(group, |known| *known = Known::default());
-            let _turn = turn(&self.adoptions, group).await;
+            let Some(_turn) = turn(&self.adoptions, replica, term).await else { return Ok(()) };
             let adopted = Adoption::run(self, replica, self.at_once(asking.records_at_once())).await;
-            if matches!(adopted, Err(ShipError::Ask(_))) {
-                asking.failed();
+            match &adopted {
+                Ok(()) => asking.adopted(),
+                Err(ShipError::Ask(_)) => asking.failed(),
+                Err(_) => {}
             }
             return adopted;
         }
-        let (shipment, body) = self.ask(group, own, asking).await?;
+        let Some((shipment, body)) = self.ask(replica, term, own, asking).await? else { return Ok(()) };
         if own.role == PairRole::Primary
             && shipment.state.role == PairRole::Primary
             && shipment.state.epoch > own.epoch
@@ -356,27 +358,35 @@ impl Standby {
         applied
     }
 
-    /// Asks for what follows on `own`, and for nothing but the other's part if this is no standby.
+    /// Asks for what follows on `own`, and for nothing but the other's part if this is no standby; `None` if the term ended meanwhile.
     async fn ask(
         &self,
-        group: GroupId,
+        replica: &Replica,
+        term: u64,
         own: PairState,
         asking: &mut Asking,
-    ) -> Result<(Shipment, Bytes), ShipError> {
+    ) -> Result<Option<(Shipment, Bytes)>, ShipError> {
+        let group = replica.address.group;
         let follows = (own.role == PairRole::Standby).then_some(own.epoch);
-        let (turn, wait_ms, wait) = if follows.is_some() && asking.is_behind() {
-            (turn(&self.catch_ups, group).await, 0, CATCH_UP_WAIT)
-        } else {
-            (None, WAIT_MS, ASK_WAIT)
-        };
+        let (mut held, mut wait_ms, mut wait) = (None, WAIT_MS, ASK_WAIT);
+        if follows.is_some() && asking.is_behind() {
+            if !asking.is_heard() {
+                // a primary that has no leader is waited for without a turn
+                let part = ShipRequest::part_of(group).encode();
+                self.fetch(group, kind::SHIP, part, Instant::now() + ASK_WAIT).await?;
+                asking.heard();
+            }
+            let Some(turn) = turn(&self.catch_ups, replica, term).await else { return Ok(None) };
+            (held, wait_ms, wait) = (Some(turn), 0, CATCH_UP_WAIT);
+        }
         let (after, bytes_max) = (own.sequence, asking.bytes_max());
         let request = ShipRequest { group, follows, after, bytes_max, wait_ms };
         let reply = self.fetch(group, kind::SHIP, request.encode(), Instant::now() + wait).await;
-        drop(turn);
+        drop(held);
         let reply = reply.inspect_err(|_| asking.failed())?;
         let shipment = Shipment::decode(reply.head)?;
-        asking.answered(shipment.complete);
-        Ok((shipment, reply.body))
+        asking.answered(reply.body.len(), shipment.complete);
+        Ok(Some((shipment, reply.body)))
     }
 
     /// Changes the group's own part.
@@ -454,10 +464,22 @@ impl Standby {
     }
 }
 
-/// A turn among the groups of this node; the system group waits for nobody, since the others wait for it.
-async fn turn(turns: &Semaphore, group: GroupId) -> Option<SemaphorePermit<'_>> {
-    if group == GroupId::SYSTEM { None } else { turns.acquire().await.ok() }
+/// A turn among the groups of this node, `None` once the group is no longer led in this term. The system group waits for nobody, since the
+/// others wait for it.
+async fn turn<'s>(turns: &'s Semaphore, replica: &Replica, term: u64) -> Option<Turn<'s>> {
+    if replica.address.group == GroupId::SYSTEM {
+        return Some(Turn(None));
+    }
+    while replica.leads_in() == Some(term) {
+        if let Ok(turn) = timeout(LOOK, turns.acquire()).await {
+            return turn.ok().map(|turn| Turn(Some(turn)));
+        }
+    }
+    None
 }
+
+/// Held while a group is asked for.
+struct Turn<'s>(#[expect(dead_code, reason = "given back when it is dropped")] Option<SemaphorePermit<'s>>);
 
 /// What the other region does not have yet, which has everything up to the entry `upto`.
 fn unshipped(replica: &Replica, upto: u64) -> Unshipped {

@@ -188,6 +188,28 @@ fn only_the_primary_takes_writes_and_only_a_newer_epoch_makes_one() {
 }
 
 #[test]
+fn what_a_switch_sealed_is_promoted_by_force_alone_and_goes_on_with_its_numbers() {
+    let mut random = Random::new(1);
+    let mut workload = Workload::new(1);
+    let mut group = Side::new(PairRole::Primary);
+    group.apply(&mut random, workload.next(&[]));
+    group.step(&mut random, PairStep::Seal { epoch: Epoch(0) });
+    let sealed = group.state();
+    let relieved = group.step(&mut random, PairStep::Relieve { epoch: Epoch(2) });
+    assert!(
+        matches!(relieved, Outcome::Refused(Refusal::PairRole { role: PairRole::Sealed, .. })),
+        "{relieved:?}"
+    );
+    let stale = group.step(&mut random, PairStep::Promote { epoch: Epoch(0) });
+    assert_eq!(stale, Outcome::Refused(Refusal::StaleEpoch { current: Epoch(0) }));
+    assert!(matches!(group.step(&mut random, PairStep::Promote { epoch: Epoch(2) }), Outcome::Pair(_)));
+    let promoted = group.state();
+    assert_eq!((promoted.role, promoted.epoch), (PairRole::Primary, Epoch(2)));
+    assert!(promoted.since > sealed.sequence && promoted.since == promoted.sequence, "{promoted:?}");
+    assert_eq!(promoted.followed, sealed.followed, "nothing of the other region's came");
+}
+
+#[test]
 fn a_promoted_standby_says_up_to_where_it_has_what_the_old_primary_wrote() {
     let mut random = Random::new(1);
     let mut workload = Workload::new(1);
