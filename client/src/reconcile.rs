@@ -47,7 +47,7 @@ const BATCH: usize = 256;
 /// How often everything is judged again: somebody may write the same keys meanwhile.
 const ROUNDS: u32 = 4;
 
-/// Lost writes of keys in one run: what its report or its plan holds.
+/// Lost writes of one run: what its report or its plan holds.
 const WRITES_MAX: usize = 100_000;
 
 /// Runs whose reports are read, at most, the newest.
@@ -169,15 +169,11 @@ impl Work {
             }
         }
         let wanted = manifest.entries.iter().map(|write| {
-            // what is about no key comes first, or is for a person: part of every run but of one that gives some up
-            let anyway = options.policy != Policy::Discard;
-            let in_bucket = options.bucket.is_none()
-                || write.bucket == options.bucket
-                || (write.bucket.is_none() && anyway);
-            let in_prefix = options.prefix.as_ref().is_none_or(|prefix| match &write.key {
-                Some(key) => key.starts_with(prefix),
-                None => anyway,
-            });
+            let in_bucket = options.bucket.is_none() || write.bucket == options.bucket;
+            let in_prefix = options
+                .prefix
+                .as_ref()
+                .is_none_or(|prefix| write.key.as_ref().is_some_and(|key| key.starts_with(prefix)));
             let choice = match (options.policy, &chosen) {
                 (Policy::Discard, _) => Some(Choice::Discard),
                 (_, None) => Some(Choice::Keep),
@@ -190,12 +186,7 @@ impl Work {
             Policy::KeepBoth | Policy::Manual => Some(Endpoints::of(target, &manifest.from, &manifest.to)?),
         };
         let wanted: Vec<_> = wanted.collect();
-        let keyed = manifest
-            .entries
-            .iter()
-            .zip(&wanted)
-            .filter(|(write, wanted)| write.key.is_some() && wanted.is_some());
-        let count = keyed.count();
+        let count = wanted.iter().flatten().count();
         if count > WRITES_MAX {
             return Err(ClientError::state(
                 format!("{count} lost writes are more than one run decides on, {WRITES_MAX}"),

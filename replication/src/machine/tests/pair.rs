@@ -193,15 +193,16 @@ fn what_a_switch_sealed_is_promoted_by_force_alone_and_goes_on_with_its_numbers(
     let mut workload = Workload::new(1);
     let mut group = Side::new(PairRole::Primary);
     group.apply(&mut random, workload.next(&[]));
-    group.step(&mut random, PairStep::Seal { epoch: Epoch(0) });
+    let epoch = group.state().epoch;
+    group.step(&mut random, PairStep::Seal { epoch });
     let sealed = group.state();
     let relieved = group.step(&mut random, PairStep::Relieve { epoch: Epoch(2) });
     assert!(
         matches!(relieved, Outcome::Refused(Refusal::PairRole { role: PairRole::Sealed, .. })),
         "{relieved:?}"
     );
-    let stale = group.step(&mut random, PairStep::Promote { epoch: Epoch(0) });
-    assert_eq!(stale, Outcome::Refused(Refusal::StaleEpoch { current: Epoch(0) }));
+    let stale = group.step(&mut random, PairStep::Promote { epoch });
+    assert_eq!(stale, Outcome::Refused(Refusal::StaleEpoch { current: epoch }));
     assert!(matches!(group.step(&mut random, PairStep::Promote { epoch: Epoch(2) }), Outcome::Pair(_)));
     let promoted = group.state();
     assert_eq!((promoted.role, promoted.epoch), (PairRole::Primary, Epoch(2)));
