@@ -9,12 +9,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use apart::apart;
 use bench::pair::link::{Link, Shape};
-use chaos::dev::{Dev, is_alive};
+use chaos::dev::{Dev, is_alive, signal};
 use chaos::fault::SmallDisk;
 use chaos::ledger::{Ledger, content};
 use chaos::pair::{is_fenced, lag, wait_for, wait_synced};
 use chaos::run::Run;
 use chaos::s3::{S3, first, text};
+use rustix::process::Signal;
 use serde_json::Value;
 
 const BUCKET: &str = "complaints";
@@ -177,15 +178,15 @@ fn whichever_node_is_lost_on_either_side_the_standby_follows() {
     dev.end().unwrap();
 }
 
-/// No planned switch comes about while the standby cannot catch up. Given up, or taken back after whoever asked for it died, it leaves a
-/// primary that takes writes.
+/// No planned switch comes about while the standby cannot catch up. Given up, by itself or by who asked for it, or taken back after that one died,
+/// it leaves a primary that takes writes.
 fn check_switches_are_given_up(dev: &Dev, client: &mut S3, ledger: &mut Ledger) {
     let (from, to) = (&dev.ready.region, &dev.other.as_ref().unwrap().region);
     let switch = ["failover", "--planned", "--to", to];
     let (code, said) = dev.twinkeep_code(&switch).unwrap();
     assert_ne!(code, 0, "{said}");
     put(client, ledger, "after-one-that-was-given-up");
-    for kind in ["--planned", "--force"] {
+    let begin = || {
         let mut child = dev.twinkeep_begin(&switch).unwrap();
         wait_for("sealing", || {
             // refused while a group of the full region has no leader
@@ -194,6 +195,16 @@ fn check_switches_are_given_up(dev: &Dev, client: &mut S3, ledger: &mut Ledger) 
             }
             is_fenced(dev, from)
         });
+        child
+    };
+    let mut child = begin();
+    let report = lag(dev).unwrap();
+    assert_eq!((&report["state"], &report["primary"]), (&"Fenced".into(), &Value::Null), "{report}");
+    signal(child.id(), Signal::INT);
+    assert!(!child.wait().unwrap().success());
+    put(client, ledger, "after-one-that-was-interrupted");
+    for kind in ["--planned", "--force"] {
+        let mut child = begin();
         child.kill().unwrap();
         child.wait().unwrap();
         wait_for("taking it back", || dev.twinkeep(&["failover", kind, "--to", from]).is_ok());

@@ -32,6 +32,9 @@ const LOOK: Duration = Duration::from_millis(10);
 /// A standby that has not heard of its primary for so long is no place to switch to, ms.
 const HEARD_MAX_MS: u64 = 10_000;
 
+/// Pause between two looks whether the other region is heard of.
+const WATCH: Duration = Duration::from_millis(500);
+
 /// How often a change is tried when not every group answers: elections come and go.
 const TRIES: u32 = 5;
 
@@ -190,6 +193,8 @@ pub fn lag(sides: &[Side]) -> LagReport {
     // by the clock of the primary, since that is the one the sync time was read from
     let now = primary.or(standby).map(|report| report.now);
     let state = match standby {
+        // nobody takes writes: a switch was begun and not ended
+        _ if primary.is_none() && with(PairRole::Sealed).is_some() => "Fenced",
         Some(standby) if standby.groups.iter().any(|group| group.role == PairRole::Bootstrap) => "Bootstrap",
         Some(standby) if standby.groups.iter().any(|group| group.gone) => "Resync",
         Some(standby)
@@ -264,10 +269,8 @@ pub fn forced(from: &str, to: &Side, with_sealed: bool) -> Result<FailoverReport
     let recovery_point = recovery_point(&report);
     let any = |role| report.groups.iter().any(|group| group.role == role);
     let switched = any(PairRole::Standby);
-    // one that is heard of fences this region again at once, with what was written meanwhile
-    let is_heard = report.groups.iter().any(|group| group.heard_ms.is_some_and(|ms| ms <= HEARD_MAX_MS));
     let epoch = match (switched, any(PairRole::Sealed)) {
-        (true, true) if is_heard => {
+        (true, true) if is_heard(to, &report)? => {
             return Err(ClientError::state(
                 format!(
                     "some groups of {} were sealed for a switch, others follow {from} already, which answers",
@@ -290,9 +293,10 @@ pub fn forced(from: &str, to: &Side, with_sealed: bool) -> Result<FailoverReport
         (false, is_sealed) => {
             let epoch = newest(&report);
             let there = report.groups.iter().filter_map(|group| group.other_epoch).max().unwrap_or(0);
-            if there > epoch && (is_heard || !is_sealed) {
+            // one that is heard of fences this region again at once, with what was written meanwhile
+            if there > epoch && (!is_sealed || is_heard(to, &report)?) {
                 return Err(ClientError::state(
-                    format!("{from} was promoted after {}, under epoch {there}", to.region),
+                    format!("{from} was promoted after {}, under epoch {there}, and answers it", to.region),
                     "it takes the writes; `twinkeep failover manifest` lists what this region has alone",
                 ));
             }
@@ -313,6 +317,21 @@ pub fn forced(from: &str, to: &Side, with_sealed: bool) -> Result<FailoverReport
         took_ms,
         recovery_point,
     })
+}
+
+/// Whether the other region is heard of. What was heard of a moment ago may be gone: it is watched until it is heard of again, or was silent for so
+/// long that it counts as lost.
+fn is_heard(to: &Side, report: &PairReport) -> Result<bool, ClientError> {
+    let heard_ms = |report: &PairReport| report.groups.iter().filter_map(|group| group.heard_ms).min();
+    let mut last = heard_ms(report);
+    while let Some(before) = last.filter(|ms| *ms <= HEARD_MAX_MS) {
+        std::thread::sleep(WATCH);
+        last = heard_ms(&to.report()?);
+        if last.is_some_and(|now| now < before) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Refuses when sealed groups have writes that the other region may not have had: it was then not a planned switch that sealed them, and somebody may

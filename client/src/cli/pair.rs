@@ -3,12 +3,13 @@
 use super::Common;
 use super::output::{Output, table};
 use super::reconcile::{self, ReconcileArguments};
-use crate::ClientError;
+use crate::clock::utc;
 use crate::failover::{
     self, BlockedGroup, BucketLag, BucketLags, FailoverReport, LagReport, LossManifest, RejoinReport, Side,
 };
 use crate::reconcile::{evidence_folder, is_settled};
 use crate::target::{Target, TargetOptions};
+use crate::{ClientError, signals};
 use clap::{Args, Subcommand};
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -30,7 +31,7 @@ pub(super) struct FailoverArguments {
     #[arg(long)]
     force: bool,
     /// With --force: promote groups, too, that are sealed with writes the other region may not have had, where others follow it already
-    #[arg(long, requires = "force")]
+    #[arg(long, requires = "force", conflicts_with = "planned")]
     with_sealed: bool,
     /// The region that takes the writes [default: the standby]
     #[arg(long, value_name = "REGION")]
@@ -99,13 +100,15 @@ pub(super) fn failover(
                 format!("it has {}", names.join(" and ")),
             )
         })?,
-        None => standby(&sides)?,
+        None => standby(&sides, arguments.force)?,
     };
     let (to, from) = (&sides[to], &sides[1 - to]);
+    // half a switch is left to nobody: it is finished, or given back
+    let stop = signals::catch("twinkeep failover")?;
     let report = if arguments.force {
         failover::forced(&from.region, to, arguments.with_sealed)
     } else {
-        failover::planned(from, to)
+        failover::planned(from, to, &stop)
     }?;
     output.either(&report, || failover_page(&report))
 }
@@ -115,14 +118,19 @@ fn sides(common: &Common) -> Result<[Side; 2], ClientError> {
     Ok([Side::new(&deployment)?, Side::new(&deployment.pair()?)?])
 }
 
-/// The region all of whose groups are standbys.
-fn standby(sides: &[Side; 2]) -> Result<usize, ClientError> {
-    let is_standby = |side: &Side| {
-        side.report().is_ok_and(|report| report.groups.iter().all(|group| group.role == PairRole::Standby))
+/// The region all of whose groups are standbys; with `--force` the one that answers, if the other does not.
+fn standby(sides: &[Side; 2], force: bool) -> Result<usize, ClientError> {
+    let reports = [sides[0].report().ok(), sides[1].report().ok()];
+    let is_standby = |report: &Option<PairReport>| {
+        report
+            .as_ref()
+            .is_some_and(|report| report.groups.iter().all(|group| group.role == PairRole::Standby))
     };
-    match [is_standby(&sides[0]), is_standby(&sides[1])] {
-        [true, false] => Ok(0),
-        [false, true] => Ok(1),
+    match ([is_standby(&reports[0]), is_standby(&reports[1])], &reports) {
+        ([true, false], _) => Ok(0),
+        ([false, true], _) => Ok(1),
+        (_, [Some(_), None]) if force => Ok(0),
+        (_, [None, Some(_)]) if force => Ok(1),
         _ => Err(ClientError::usage(
             "it is not clear which region is the standby",
             "name the one that shall take the writes with --to REGION; `twinkeep lag` shows both",
@@ -143,6 +151,18 @@ fn lag_page(report: &LagReport) -> String {
         let _ = write!(text, ", {operations} operations ({bytes} bytes) to ship");
     }
     text.push('\n');
+    match (report.state, &report.primary) {
+        ("Fenced", None) => text.push_str(
+            "Nobody takes writes: a switch was begun and not ended. `twinkeep failover --planned --to REGION` finishes it, or takes it back.\n",
+        ),
+        ("Fenced", Some(primary)) => {
+            let _ = writeln!(
+                text,
+                "The other region was relieved by {primary}: `twinkeep failover manifest` lists what it has alone, `rejoin` lets it follow."
+            );
+        }
+        _ => {}
+    }
     for BlockedGroup { group, after, reason } in report.blocked.iter().take(BLOCKED_SHOWN_MAX) {
         let _ = writeln!(text, "group {group} does not go on after entry {after}: {reason}");
     }
@@ -213,8 +233,8 @@ fn failover_page(report: &FailoverReport) -> String {
         Some(point) => {
             let _ = writeln!(
                 text,
-                "Everything acknowledged by {} (ms since 1970) is there; what {from} acknowledged later is not.",
-                point.0
+                "Everything acknowledged by {} is there; what {from} acknowledged later is not.",
+                utc(point)
             );
         }
         None => text.push_str(
@@ -257,7 +277,10 @@ fn manifest_page(manifest: &LossManifest) -> String {
         text
     };
     if !complete {
-        text.push_str("The list is not whole: some of it is too long ago to be known for certain.\n");
+        let _ = writeln!(
+            text,
+            "The list is not whole: some of it is too long ago to be known for certain, or {from} still takes writes (`twinkeep lag`)."
+        );
     }
     text
 }

@@ -146,8 +146,10 @@ fn report_page(report: &ReconcileReport, folder: Option<&Path>, output: &Output)
             ]
         })
         .collect();
+    let is_part = report.bucket.is_some() || report.prefix.is_some() || report.policy == Policy::Manual;
     let mut text = if rows.is_empty() {
-        "Nothing was lost.\n".to_owned()
+        let of_all = if is_part { " of what this run was asked about" } else { "" };
+        format!("Nothing{of_all} was lost.\n")
     } else {
         table(&["outcome", "change", "bucket", "key", "kept as", "why"], &rows)
     };

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::ClientError;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use wire::PairRole;
 use wire::admin::{PairChange, PairGroup, PairReport};
@@ -38,10 +39,11 @@ enum Way {
     Switch(u64),
 }
 
-/// Lets `to` take the writes of `from` without losing any.
-pub fn planned(from: &Side, to: &Side) -> Result<FailoverReport, ClientError> {
+/// Lets `to` take the writes of `from` without losing any. Once `stop` is set it is given up, unless a group was promoted: then it is finished.
+pub fn planned(from: &Side, to: &Side, stop: &AtomicBool) -> Result<FailoverReport, ClientError> {
     let began = Instant::now();
     let (old, new, way) = loop {
+        check_stop(stop)?;
         let (old, new) = (from.report()?, to.report()?);
         match way(&old, &new) {
             Ok(way) => break (old, new, way),
@@ -57,7 +59,7 @@ pub fn planned(from: &Side, to: &Side) -> Result<FailoverReport, ClientError> {
             to.change(PairChange::Unseal, epoch, |group| group.role == PairRole::Primary)?;
             (epoch, None)
         }
-        Way::Switch(epoch) => (epoch, Some(switch(from, to, [&old, &new], epoch)?)),
+        Way::Switch(epoch) => (epoch, Some(switch(from, to, [&old, &new], epoch, stop)?)),
     };
     Ok(FailoverReport {
         from: from.region.clone(),
@@ -72,7 +74,13 @@ pub fn planned(from: &Side, to: &Side) -> Result<FailoverReport, ClientError> {
 }
 
 /// Carries the switch out; says for how long nobody took writes, ms.
-fn switch(from: &Side, to: &Side, reports: [&PairReport; 2], epoch: u64) -> Result<u64, ClientError> {
+fn switch(
+    from: &Side,
+    to: &Side,
+    reports: [&PairReport; 2],
+    epoch: u64,
+    stop: &AtomicBool,
+) -> Result<u64, ClientError> {
     let [old, new] = reports;
     // of groups that were promoted before: by an earlier try of this, which lost nothing, or by force
     rejoin::check_nothing_alone(from, to, old, new)?;
@@ -80,7 +88,7 @@ fn switch(from: &Side, to: &Side, reports: [&PairReport; 2], epoch: u64) -> Resu
     let sealing = Instant::now();
     let sealed = from
         .change(PairChange::Seal, sealed_epoch, |group| group.role != PairRole::Primary)
-        .and_then(|sealed| drain(to, &sealed).map(|()| sealed));
+        .and_then(|sealed| drain(to, &sealed, stop).map(|()| sealed));
     let sealed = match sealed {
         Ok(sealed) => sealed,
         Err(error) => return Err(give_back(from, to, Some(new), sealed_epoch, error)),
@@ -189,8 +197,18 @@ fn all(report: &PairReport, roles: &[PairRole]) -> bool {
     report.groups.iter().all(|group| roles.contains(&group.role))
 }
 
+fn check_stop(stop: &AtomicBool) -> Result<(), ClientError> {
+    if stop.load(Ordering::Relaxed) {
+        return Err(ClientError::state(
+            "the switch was given up, as it was asked to",
+            "nothing was switched",
+        ));
+    }
+    Ok(())
+}
+
 /// Waits until the standby has what the sealed primary acknowledged last.
-fn drain(to: &Side, sealed: &PairReport) -> Result<(), ClientError> {
+fn drain(to: &Side, sealed: &PairReport, stop: &AtomicBool) -> Result<(), ClientError> {
     let wanted: BTreeMap<u32, u64> = sealed
         .groups
         .iter()
@@ -203,6 +221,7 @@ fn drain(to: &Side, sealed: &PairReport) -> Result<(), ClientError> {
             FOLLOWS.contains(&group.role)
                 && wanted.get(&group.group).is_some_and(|last| group.sequence < *last)
         };
+        check_stop(stop)?;
         let error = match to.report() {
             Ok(report) => {
                 let behind = report.groups.iter().filter(behind).count();

@@ -1,13 +1,17 @@
 //! After a forced switch: what it lost, write by write, asked of the old primary, which still has it; and the old primary's
 //! return as a standby.
 
-use super::{FOLLOWS, Side, answered, is_whole, newest};
+use super::{FOLLOWS, LOOK, Side, answered, is_whole, newest};
 use crate::ClientError;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
 use wire::PairRole;
 use wire::admin::{AdminRequest, AdminResponse, LossPage, LostWrite, PairChange, PairGroup, PairReport};
+
+/// How long the old primary may take to hear of its successor, once it is back.
+const HEAR_WAIT: Duration = Duration::from_secs(5);
 
 /// Everything that the old primary acknowledged and the new one does not have.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,8 +43,17 @@ pub struct RejoinReport {
 
 /// Asks the old primary of `sides` for what the new one lacks; empty if nobody was promoted over it.
 pub fn manifest(sides: &[Side; 2]) -> Result<LossManifest, ClientError> {
-    let reports = [whole(&sides[0])?, whole(&sides[1])?];
-    let (old, new) = order(&reports)?;
+    let deadline = Instant::now() + HEAR_WAIT;
+    let (reports, old, new) = loop {
+        let reports = [whole(&sides[0])?, whole(&sides[1])?];
+        let (old, new) = order(&reports)?;
+        // it has just come back, and will hear of its successor in a moment
+        let is_fenced = check_fenced(&sides[old], &reports[old]).is_ok();
+        if is_fenced || Instant::now() >= deadline {
+            break (reports, old, new);
+        }
+        std::thread::sleep(LOOK);
+    };
     let mut manifest = list(&sides[old], &sides[new], &reports[old], &reports[new])?;
     // one that has not heard of its successor acknowledges more
     manifest.complete &= reports[old].groups.iter().all(|group| group.role != PairRole::Primary);
