@@ -19,6 +19,9 @@ const DRAIN_WAIT: Duration = Duration::from_secs(20);
 /// How long what passes by itself may stand in the way.
 const SETTLE_WAIT: Duration = Duration::from_secs(5);
 
+/// How long a sealed primary is left to whoever sealed it: longer than a switch takes whose standby is in step.
+const TAKE_BACK_WAIT: Duration = Duration::from_secs(2);
+
 /// Why nothing can be done.
 #[derive(Debug)]
 enum NoWay {
@@ -42,10 +45,15 @@ enum Way {
 /// Lets `to` take the writes of `from` without losing any. Once `stop` is set it is given up, unless a group was promoted: then it is finished.
 pub fn planned(from: &Side, to: &Side, stop: &AtomicBool) -> Result<FailoverReport, ClientError> {
     let began = Instant::now();
+    let mut is_seen_sealed = false;
     let (old, new, way) = loop {
         check_stop(stop)?;
         let (old, new) = (from.report()?, to.report()?);
         match way(&old, &new) {
+            // whoever sealed it may be about to promote the other region: then it is another way that is seen next
+            Ok(Way::TakeBack) if !std::mem::replace(&mut is_seen_sealed, true) => {
+                std::thread::sleep(TAKE_BACK_WAIT);
+            }
             Ok(way) => break (old, new, way),
             // a group that has changed its leader is silent until that one has heard of the other region
             Err(NoWay::Now(_)) if began.elapsed() < SETTLE_WAIT => std::thread::sleep(LOOK),
@@ -94,6 +102,12 @@ fn switch(
         Err(error) => return Err(give_back(from, to, Some(new), sealed_epoch, error)),
     };
     rejoin::check_nothing_alone(from, to, &sealed, new)?;
+    let now = from.report()?;
+    if let Some(group) = now.groups.iter().find(|group| group.role == PairRole::Primary) {
+        let problem =
+            format!("group {} of {} was let go on by somebody else meanwhile", group.group, from.region);
+        return Err(ClientError::state(problem, "nothing was switched; ask for one switch at a time"));
+    }
     let reigns = |group: &PairGroup| group.role == PairRole::Primary && group.epoch == epoch;
     let promoted = match to.change(PairChange::Promote, epoch, reigns) {
         Ok(promoted) => promoted,
