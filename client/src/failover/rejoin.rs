@@ -44,19 +44,19 @@ pub struct RejoinReport {
 /// Asks the old primary of `sides` for what the new one lacks; empty if nobody was promoted over it.
 pub fn manifest(sides: &[Side; 2]) -> Result<LossManifest, ClientError> {
     let deadline = Instant::now() + HEAR_WAIT;
-    let (reports, old, new) = loop {
+    let (reports, old, new, is_fenced) = loop {
         let reports = [whole(&sides[0])?, whole(&sides[1])?];
         let (old, new) = order(&reports)?;
         // it has just come back, and will hear of its successor in a moment
         let is_fenced = check_fenced(&sides[old], &reports[old]).is_ok();
         if is_fenced || Instant::now() >= deadline {
-            break (reports, old, new);
+            break (reports, old, new, is_fenced);
         }
         std::thread::sleep(LOOK);
     };
     let mut manifest = list(&sides[old], &sides[new], &reports[old], &reports[new])?;
     // one that has not heard of its successor acknowledges more
-    manifest.complete &= reports[old].groups.iter().all(|group| group.role != PairRole::Primary);
+    manifest.complete &= is_fenced;
     Ok(manifest)
 }
 

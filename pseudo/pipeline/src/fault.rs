@@ -102,8 +102,6 @@ pub struct Report {
     pub records_out: u64,
     /// Records left out.
     pub records_dropped: u64,
-    /// Records that were treated and that whoever observed them did not want.
-    pub records_suppressed: u64,
     /// Made-up persons whose rows were planted.
     pub persons_planted: u64,
     /// Rows of theirs, which are no records and counted nowhere else.

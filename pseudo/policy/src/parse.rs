@@ -166,9 +166,10 @@ impl Policy {
         let mut climbed = self.clone();
         let columns = climbed.fields.iter_mut().chain(&mut climbed.derived);
         for (place, rule) in columns.filter(|rule| !matches!(rule.spec, Spec::Drop)).enumerate() {
-            let by = steps.iter().find(|(column, _)| *column == place).map_or(0, |(_, by)| *by);
-            if let Spec::Hierarchy(ladder) = &mut rule.spec {
-                *ladder = ladder.climbed(by)?;
+            if let Some((_, by)) = steps.iter().find(|(column, _)| *column == place)
+                && let Spec::Hierarchy(ladder) = &mut rule.spec
+            {
+                *ladder = ladder.climbed(*by)?;
             }
         }
         Ok(climbed)

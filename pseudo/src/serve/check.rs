@@ -2,10 +2,10 @@
 //! given up at once. Keys are not opened: that takes people, or a token whose PIN may be tried only so often.
 
 use super::config::Config;
+use super::opening::no_key;
 use crate::keys::{KeyFolder, gather_shares};
 use crate::s3::S3;
 use crate::{PseudoError, clock};
-use custody::DomainName;
 use serde::Serialize;
 
 /// An object that nobody makes: whether it could be made is asked.
@@ -81,9 +81,4 @@ impl Findings {
             self.note(&format!("job.drafts of {}", job.name), drafts);
         }
     }
-}
-
-fn no_key(domain: &DomainName) -> PseudoError {
-    let advice = format!("`pseudo keys domain {domain}` makes one, with enough shares");
-    PseudoError::usage(format!("there is no key of domain {domain}"), advice)
 }

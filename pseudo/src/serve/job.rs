@@ -2,7 +2,7 @@
 
 use super::config::JobConfig;
 use super::known::Known;
-use super::opening::Opened;
+use super::opening::{Opened, no_key};
 use super::schedule::export_name;
 use super::state::Shared;
 use crate::export::{Begun, Done, Export, Held, MayLack};
@@ -183,9 +183,7 @@ fn make(export: &Export<'_>, opened: &Opened, now: i64) -> Result<Option<Done>, 
             export.discard()?;
         }
     }
-    let master = opened.newest(domain).ok_or_else(|| {
-        PseudoError::usage(format!("there is no key of domain {domain}"), "`pseudo keys domain` makes one")
-    })?;
+    let master = opened.newest(domain).ok_or_else(|| no_key(domain))?;
     let Some(order) = export.begin(master, now)? else { return Ok(None) };
     run(export, order, false, master).map(Some)
 }

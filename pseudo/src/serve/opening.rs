@@ -43,10 +43,7 @@ impl Opened {
         let opened = Self { service, maker, masters };
         match domains.iter().find(|domain| opened.newest(domain).is_none()) {
             None => Ok(opened),
-            Some(domain) => {
-                let advice = format!("`pseudo keys domain {domain}` makes one");
-                Err(PseudoError::usage(format!("there is no key of domain {domain}"), advice))
-            }
+            Some(domain) => Err(no_key(domain)),
         }
     }
 
@@ -83,6 +80,12 @@ impl Opened {
         };
         self.masters.iter().find(is_it)
     }
+}
+
+/// What is said of a domain that a job is of.
+pub(super) fn no_key(domain: &DomainName) -> PseudoError {
+    let advice = format!("`pseudo keys domain {domain}` makes one, with enough shares");
+    PseudoError::usage(format!("there is no key of domain {domain}"), advice)
 }
 
 /// Shares that were brought and are not enough yet.
