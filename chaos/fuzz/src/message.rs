@@ -212,6 +212,8 @@ fn answers() -> Vec<Seed> {
     };
     let rows = vec![ListRow::Prefix(Bytes::from_static(b"jobs/")), ListRow::Version(listed)];
     let name = Bytes::from_static(b"jobs/1");
+    // the dearest answer for its size: empty rows, one more than the list has just had room for
+    let empty = vec![ListRow::Prefix(Bytes::new()); 65];
     let answers = [
         (
             "answer-version",
@@ -219,6 +221,7 @@ fn answers() -> Vec<Seed> {
         ),
         ("answer-chunks", Answer::Chunks(vec![16, 32])),
         ("answer-list", Answer::List { rows, resume: Some(ListAfter::Key(name.clone())) }),
+        ("answer-list-of-empty-rows", Answer::List { rows: empty, resume: None }),
         ("answer-parts", Answer::Parts(Some((vec![part()], true)))),
         ("answer-uploads", Answer::Uploads(vec![(name, upload())], false)),
         ("answer-usage", Answer::BucketUsage(BucketUsage { versions: 1, bytes: 2, uploads: 3 })),
