@@ -41,8 +41,12 @@ fn pair(run: &Run) -> Dev {
 
 /// Exit code and readiness.
 fn dry_run(dev: &Dev, kind: &str) -> (i32, Value) {
-    let (code, text) =
-        dev.twinkeep_code(&["drill", kind, "--dry-run", "--lag-max-ms", "60000", "--json"]).unwrap();
+    dry_run_of(dev, &[kind])
+}
+
+fn dry_run_of(dev: &Dev, arguments: &[&str]) -> (i32, Value) {
+    let all = [&["drill"], arguments, &["--dry-run", "--lag-max-ms", "60000", "--json"]].concat();
+    let (code, text) = dev.twinkeep_code(&all).unwrap();
     (code, json(&text))
 }
 
@@ -99,6 +103,13 @@ fn every_kind_of_drill_passes_on_a_healthy_pair_and_leaves_it_as_it_was() {
     let mut dev = pair(&run);
     let (code, readiness) = dry_run(&dev, "forced");
     assert_eq!((code, &readiness["ready"]), (0, &true.into()), "{readiness}");
+    let (code, readiness) = dry_run_of(&dev, &["node", "--node", "9"]);
+    let missing = "twin-1 has no node 9";
+    assert_eq!(code, NOT_READY, "{readiness}");
+    assert!(
+        readiness["items"].as_array().unwrap().iter().any(|item| item["found"] == missing),
+        "{readiness}"
+    );
     let history = || json(&dev.twinkeep(&["drill", "history", "--json"]).unwrap());
     assert_eq!(history()["runs"], Value::Array(Vec::new()), "a dry run writes nothing");
     let planned = drill(&dev, &["planned"]);
@@ -111,12 +122,16 @@ fn every_kind_of_drill_passes_on_a_healthy_pair_and_leaves_it_as_it_was() {
     let node = drill(&dev, &["node"]);
     check(&dev, &node);
     assert!(node["measured"]["first_write_ms"].is_u64());
+    let other = drill(&dev, &["node", "--node", "twin-2/1"]);
+    check(&dev, &other);
+    let steps = other["timeline"].to_string();
+    assert!(steps.contains("kill node 1 of twin-2") && !steps.contains("of twin-1\""), "{steps}");
     let restore = drill(&dev, &["restore"]);
     check(&dev, &restore);
     assert!(restore["measured"]["restored_ms"].is_u64(), "{}", restore["measured"]);
     let kinds: Vec<Value> =
         history()["runs"].as_array().unwrap().iter().map(|run| run["kind"].clone()).collect();
-    assert_eq!(kinds, ["planned", "forced", "node", "restore"]);
+    assert_eq!(kinds, ["planned", "forced", "node", "node", "restore"]);
     check_tampering(&dev, &folder(&planned));
     dev.end().unwrap();
 }

@@ -40,6 +40,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Clone)]
 pub struct AdminClient {
     config: Arc<ClientConfig>,
+    region: String,
     addresses: Vec<String>,
 }
 
@@ -47,7 +48,8 @@ impl AdminClient {
     /// Reads the identity; connects only when asked something.
     pub fn new(deployment: &Deployment) -> Result<Self, ClientError> {
         let config = tls::client_config(&deployment.identity, &deployment.descriptor)?;
-        Ok(Self { config: Arc::new(config), addresses: deployment.addresses.clone() })
+        let (region, addresses) = (deployment.descriptor.region.clone(), deployment.addresses.clone());
+        Ok(Self { config: Arc::new(config), region, addresses })
     }
 
     /// Asks the first process that answers. A refusal by the region is an error.
@@ -70,7 +72,7 @@ impl AdminClient {
                 }
             }
         }
-        Err(ClientError::Unreachable { tried: tried.join("; ") })
+        Err(ClientError::Unreachable { region: self.region.clone(), tried: tried.join("; ") })
     }
 
     /// The error for an answer of the wrong type.

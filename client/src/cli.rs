@@ -23,8 +23,10 @@ mod witness;
 
 use crate::ClientError;
 use crate::deployment::Deployment;
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::builder::Resettable;
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use output::Output;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -39,6 +41,10 @@ struct Arguments {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 ok, 1 failed, 2 usage, 3 degraded, 4 unreachable, 5 denied; drills and reconciliations: 6 not ready, 7 failed, 8 aborted.";
+
+/// Options that have a variable of the environment.
+const COMMON_VARIABLES: [(&str, &str); 3] =
+    [("data", "TWINKEEP_DATA"), ("admin", "TWINKEEP_ADMIN"), ("identity", "TWINKEEP_IDENTITY")];
 
 #[derive(Debug, Args)]
 struct Common {
@@ -125,8 +131,11 @@ impl Common {
 
 /// Runs the command line of this process.
 pub fn run() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let arguments = match parse(std::env::args_os()) {
         Ok(arguments) => arguments,
+        Err(error) if error.use_stderr() && std::env::args_os().any(|word| word == "--json") => {
+            return Output::new(true).failure(&misunderstood(&error));
+        }
         Err(error) => {
             // help and version are no errors; a closed pipe is none either
             let _ = error.print();
@@ -138,6 +147,27 @@ pub fn run() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => output.failure(&error),
     }
+}
+
+/// Reads a command line. A variable that is empty is none.
+fn parse(words: impl Iterator<Item = OsString>) -> Result<Arguments, clap::Error> {
+    let mut command = Arguments::command();
+    for (option, variable) in COMMON_VARIABLES {
+        if std::env::var_os(variable).is_some_and(|value| value.is_empty()) {
+            command = command.mut_arg(option, |argument| argument.env(Resettable::Reset));
+        }
+    }
+    Arguments::from_arg_matches(&command.try_get_matches_from(words)?)
+}
+
+/// What clap says for people, as an error like all others.
+fn misunderstood(error: &clap::Error) -> ClientError {
+    let text = error.to_string();
+    let mut parts = text.split("\n\n").map(str::trim);
+    let problem = parts.next().unwrap_or_default().trim_start_matches("error: ");
+    let usage = parts.find(|part| part.starts_with("Usage:")).unwrap_or_default();
+    let in_one_line = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    ClientError::usage(in_one_line(problem), in_one_line(usage))
 }
 
 fn dispatch(arguments: &Arguments, output: &Output) -> Result<(), ClientError> {
@@ -180,6 +210,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_understood_is_one_line_each_for_programs() {
+        let of = |line: &str| {
+            let words = std::iter::once("twinkeep").chain(line.split(' ')).map(OsString::from);
+            let error = misunderstood(&parse(words).unwrap_err());
+            (error.to_string(), error.advice().to_owned(), error.exit_code())
+        };
+        let (problem, usage, code) = of("pair make --json");
+        assert_eq!(code, 2);
+        assert!(problem.starts_with("the following required arguments"), "{problem}");
+        assert!(usage.starts_with("Usage: twinkeep pair make"), "{usage}");
+        let (problem, ..) = of("lag --jsn --json");
+        assert!(problem.starts_with("unexpected argument '--jsn'"), "{problem}");
+    }
+
+    #[test]
     fn options_for_all_commands_do_not_collide_with_those_of_one() {
         for line in [
             "user add mara --full-access --data d --json",
@@ -217,6 +262,7 @@ mod tests {
             "drill planned --dry-run --data d --json",
             "drill forced --yes --discard --rto-max-ms 3000 --endpoint twin-1=https://h --admin h:1 --identity i --output o",
             "drill node --yes --node 2 --data d",
+            "drill restore --dry-run --node twin-2/2 --data d",
             "drill verify folder --ca-file f --json",
             "drill history --output o --json",
             "pseudo risk table.csv --quasi a,b --data d --json --help",

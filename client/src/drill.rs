@@ -65,6 +65,8 @@ pub struct DrillPlan {
     pub kind: DrillKind,
     /// What it is held against.
     pub limits: Limits,
+    /// Of a drill of a node: the region that it is of; the one that takes writes when absent.
+    pub region: Option<String>,
     /// Of a drill of a node: which; the one that leads most groups when absent.
     pub node: Option<u16>,
     /// Of a forced drill: give up also what others wrote to the old primary alone.
@@ -112,8 +114,14 @@ pub fn dry_run(target: &Target, plan: &DrillPlan) -> Readiness {
         std::thread::sleep(LOOK);
         readiness = look();
     }
-    if plan.kind.is_of_node() && !target.regions.iter().any(|region| region.dev.is_some()) {
-        readiness.refuse("injection", &only_here(plan.kind));
+    if plan.kind.is_of_node() {
+        match inject::node::chosen(target, plan, &primary_of(target)) {
+            Ok(chosen) => readiness.is_to_be_killed(&chosen.region, chosen.node, chosen.leads),
+            Err(error) => readiness.refuse("node", &error),
+        }
+        if !target.regions.iter().any(|region| region.dev.is_some()) {
+            readiness.refuse("injection", &only_here(plan.kind));
+        }
     }
     readiness
 }

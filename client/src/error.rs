@@ -52,8 +52,10 @@ pub enum ClientError {
         problem: String,
     },
     /// No process of the region answered.
-    #[error("the region does not answer ({tried})")]
+    #[error("region {region} does not answer ({tried})")]
     Unreachable {
+        /// Which region.
+        region: String,
         /// Which addresses were tried and what each said.
         tried: String,
     },

@@ -23,14 +23,13 @@ use crate::deployment::Deployment;
 use serde::Serialize;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
-use wire::admin::{AdminRequest, AdminResponse, PAIR_ROLE_FRESH, PairChange, PairGroup, PairReport};
+use wire::admin::{
+    AdminRequest, AdminResponse, PAIR_HEARD_MAX_MS, PAIR_ROLE_FRESH, PairChange, PairGroup, PairReport,
+};
 use wire::{PairRole, UnixMillis};
 
 /// Pause between two looks at the standby.
 const LOOK: Duration = Duration::from_millis(10);
-
-/// A standby that has not heard of its primary for so long is no place to switch to, ms.
-const HEARD_MAX_MS: u64 = 10_000;
 
 /// Pause between two looks whether the other region is heard of.
 const WATCH: Duration = Duration::from_millis(500);
@@ -106,6 +105,13 @@ pub struct BlockedGroup {
     pub after: u64,
     /// Why not.
     pub reason: String,
+}
+
+impl LagReport {
+    /// Whether the primary acknowledges no writes, since nobody vouches for it.
+    pub fn is_cut_off(&self) -> bool {
+        self.regions.iter().any(|report| Some(&report.region) == self.primary.as_ref() && is_cut_off(report))
+    }
 }
 
 impl Side {
@@ -195,10 +201,12 @@ pub fn lag(sides: &[Side]) -> LagReport {
     let state = match standby {
         // nobody takes writes: a switch was begun and not ended
         _ if primary.is_none() && with(PairRole::Sealed).is_some() => "Fenced",
+        // nobody vouches for the one that would
+        _ if primary.is_some_and(is_cut_off) => "Fenced",
         Some(standby) if standby.groups.iter().any(|group| group.role == PairRole::Bootstrap) => "Bootstrap",
         Some(standby) if standby.groups.iter().any(|group| group.gone) => "Resync",
         Some(standby)
-            if standby.groups.iter().any(|group| group.heard_ms.is_none_or(|ms| ms > HEARD_MAX_MS)) =>
+            if standby.groups.iter().any(|group| group.heard_ms.is_none_or(|ms| ms > PAIR_HEARD_MAX_MS)) =>
         {
             "Unavailable"
         }
@@ -238,10 +246,15 @@ fn blocked(standby: &PairReport) -> Vec<BlockedGroup> {
     standby.groups.iter().filter_map(of).collect()
 }
 
+/// Whether groups that would take writes acknowledge none.
+fn is_cut_off(report: &PairReport) -> bool {
+    report.groups.iter().any(|group| group.role == PairRole::Primary && group.blocked.is_some())
+}
+
 /// Whether a group hears of its primary and does not take what comes, for longer than a moment.
 fn is_stuck(group: &PairGroup, now: UnixMillis) -> bool {
     let behind_ms = group.synced.map_or(0, |synced| now.0.saturating_sub(synced.0));
-    group.blocked.is_some() && behind_ms > HEARD_MAX_MS
+    group.blocked.is_some() && behind_ms > PAIR_HEARD_MAX_MS
 }
 
 fn recovery_point(report: &PairReport) -> Option<UnixMillis> {
@@ -324,7 +337,7 @@ pub fn forced(from: &str, to: &Side, with_sealed: bool) -> Result<FailoverReport
 fn is_heard(to: &Side, report: &PairReport) -> Result<bool, ClientError> {
     let heard_ms = |report: &PairReport| report.groups.iter().filter_map(|group| group.heard_ms).min();
     let mut last = heard_ms(report);
-    while let Some(before) = last.filter(|ms| *ms <= HEARD_MAX_MS) {
+    while let Some(before) = last.filter(|ms| *ms <= PAIR_HEARD_MAX_MS) {
         std::thread::sleep(WATCH);
         last = heard_ms(&to.report()?);
         if last.is_some_and(|now| now < before) {

@@ -43,6 +43,9 @@ const LEADER_RETRY_MS: u64 = 15;
 /// How long a group whose leader's disk is full is asked again, in case a replica with room takes over.
 const FULL_WAIT: Duration = Duration::from_secs(4);
 
+/// How long a group is asked again for which nobody vouches: a new leader has to be vouched for first.
+const CUT_OFF_WAIT: Duration = Duration::from_secs(5);
+
 /// Pause between two tries at a full leader, ms.
 const FULL_RETRY_MS: u64 = 200;
 
@@ -207,7 +210,7 @@ impl Router {
     ) -> Result<crate::peer::Reply, RegionError> {
         let slot = self.leaders.get(group.0 as usize).ok_or(RegionError::Protocol { group })?;
         let mut known = slot.subscribe();
-        let mut full_since: Option<Instant> = None;
+        let (mut full_since, mut cut_off_since): (Option<Instant>, Option<Instant>) = (None, None);
         let mut unavailable = RegionError::Unavailable { group };
         loop {
             let current = *known.borrow_and_update();
@@ -231,6 +234,9 @@ impl Router {
             };
             if matches!(result, Err(CallError::Refused { code: refusal::CUT_OFF, .. })) {
                 unavailable = RegionError::CutOff { group };
+                if cut_off_since.get_or_insert_with(Instant::now).elapsed() > CUT_OFF_WAIT {
+                    return Err(unavailable);
+                }
             }
             match result {
                 Ok(reply) => return Ok(reply),

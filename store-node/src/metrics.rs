@@ -179,13 +179,13 @@ fn pair(page: &mut Page, lags: &[GroupLag]) {
         operations as f64,
     );
     page.gauge("twinkeep_pair_unshipped_bytes", "Their heads and bodies.", bytes as f64);
-    let blocked = lags.iter().filter(|lag| lag.blocked.is_some()).count();
+    let is_standby = |lag: &&GroupLag| matches!(lag.own.role, PairRole::Standby | PairRole::Bootstrap);
+    let blocked = lags.iter().filter(is_standby).filter(|lag| lag.blocked.is_some()).count();
     page.gauge(
         "twinkeep_pair_blocked_groups",
         "Standbys led here into which the next entry does not come.",
         blocked as f64,
     );
-    let is_standby = |lag: &&GroupLag| matches!(lag.own.role, PairRole::Standby | PairRole::Bootstrap);
     let synced = lags.iter().filter(is_standby).map(|lag| lag.synced.map_or(0, |synced| synced.0)).min();
     if let Some(synced) = synced {
         page.gauge(

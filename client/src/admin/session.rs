@@ -23,6 +23,7 @@ pub struct Patience {
 /// A connection to one process, made when it is needed.
 pub struct Session {
     config: Arc<ClientConfig>,
+    region: String,
     address: String,
     patience: Patience,
     stream: Option<Stream>,
@@ -34,7 +35,8 @@ impl Session {
     pub fn new(deployment: &Deployment, patience: Patience) -> Result<Self, ClientError> {
         let config = Arc::new(tls::client_config(&deployment.identity, &deployment.descriptor)?);
         let address = deployment.addresses.first().cloned().unwrap_or_default();
-        Ok(Self { config, address, patience, stream: None, calls: 0 })
+        let region = deployment.descriptor.region.clone();
+        Ok(Self { config, region, address, patience, stream: None, calls: 0 })
     }
 
     /// Asks; what the process refuses is an error.
@@ -48,7 +50,8 @@ impl Session {
                 Err(match error {
                     AskError::Refused(error) => ClientError::Refused { error },
                     AskError::Connect(error) => {
-                        ClientError::Unreachable { tried: format!("{}: {error}", self.address) }
+                        let tried = format!("{}: {error}", self.address);
+                        ClientError::Unreachable { region: self.region.clone(), tried }
                     }
                     AskError::Broken(problem) => {
                         ClientError::Protocol { address: self.address.clone(), problem }

@@ -55,6 +55,7 @@ pub const CODES: &[CodePage] = &[
     code("TK-C020", "Corrupt records without a good copy", include_str!("../../../docs/codes/TK-C020.md")),
     code("TK-C021", "Too few open files", include_str!("../../../docs/codes/TK-C021.md")),
     code("TK-C022", "The pair descriptor does not hold", include_str!("../../../docs/codes/TK-C022.md")),
+    code("TK-C023", "The pair is not in order", include_str!("../../../docs/codes/TK-C023.md")),
 ];
 
 /// The page of a code, however it is capitalised.

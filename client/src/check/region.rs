@@ -101,6 +101,11 @@ pub(super) fn judge_status(status: &RegionStatus, findings: &mut Findings) {
         }
     }
     judge_groups(status, findings);
+    if let Some(trouble) = &status.pair_trouble {
+        let message = format!("the pair is not in order: {trouble}");
+        let advice = "`twinkeep lag` shows both; the page of this code says what to do in each case";
+        findings.failure(OURS, "TK-C023", message, advice);
+    }
     let versions: BTreeSet<&str> =
         status.nodes.iter().map(|node| node.version.as_str()).filter(|version| !version.is_empty()).collect();
     if versions.len() > 1 {

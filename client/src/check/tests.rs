@@ -158,6 +158,7 @@ fn the_regions_troubles_become_findings() {
         leaderless_groups: 1,
         writable: false,
         follows: false,
+        pair_trouble: Some("its primary was not heard of for 12 s".into()),
     };
     let facts = CheckFacts {
         answered_by: "gateway/1".into(),
@@ -180,7 +181,7 @@ fn the_regions_troubles_become_findings() {
     let found: BTreeSet<&str> = findings.0.iter().filter_map(|finding| finding.code).collect();
     let expected = [
         "TK-C006", "TK-C013", "TK-C014", "TK-C015", "TK-C016", "TK-C017", "TK-C018", "TK-C019", "TK-C020",
-        "TK-C021",
+        "TK-C021", "TK-C023",
     ];
     assert_eq!(found, BTreeSet::from(expected));
 }

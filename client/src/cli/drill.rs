@@ -30,17 +30,15 @@ pub(super) enum DrillCommand {
     Node {
         #[command(flatten)]
         arguments: DrillArguments,
-        /// Which [default: the one that leads most groups]
-        #[arg(long, value_name = "ID")]
-        node: Option<u16>,
+        #[command(flatten)]
+        node: NodeArguments,
     },
     /// Kill a storage node, throw its disk away, and have its copies made anew; only where `twinkeep dev` runs it
     Restore {
         #[command(flatten)]
         arguments: DrillArguments,
-        /// Which [default: the one that leads most groups]
-        #[arg(long, value_name = "ID")]
-        node: Option<u16>,
+        #[command(flatten)]
+        node: NodeArguments,
     },
     /// Say whether a run's evidence is as it was signed
     Verify {
@@ -85,6 +83,14 @@ pub(super) struct DrillArguments {
     target: TargetArguments,
 }
 
+/// Which node is taken away.
+#[derive(Debug, Default, Args)]
+pub(super) struct NodeArguments {
+    /// Which [default: the one that leads most groups, of the region that takes writes]
+    #[arg(long, value_name = "[REGION/]ID")]
+    node: Option<String>,
+}
+
 /// Where the regions speak S3, and where the evidence goes.
 #[derive(Debug, Args)]
 pub(super) struct TargetArguments {
@@ -107,11 +113,12 @@ struct Ran<'a> {
 }
 
 pub(super) fn run(common: &Common, command: &DrillCommand, output: &Output) -> Result<(), ClientError> {
+    let any = NodeArguments::default();
     let (kind, arguments, node, discard) = match command {
-        DrillCommand::Planned(arguments) => (DrillKind::Planned, arguments, None, false),
-        DrillCommand::Forced { arguments, discard } => (DrillKind::Forced, arguments, None, *discard),
-        DrillCommand::Node { arguments, node } => (DrillKind::Node, arguments, *node, false),
-        DrillCommand::Restore { arguments, node } => (DrillKind::Restore, arguments, *node, false),
+        DrillCommand::Planned(arguments) => (DrillKind::Planned, arguments, &any, false),
+        DrillCommand::Forced { arguments, discard } => (DrillKind::Forced, arguments, &any, *discard),
+        DrillCommand::Node { arguments, node } => (DrillKind::Node, arguments, node, false),
+        DrillCommand::Restore { arguments, node } => (DrillKind::Restore, arguments, node, false),
         DrillCommand::Verify { folder, ca_file } => {
             return verify(common, folder, ca_file.as_deref(), output);
         }
@@ -125,7 +132,8 @@ pub(super) fn run(common: &Common, command: &DrillCommand, output: &Output) -> R
     }
     check_timeout(arguments, kind)?;
     let target = Target::find(common.deployment()?, &arguments.target.options())?;
-    let plan = DrillPlan { kind, limits: limits(arguments, kind), node, discard };
+    let (region, node) = node.parse(&target)?;
+    let plan = DrillPlan { kind, limits: limits(arguments, kind), region, node, discard };
     if arguments.dry_run {
         let readiness = drill::dry_run(&target, &plan);
         output.either(&readiness, || readiness_page(&readiness, output))?;
@@ -141,6 +149,24 @@ pub(super) fn run(common: &Common, command: &DrillCommand, output: &Output) -> R
             let problem = format!("the drill {}: {}", verdict.name(), report.reasons.join("; "));
             Err(ClientError::Drilled { problem, exit_code: report.exit_code })
         }
+    }
+}
+
+impl NodeArguments {
+    /// The region, where one was named, and the node.
+    fn parse(&self, target: &Target) -> Result<(Option<String>, Option<u16>), ClientError> {
+        let Some(text) = &self.node else { return Ok((None, None)) };
+        let (region, id) = match text.split_once('/') {
+            Some((region, id)) => (Some(region), id),
+            None => (None, text.as_str()),
+        };
+        if let Some(region) = region {
+            target.region(region)?;
+        }
+        let id = id.parse().map_err(|_| {
+            ClientError::usage(format!("--node {text}: this is no node"), "write ID or REGION/ID, such as 2")
+        })?;
+        Ok((region.map(str::to_owned), Some(id)))
     }
 }
 

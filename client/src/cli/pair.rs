@@ -20,12 +20,12 @@ use wire::admin::{LostChange, LostWrite, PairGroup, PairReport};
 const BLOCKED_SHOWN_MAX: usize = 8;
 
 #[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct FailoverArguments {
     #[command(subcommand)]
     command: Option<FailoverCommand>,
     /// Both regions take part: writes pause for a moment, nothing is lost
-    #[arg(long, required_unless_present = "force", conflicts_with = "force")]
+    #[arg(long, conflicts_with = "force")]
     planned: bool,
     /// From the surviving region alone: what it does not have yet is not there
     #[arg(long)]
@@ -59,10 +59,8 @@ pub(super) fn lag(common: &Common, buckets: bool, output: &Output) -> Result<(),
     let sides = sides(common)?;
     let mut report = failover::lag(&sides);
     if report.regions.is_empty() {
-        return Err(ClientError::state(
-            "no region of the pair answers",
-            "`twinkeep check` says what is wrong",
-        ));
+        // why not, as the first of them has it
+        sides[0].report()?;
     }
     if buckets {
         report.buckets = Some(failover::bucket_lags(&sides, &report)?);
@@ -90,7 +88,13 @@ pub(super) fn failover(
             let report = failover::rejoin(&sides, *discard, &settled)?;
             return output.either(&report, || rejoin_page(&report));
         }
-        None => {}
+        None if arguments.planned || arguments.force => {}
+        None => {
+            return Err(ClientError::usage(
+                "which switch: --planned or --force?",
+                "--planned needs both regions and loses nothing; --force needs the surviving region alone",
+            ));
+        }
     }
     let to = match &arguments.to {
         Some(name) => sides.iter().position(|side| side.region == *name).ok_or_else(|| {
@@ -155,6 +159,12 @@ fn lag_page(report: &LagReport) -> String {
         ("Fenced", None) => text.push_str(
             "Nobody takes writes: a switch was begun and not ended. `twinkeep failover --planned --to REGION` finishes it, or takes it back.\n",
         ),
+        ("Fenced", Some(primary)) if report.is_cut_off() => {
+            let _ = writeln!(
+                text,
+                "{primary} acknowledges no writes: neither its witness nor its standby vouches for it. docs/runbooks/TwinkeepCutOff.md says what to do."
+            );
+        }
         ("Fenced", Some(primary)) => {
             let _ = writeln!(
                 text,
@@ -238,7 +248,7 @@ fn failover_page(report: &FailoverReport) -> String {
             );
         }
         None => text.push_str(
-            "How far it had everything is not known since its nodes started: what it lacks is not there.\n",
+            "How far it had everything is not known: it followed too short, or all its nodes started again since. What it lacks is not there.\n",
         ),
     }
     let _ = writeln!(text, "{from} takes no more writes once it hears of {to}.");

@@ -239,7 +239,8 @@ fn refused(common: &Common, output: &Output) -> Result<(), ClientError> {
         }
     }
     if processes.is_empty() {
-        return Err(ClientError::Unreachable { tried: unreachable.join("; ") });
+        let region = own.descriptor.region;
+        return Err(ClientError::Unreachable { region, tried: unreachable.join("; ") });
     }
     let refused = Refused { processes, unreachable };
     output.either(&refused, || refused_page(&refused))

@@ -55,8 +55,10 @@ pub(super) fn run(common: &Common, arguments: &StatusArguments, output: &Output)
 /// What is not as it should be with the region as a whole.
 fn degraded(status: &RegionStatus) -> Option<String> {
     let mut problems = Vec::new();
-    if !status.writable && !status.follows {
-        problems.push("the region is not writable".to_owned());
+    match &status.pair_trouble {
+        Some(trouble) => problems.push(trouble.clone()),
+        None if !status.writable && !status.follows => problems.push("the region is not writable".to_owned()),
+        None => {}
     }
     for (count, what) in [
         (status.leaderless_groups, "without a leader"),
@@ -70,12 +72,12 @@ fn degraded(status: &RegionStatus) -> Option<String> {
 }
 
 fn page(status: &RegionStatus, all_groups: bool, output: &Output) -> String {
-    let writable = if status.writable {
-        output.tint(Tint::Good, "writable")
-    } else if status.follows {
-        output.tint(Tint::Good, "a standby: the other region takes the writes")
-    } else {
-        output.tint(Tint::Bad, "not writable")
+    let writable = match (&status.pair_trouble, status.follows) {
+        (Some(trouble), true) => output.tint(Tint::Bad, &format!("a standby: {trouble}")),
+        (Some(trouble), false) => output.tint(Tint::Bad, &format!("not writable: {trouble}")),
+        (None, true) => output.tint(Tint::Good, "a standby: the other region takes the writes"),
+        (None, false) if status.writable => output.tint(Tint::Good, "writable"),
+        (None, false) => output.tint(Tint::Bad, "not writable"),
     };
     let mut text = format!(
         "Region {} ({}), {writable}; asked {}\n\n",
@@ -206,6 +208,7 @@ mod tests {
             leaderless_groups: 0,
             writable: true,
             follows: false,
+            pair_trouble: None,
         };
         assert_eq!(degraded(&well), None);
         let unwell = RegionStatus { writable: false, leaderless_groups: 8, ..well.clone() };
@@ -213,6 +216,10 @@ mod tests {
         assert_eq!(problem, "the region is not writable, 8 groups without a leader");
         assert_eq!(ClientError::Degraded { problem }.exit_code(), 3);
         assert!(degraded(&RegionStatus { under_replicated_groups: 1, ..well.clone() }).is_some());
-        assert_eq!(degraded(&RegionStatus { writable: false, follows: true, ..well }), None);
+        let standby = RegionStatus { writable: false, follows: true, ..well };
+        assert_eq!(degraded(&standby), None);
+        let left_alone =
+            RegionStatus { pair_trouble: Some("its primary was not heard of for 12 s".into()), ..standby };
+        assert_eq!(degraded(&left_alone).unwrap(), "its primary was not heard of for 12 s");
     }
 }

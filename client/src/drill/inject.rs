@@ -7,7 +7,7 @@
 //! restore   the same, but its disk is thrown away; when its copies are made anew, read every disk
 //! ```
 
-mod node;
+pub(super) mod node;
 
 use super::run::Run;
 use super::{BUCKET, DrillKind};

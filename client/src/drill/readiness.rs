@@ -11,8 +11,8 @@ use crate::s3::S3;
 use crate::target::{Region, Target};
 use crate::{ClientError, files};
 use serde::{Deserialize, Serialize};
-use wire::UnixMillis;
 use wire::admin::{AdminRequest, AdminResponse, CheckFacts, DiskHealth, NodeState, RegionStatus};
+use wire::{NodeId, UnixMillis};
 
 /// A node below this share of free space has no room to take a region's writes over, per cent: as `twinkeep check`.
 const FREE_SHARE_MIN: u64 = 10;
@@ -39,7 +39,8 @@ pub struct Readiness {
 /// One condition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Item {
-    /// Its name: `answers`, `groups`, `roles`, `lag`, `recovery_point`, `certificates`, `capacity`, `root_key`, `clock`, `endpoint`.
+    /// Its name: `answers`, `groups`, `roles`, `lag`, `recovery_point`, `certificates`, `capacity`, `root_key`, `clock`, `endpoint`,
+    /// and of drills of a node `node` and `injection`.
     pub name: String,
     /// The region it is about; none when it is about the pair.
     pub region: Option<String>,
@@ -178,6 +179,13 @@ impl Readiness {
     pub(super) fn is_settling(&self) -> bool {
         let mut not_ok = self.items.iter().filter(|item| item.state == ItemState::NotOk);
         !self.ready && not_ok.all(|item| SETTLING.contains(&item.name.as_str()))
+    }
+
+    /// Says which node a drill would take away.
+    pub(super) fn is_to_be_killed(&mut self, region: &str, node: NodeId, leads: usize) {
+        let mut items = Items(std::mem::take(&mut self.items));
+        items.ok("node", Some(region), format!("node {node} is to be killed; it leads {leads} groups"));
+        self.items = items.0;
     }
 
     /// One more condition, which is not met.

@@ -3,15 +3,13 @@
 //! An interrupted one is finished by asking again, or taken back by naming the old primary as long as nothing was promoted. What was begun
 //! by force is not finished here when that would give up a write.
 
-use super::{
-    FOLLOWS, FailoverReport, HEARD_MAX_MS, LOOK, Side, answered, is_whole, millis, newest, next_epoch, rejoin,
-};
+use super::{FOLLOWS, FailoverReport, LOOK, Side, answered, is_whole, millis, newest, next_epoch, rejoin};
 use crate::ClientError;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use wire::PairRole;
-use wire::admin::{PairChange, PairGroup, PairReport};
+use wire::admin::{PAIR_HEARD_MAX_MS, PairChange, PairGroup, PairReport};
 
 /// How long the standby may take to apply what the sealed primary still had for it.
 const DRAIN_WAIT: Duration = Duration::from_secs(20);
@@ -182,7 +180,7 @@ fn way(old: &PairReport, new: &PairReport) -> Result<Way, NoWay> {
     }
     let follows = || new.groups.iter().filter(|group| group.role == PairRole::Standby);
     let gone = follows().filter(|group| group.gone).count();
-    let silent = follows().filter(|group| group.heard_ms.is_none_or(|ms| ms > HEARD_MAX_MS)).count();
+    let silent = follows().filter(|group| group.heard_ms.is_none_or(|ms| ms > PAIR_HEARD_MAX_MS)).count();
     if gone + silent > 0 {
         let problem = format!("{} groups of {} do not follow their primary", gone.max(silent), new.region);
         let error =

@@ -45,6 +45,9 @@ const PERIOD: Duration = Duration::from_millis(500);
 /// How long an answer may take: what comes later would be a short lease.
 const ANSWER_WAIT: Duration = Duration::from_secs(1);
 
+/// Why a primary acknowledges no writes.
+pub(crate) const CUT_OFF: &str = "neither the witness nor the standby vouches for this region";
+
 /// A time that goes on while the machine sleeps, and that nobody sets.
 pub(crate) fn now() -> Duration {
     let now = clock_gettime(ClockId::Boottime);

@@ -66,7 +66,7 @@ pub struct GroupLag {
     pub gone: bool,
     /// Of a primary that the other region asked for entries: what it does not have yet.
     pub unshipped: Option<Unshipped>,
-    /// Of a standby: why the entry after its last one does not come in now.
+    /// Of a standby: why the entry after its last one does not come in now. Of a primary: why no write is acknowledged.
     pub blocked: Option<String>,
 }
 

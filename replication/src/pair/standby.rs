@@ -3,7 +3,7 @@
 use super::{
     adopt::Adoption,
     asking::{ANSWER_BYTES_MIN, Asking},
-    lease::Grants,
+    lease::{CUT_OFF, Grants},
     message::{GroupLag, ShipRequest, Shipment, SyncedThen, Unshipped, encode_lags},
     system::SystemGroup,
 };
@@ -156,7 +156,11 @@ impl Standby {
             let synced = synced.map(|(_, synced)| synced);
             let unshipped = service.shipped_upto(group, own.epoch).map(|upto| unshipped(&replica, upto));
             let unshipped = unshipped.filter(|_| matches!(own.role, PairRole::Primary | PairRole::Sealed));
-            let blocked = blocked.filter(|_| matches!(own.role, PairRole::Standby | PairRole::Bootstrap));
+            let blocked = match own.role {
+                PairRole::Standby | PairRole::Bootstrap => blocked,
+                PairRole::Primary => service.is_unvouched(&replica).then(|| CUT_OFF.to_owned()),
+                PairRole::Sealed => None,
+            };
             GroupLag { group, own, other, synced, heard_ms, gone, unshipped, blocked }
         });
         lags.collect()

@@ -10,7 +10,7 @@ use crate::{
     machine::is_local,
     maintenance::Shipped,
     message::refusal,
-    pair::{self, GroupLag, Leases, Led, Standby},
+    pair::{self, CUT_OFF, GroupLag, Leases, Led, Standby},
     peer::{CallRefusal, Reply},
     raft::Proposal,
     replica::Replica,
@@ -55,12 +55,15 @@ impl Service {
 
     /// Whether a group led here would acknowledge a write, but nobody vouches for it.
     pub fn is_cut_off(&self) -> bool {
-        let Some(leases) = self.leases.get() else { return false };
-        let led = self.replicas().into_iter().filter(|replica| replica.leads());
-        led.into_iter().any(|replica| {
-            let pair = replica.state.machine().pair();
-            pair.role == PairRole::Primary && !leases.vouches(replica.address.group, pair.epoch)
-        })
+        let mut led = self.replicas().into_iter().filter(|replica| replica.leads());
+        led.any(|replica| self.is_unvouched(&replica))
+    }
+
+    /// Whether that is so of this group.
+    pub(crate) fn is_unvouched(&self, replica: &Replica) -> bool {
+        let pair = replica.state.machine().pair();
+        let vouches = |leases: &Leases| leases.vouches(replica.address.group, pair.epoch);
+        pair.role == PairRole::Primary && !self.leases.get().is_none_or(vouches)
     }
 
     /// The groups led here, as a witness counts them.
@@ -151,7 +154,7 @@ impl Service {
 /// What a region says for which nobody vouches.
 fn cut_off(leases: &Leases) -> CallRefusal {
     leases.note_refused();
-    refuse(refusal::CUT_OFF, "neither the witness nor the standby vouches for this region")
+    refuse(refusal::CUT_OFF, CUT_OFF)
 }
 
 /// Whether a command is acknowledged to a client.

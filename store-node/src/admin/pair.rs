@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use wire::{
     Command, CommandMeta, Epoch, GroupId, Operation, Outcome, PairRole, PairState, PairStep, PrincipalId,
     Query, RequestId, Sequence, UnixMillis,
-    admin::{AdminError, AdminResponse, LeaseReport, PairChange, PairGroup, PairReport},
+    admin::{AdminError, AdminResponse, LeaseReport, PAIR_HEARD_MAX_MS, PairChange, PairGroup, PairReport},
 };
 
 /// How long a node may take to say what it knows.
@@ -237,6 +237,24 @@ impl Admin {
             }
         }
         lags
+    }
+}
+
+/// What is not in order with the pair, as far as this region knows, which plays the part `role`.
+pub(super) fn trouble(role: PairRole, lags: &BTreeMap<GroupId, GroupLag>) -> Option<String> {
+    match role {
+        PairRole::Primary => lags.values().find_map(|lag| lag.blocked.clone()),
+        PairRole::Sealed => {
+            let is_relieved = |lag: &GroupLag| lag.other.is_some_and(|other| other.epoch > lag.own.epoch);
+            let relieved = "the other region has taken over by force, and this one does not follow it yet";
+            let begun = "it was sealed for a switch that has not ended";
+            Some(if lags.values().any(is_relieved) { relieved } else { begun }.to_owned())
+        }
+        PairRole::Standby | PairRole::Bootstrap => {
+            let heard_ms = lags.values().filter_map(|lag| lag.heard_ms).min()?;
+            (heard_ms > PAIR_HEARD_MAX_MS)
+                .then(|| format!("its primary was not heard of for {} s", heard_ms / 1000))
+        }
     }
 }
 

@@ -66,7 +66,9 @@ impl Admin {
         let under = groups.iter().filter(|group| good(group) < usize::from(descriptor.replication)).count();
         let leaderless = groups.iter().filter(|group| group.leader.is_none()).count();
         let up = |report: &Option<NodeReport>| report.as_ref().is_some_and(|report| report.writable);
-        let follows = super::pair::role(&self.lags(REPORT_WAIT).await) != wire::PairRole::Primary;
+        let lags = self.lags(REPORT_WAIT).await;
+        let role = super::pair::role(&lags);
+        let pair_trouble = super::pair::trouble(role, &lags);
         let room = reports.values().filter(|report| up(report)).count() * 2 > reports.len();
         Ok(AdminResponse::Status(RegionStatus {
             deployment: descriptor.deployment,
@@ -77,8 +79,9 @@ impl Admin {
             nodes,
             under_replicated_groups: u32::try_from(under).unwrap_or(u32::MAX),
             leaderless_groups: u32::try_from(leaderless).unwrap_or(u32::MAX),
-            writable: leaderless == 0 && room && !follows,
-            follows,
+            writable: leaderless == 0 && room && role == wire::PairRole::Primary && pair_trouble.is_none(),
+            follows: role == wire::PairRole::Standby,
+            pair_trouble,
             groups,
         }))
     }

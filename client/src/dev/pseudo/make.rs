@@ -202,7 +202,9 @@ fn patiently<T>(
 
 fn refused(refusal: Refusal) -> ClientError {
     match refusal.status {
-        None | Some(500..) => ClientError::Unreachable { tried: refusal.reason },
+        None | Some(500..) => {
+            ClientError::Unreachable { region: "of the demo".to_owned(), tried: refusal.reason }
+        }
         Some(_) => {
             let problem = format!("the demo of pseudonymisation cannot be put there: {}", refusal.reason);
             ClientError::state(problem, "its buckets are called pseudo-demo-…: see whose they are")

@@ -1,12 +1,13 @@
 //! Drills of one storage node: it is killed and comes back, with its disk or with an empty one.
 
-use super::super::only_here;
+use super::super::readiness::status_of;
 use super::super::run::Run;
+use super::super::{DrillPlan, only_here};
 use crate::ClientError;
 use crate::admin::AdminClient;
 use crate::dev::{DevFolder, Member, control};
 use crate::membership::Membership;
-use std::collections::BTreeMap;
+use crate::target::Target;
 use std::time::{Duration, Instant};
 use wire::NodeId;
 use wire::admin::{AdminRequest, AdminResponse, NodeState, ScrubReport};
@@ -14,22 +15,32 @@ use wire::admin::{AdminRequest, AdminResponse, NodeState, ScrubReport};
 /// For how long writes are watched after a node was killed, once the region has noticed: a second leader may still move.
 const WATCH: Duration = Duration::from_secs(2);
 
-/// Kills a node and starts it again.
-pub(super) fn restart(run: &mut Run<'_>, region: &str) -> Result<(), ClientError> {
-    let node = chosen(run, region)?;
-    kill(run, region, node)?;
+/// The node that a drill takes away.
+pub(in super::super) struct Chosen {
+    pub(in super::super) region: String,
+    pub(in super::super) node: NodeId,
+    /// How many groups it leads.
+    pub(in super::super) leads: usize,
+}
+
+/// Kills a node and starts it again; writes go on in `primary`.
+pub(super) fn restart(run: &mut Run<'_>, primary: &str) -> Result<(), ClientError> {
+    let Chosen { region, node, .. } = chosen(run.target, run.plan, primary)?;
+    let region = region.as_str();
+    kill(run, primary, region, node)?;
     run.step(&format!("start node {node} again"), |run| {
         control::start(dev(run, region)?, Member::Node(node.0))
     })?;
     run.step("wait for its copies", |run| run.wait(|| is_whole(run, region)))?;
-    run.read_back(region)
+    run.read_back(primary)
 }
 
 /// Kills a node, throws its disk away, and has the region make its copies anew.
-pub(super) fn restore(run: &mut Run<'_>, region: &str) -> Result<(), ClientError> {
-    let node = chosen(run, region)?;
+pub(super) fn restore(run: &mut Run<'_>, primary: &str) -> Result<(), ClientError> {
+    let Chosen { region, node, .. } = chosen(run.target, run.plan, primary)?;
+    let region = region.as_str();
     let began = Instant::now();
-    kill(run, region, node)?;
+    kill(run, primary, region, node)?;
     let membership = Membership::of(run.target.region(region)?.deployment.clone())?;
     run.step(&format!("throw the disk of node {node} away, and give it an empty one"), |_| {
         membership.replace(node, None).map(|admitted| admitted.progress)
@@ -39,11 +50,12 @@ pub(super) fn restore(run: &mut Run<'_>, region: &str) -> Result<(), ClientError
     })?;
     run.restored_ms = Some(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX));
     run.step(&format!("read everything on every disk of {region}"), |run| scrub(run, region))?;
-    run.read_back(region)
+    run.read_back(primary)
 }
 
-/// Starts every node of a region, and waits for their copies.
-pub(super) fn start_all(run: &mut Run<'_>, region: &str) -> bool {
+/// Starts every node of the region in which one was taken away, and waits for their copies.
+pub(super) fn start_all(run: &mut Run<'_>, primary: &str) -> bool {
+    let region = run.plan.region.as_deref().unwrap_or(primary);
     let started = run.step("undo: start every node again", |run| {
         let folder = dev(run, region)?;
         let status = run.status(region)?;
@@ -58,27 +70,31 @@ pub(super) fn start_all(run: &mut Run<'_>, region: &str) -> bool {
     started.is_ok()
 }
 
-/// The node that was asked for, or the one whose loss is felt most.
-fn chosen(run: &Run<'_>, region: &str) -> Result<NodeId, ClientError> {
-    let status = run.status(region)?;
-    if let Some(asked) = run.plan.node.map(NodeId) {
-        if status.nodes.iter().any(|node| node.id == asked) {
-            return Ok(asked);
-        }
-        let problem = format!("{region} has no node {asked}");
-        return Err(ClientError::state(problem, "`twinkeep status` shows them"));
-    }
-    let mut leads = BTreeMap::new();
-    for leader in status.groups.iter().filter_map(|group| group.leader) {
-        *leads.entry(leader).or_insert(0) += 1;
-    }
-    let most = leads.into_iter().max_by_key(|(_, groups): &(NodeId, u32)| *groups);
-    Ok(most.map_or(NodeId(1), |(node, _)| node))
+/// The node that was asked for, or the one whose loss is felt most; in the region that takes writes, unless another is named.
+pub(in super::super) fn chosen(
+    target: &Target,
+    plan: &DrillPlan,
+    primary: &str,
+) -> Result<Chosen, ClientError> {
+    let region = target.region(plan.region.as_deref().unwrap_or(primary))?;
+    let status = status_of(&AdminClient::new(&region.deployment)?)?;
+    let leads = |node: NodeId| status.groups.iter().filter(|group| group.leader == Some(node)).count();
+    let node = match plan.node.map(NodeId) {
+        Some(asked) => status.nodes.iter().find(|node| node.id == asked),
+        None => status.nodes.iter().max_by_key(|node| leads(node.id)),
+    };
+    let node = node.ok_or_else(|| {
+        let asked = plan.node.unwrap_or_default();
+        let ids: Vec<String> = status.nodes.iter().map(|node| node.id.to_string()).collect();
+        let (problem, advice) = (format!("{} has no node {asked}", region.name), ids.join(", "));
+        ClientError::state(problem, format!("it has {advice}"))
+    })?;
+    Ok(Chosen { region: region.name.clone(), node: node.id, leads: leads(node.id) })
 }
 
-/// Kills a node, and waits until the region goes on without it.
-fn kill(run: &mut Run<'_>, region: &str, node: NodeId) -> Result<(), ClientError> {
-    run.injected = Some((run.clock.now(), region.to_owned()));
+/// Kills a node, and waits until its region goes on without it.
+fn kill(run: &mut Run<'_>, primary: &str, region: &str, node: NodeId) -> Result<(), ClientError> {
+    run.injected = Some((run.clock.now(), primary.to_owned()));
     run.step(&format!("kill node {node} of {region}"), |run| {
         control::kill(dev(run, region)?, Member::Node(node.0))
     })?;

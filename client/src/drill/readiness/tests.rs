@@ -41,6 +41,7 @@ fn status(region: &str) -> RegionStatus {
         leaderless_groups: 0,
         writable: true,
         follows: false,
+        pair_trouble: None,
     }
 }
 

@@ -31,6 +31,9 @@ pub struct RegionStatus {
     /// Whether it is not to accept writes: the other region of its pair does.
     #[serde(default)]
     pub follows: bool,
+    /// What is not in order with its pair, as far as it knows.
+    #[serde(default)]
+    pub pair_trouble: Option<String>,
 }
 
 /// One node.
@@ -361,6 +364,9 @@ pub struct NodeGc {
 /// For how long a gateway that passes writes on to the other region goes by what it knows of its own one's part.
 pub const PAIR_ROLE_FRESH: Duration = Duration::from_millis(200);
 
+/// A standby that has not heard of its primary for so long counts as left alone, and is no place to switch to as planned, ms.
+pub const PAIR_HEARD_MAX_MS: u64 = 10_000;
+
 /// A change of every group's part in the pair.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "change", rename_all = "snake_case")]
@@ -458,7 +464,7 @@ pub struct PairGroup {
     /// Their size, bytes.
     #[serde(default)]
     pub unshipped_bytes: Option<u64>,
-    /// Of a standby: why the entry after `sequence` does not come in now.
+    /// Of a standby: why the entry after `sequence` does not come in now. Of a primary: why it acknowledges no writes.
     #[serde(default)]
     pub blocked: Option<String>,
 }
