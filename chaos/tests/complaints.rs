@@ -200,6 +200,8 @@ fn check_switches_are_given_up(dev: &Dev, client: &mut S3, ledger: &mut Ledger) 
     let mut child = begin();
     let report = lag(dev).unwrap();
     assert_eq!((&report["state"], &report["primary"]), (&"Fenced".into(), &Value::Null), "{report}");
+    let status = dev.twinkeep_of(&dev.ready, &["status"]).expect_err("nobody takes writes").to_string();
+    assert!(status.contains("sealed for a switch that has not ended"), "{status}");
     signal(child.id(), Signal::INT);
     assert!(!child.wait().unwrap().success());
     put(client, ledger, "after-one-that-was-interrupted");

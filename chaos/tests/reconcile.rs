@@ -233,6 +233,7 @@ impl World {
         for entry in choices["entries"].as_array_mut().unwrap() {
             entry["choice"] = entry["key"].clone();
         }
+        self.refuse_wrong_plans(&arguments, &choices, plan);
         std::fs::write(plan, choices.to_string()).unwrap();
         let report = reconcile(&self.dev, &[&arguments[..], &["--yes"]].concat());
         let became = |key| outcomes(&report, HAND, key)[0].1.clone();
@@ -245,6 +246,21 @@ impl World {
         assert_eq!(client.get(HAND, "beside").unwrap(), None);
         assert_eq!(client.get(HAND, &kept_as(&report, HAND, "beside")).unwrap().unwrap(), b"beside");
         assert_eq!(client.list(HAND, "").unwrap().len(), 2, "what was given up is nowhere");
+    }
+
+    /// A plan that names a write twice, or one that was not lost, is refused before anything is done.
+    fn refuse_wrong_plans(&self, arguments: &[&str], choices: &Value, plan: &PathBuf) {
+        let first = choices["entries"][0].clone();
+        let mut unknown = first.clone();
+        unknown["key"] = "never lost".into();
+        for (added, said) in [(first, "it chooses twice for write"), (unknown, "never lost")] {
+            let mut choices = choices.clone();
+            choices["entries"].as_array_mut().unwrap().push(added);
+            std::fs::write(plan, choices.to_string()).unwrap();
+            let all = [&["failover", "reconcile"], arguments, &["--yes"]].concat();
+            let refused = self.dev.twinkeep(&all).expect_err("it is not the plan that was made");
+            assert!(refused.to_string().contains(said), "{refused}");
+        }
     }
 
     /// What a key is now, in both kinds of bucket.
@@ -317,6 +333,9 @@ fn lost_writes_are_put_back_without_hiding_newer_ones_also_by_a_run_that_was_kil
     let preview = reconcile(&world.dev, &["--preview"]);
     assert_eq!(everything(&mut world.client()), before, "a preview changes nothing");
     println!("preview: {}", preview["totals"]);
+    let subjects: Vec<&Value> =
+        preview["entries"].as_array().unwrap().iter().map(|entry| &entry["write"]["subject"]).collect();
+    assert!(subjects.contains(&&"user mara".into()), "{subjects:?}");
     world.move_half(&preview);
     world.decide_by_hand(&run.path("choices.json"));
     world.kill_in_the_middle();
@@ -381,6 +400,7 @@ fn what_is_given_up_by_policy_is_recorded_and_nothing_is_changed() {
     let entries = report["entries"].as_array().unwrap();
     println!("{} of {all} are of {PLAIN}", entries.len());
     assert!((20..all).contains(&entries.len()), "only those of one bucket");
+    assert_eq!(report["left_alone"].as_u64().unwrap() as usize, all - entries.len());
     assert!(entries.iter().all(|entry| entry["write"]["bucket"] == PLAIN && entry["action"] == "given_up"));
     let refused = dev.twinkeep(&["failover", "rejoin"]).expect_err("one bucket is not decided about");
     assert!(refused.to_string().contains("--discard"), "{refused}");

@@ -138,6 +138,14 @@ fn one_of_witness_and_standby_is_enough_and_without_both_nothing_is_acknowledged
         other => panic!("nobody vouches for it: {other:?}"),
     }
     assert!(client.get(BUCKET, "goes on").unwrap().is_some(), "reads go on");
+    let report = lag(&dev).unwrap();
+    assert_eq!(
+        (&report["state"], &report["primary"]),
+        (&"Fenced".into(), &one.region.clone().into()),
+        "{report}"
+    );
+    let status = dev.twinkeep_of(&one, &["status"]).expect_err("it takes no writes").to_string();
+    assert!(status.contains("neither the witness nor the standby vouches"), "{status}");
     dev.twinkeep(&["dev", "start", "witness"]).unwrap();
     wait_for_writes(&one, "vouched for again");
     dev.twinkeep(&["dev", "stop", "witness"]).unwrap();

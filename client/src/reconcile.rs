@@ -87,6 +87,7 @@ pub fn preview(target: &Target, options: &ReconcileOptions) -> Result<ReconcileR
     let never = AtomicBool::new(false);
     let mut work = Work::new(target, options, &divergence.manifest)?;
     work.round(&mut divergence, false, &never)?;
+    report.left_alone = work.left_alone();
     report.entries = work.found.into_values().map(|outcome| outcome.entry).collect();
     report.conclude(ReconcileVerdict::Preview);
     Ok(report)
@@ -126,6 +127,7 @@ pub fn run(
             ReconcileVerdict::Failed
         }
     };
+    report.left_alone = work.left_alone();
     report.conclude(verdict);
     report.ended_at = clock.now();
     evidence::write(&folder, Purpose::Reconciliation, &report, page::page(&report), identity)?;
@@ -166,6 +168,13 @@ impl Work {
             if of != (&manifest.from, &manifest.to, manifest.epoch) {
                 let problem = format!("the plan is of a switch from {} to {} (epoch {})", of.0, of.1, of.2);
                 return Err(ClientError::state(problem, "make a new one with --policy manual"));
+            }
+            let known = manifest.entries.iter().map(identity).collect();
+            if let Some(unknown) = choices.unknown(&known).filter(|_| manifest.complete) {
+                return Err(ClientError::state(
+                    format!("the plan names what is not in the list of lost writes: {unknown}"),
+                    "take it out, or make a new one with --policy manual",
+                ));
             }
         }
         let wanted = manifest.entries.iter().map(|write| {
@@ -208,6 +217,11 @@ impl Work {
     fn blank(manifest: LossManifest, endpoints: Option<Endpoints>, wanted: Vec<Option<Choice>>) -> Self {
         let (found, done, errors) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         Self { manifest, endpoints, wanted, names: BTreeMap::new(), found, done, errors }
+    }
+
+    /// How many lost writes are not this run's affair.
+    fn left_alone(&self) -> u64 {
+        self.wanted.iter().filter(|wanted| wanted.is_none()).count() as u64
     }
 
     /// Takes in what the new primary acknowledged of it until now.
@@ -453,6 +467,7 @@ fn blank(
         began_at: clock.now(),
         ended_at: clock.now(),
         totals: BTreeMap::new(),
+        left_alone: 0,
         entries: Vec::new(),
         verdict: ReconcileVerdict::Preview,
         exit_code: 0,

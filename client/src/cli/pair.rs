@@ -317,7 +317,7 @@ fn lost_row(lost: &LostWrite) -> Vec<String> {
     vec![
         change,
         text(&lost.bucket),
-        lost.key.as_deref().map(printable).unwrap_or_default(),
+        lost.about().map(printable).unwrap_or_default(),
         text(&lost.version),
         lost.size.map(|size| size.to_string()).unwrap_or_default(),
         text(&lost.principal),

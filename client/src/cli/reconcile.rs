@@ -140,7 +140,7 @@ fn report_page(report: &ReconcileReport, folder: Option<&Path>, output: &Output)
                 entry.action.name().to_owned(),
                 change_name(write).to_owned(),
                 text(&write.bucket),
-                text(&write.key),
+                write.about().map(printable).unwrap_or_default(),
                 text(&elsewhere),
                 printable(&why),
             ]
@@ -159,6 +159,13 @@ fn report_page(report: &ReconcileReport, folder: Option<&Path>, output: &Output)
     let totals: Vec<String> =
         report.totals.iter().map(|(action, count)| format!("{count} {}", action.name())).collect();
     let _ = writeln!(text, "\n{}", totals.join(", "));
+    if report.left_alone > 0 {
+        let _ = writeln!(
+            text,
+            "{} more lost writes were left alone: this run was not asked about them, and `rejoin` waits for them.",
+            report.left_alone
+        );
+    }
     if !report.complete {
         text.push_str("The list of lost writes is not whole: some of it is too long ago to be known.\n");
     }

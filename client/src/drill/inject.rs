@@ -179,6 +179,7 @@ mod tests {
             change: LostChange::Put,
             bucket: Some(bucket.into()),
             key: key.map(str::to_owned),
+            subject: None,
             version: None,
             size: Some(1),
             etag: None,

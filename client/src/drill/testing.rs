@@ -88,6 +88,7 @@ pub(super) fn entry(key: &str, at_ms: u64) -> LostWrite {
         change: LostChange::Put,
         bucket: Some(BUCKET.to_owned()),
         key: Some(key.to_owned()),
+        subject: None,
         version: None,
         size: Some(256),
         etag: None,

@@ -130,6 +130,7 @@ mod tests {
             change,
             bucket: bucket.map(str::to_owned),
             key: None,
+            subject: None,
             version: None,
             size: Some(size),
             etag: None,

@@ -5,7 +5,7 @@ use super::report::{Action, ReconcileReport};
 use super::settled::Identity;
 use crate::{ClientError, files};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// Version of the file.
@@ -37,6 +37,8 @@ struct Line {
     change: wire::admin::LostChange,
     bucket: Option<String>,
     key: Option<String>,
+    #[serde(default)]
+    subject: Option<String>,
     version: Option<String>,
     size: Option<u64>,
     principal: Option<String>,
@@ -65,6 +67,7 @@ impl Choices {
                 change: write.change,
                 bucket: write.bucket,
                 key: write.key,
+                subject: write.subject,
                 version: write.version,
                 size: write.size,
                 principal: write.principal,
@@ -90,6 +93,11 @@ impl Choices {
         if choices.format != FORMAT {
             return Err(refuse("it is of a form that this release does not know".to_owned()));
         }
+        let mut named = BTreeSet::new();
+        if let Some(twice) = choices.entries.iter().find(|line| !named.insert(line.identity())) {
+            return Err(refuse(format!("it chooses twice for {}", twice.name())));
+        }
+        drop(named);
         Ok(choices)
     }
 
@@ -115,11 +123,24 @@ impl Choices {
     pub(super) fn by_write(&self) -> BTreeMap<Identity<'_>, Choice> {
         self.entries.iter().map(|line| (line.identity(), line.choice)).collect()
     }
+
+    /// The first write that it names and that is none of these.
+    pub(super) fn unknown(&self, known: &BTreeSet<Identity<'_>>) -> Option<String> {
+        self.entries.iter().find(|line| !known.contains(&line.identity())).map(Line::name)
+    }
 }
 
 impl Line {
+    /// For people.
+    fn name(&self) -> String {
+        let names = [&self.bucket, &self.key, &self.subject, &self.version];
+        let names: Vec<&str> = names.into_iter().flatten().map(String::as_str).collect();
+        format!("write {} of group {} ({})", self.sequence, self.group, names.join(", "))
+    }
+
     fn identity(&self) -> Identity<'_> {
-        let Self { group, sequence, change, bucket, key, version, .. } = self;
-        (*group, *sequence, *change, bucket.as_deref(), key.as_deref(), version.as_deref())
+        let Self { group, sequence, change, bucket, key, subject, version, .. } = self;
+        let names = [bucket, key, subject, version].map(|name| name.as_deref());
+        (*group, *sequence, *change, names)
     }
 }

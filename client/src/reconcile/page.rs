@@ -24,6 +24,7 @@ pub(super) fn page(report: &ReconcileReport) -> String {
         ("bucket", report.bucket.clone().unwrap_or_else(none)),
         ("keys that begin with", report.prefix.clone().unwrap_or_else(none)),
         ("the list of lost writes", if report.complete { "whole" } else { "not whole" }.to_owned()),
+        ("lost writes that this run was not asked about", report.left_alone.to_string()),
         ("deployment", format!("{} ({})", report.deployment, report.environment)),
     ];
     let by = (report.operator.as_str(), report.release.as_str());
@@ -65,7 +66,7 @@ fn entries(text: &mut String, title: &str, entries: &[&Entry]) {
             entry.action.name().to_owned(),
             change.and_then(|change| change.as_str().map(str::to_owned)).unwrap_or_default(),
             of(&write.bucket),
-            of(&write.key),
+            write.about().unwrap_or_default().to_owned(),
             write.size.map(|size| size.to_string()).unwrap_or_default(),
             of(&write.principal),
             utc(write.acknowledged_at),

@@ -44,7 +44,10 @@ pub struct ReconcileReport {
     pub ended_at: UnixMillis,
     /// How many of each.
     pub totals: BTreeMap<Action, u64>,
-    /// Every lost write, in the order of the list.
+    /// Lost writes that it was not asked about: of other buckets, or not in the plan.
+    #[serde(default)]
+    pub left_alone: u64,
+    /// Every lost write that it was asked about, in the order of the list.
     pub entries: Vec<Entry>,
     /// How it ended.
     pub verdict: ReconcileVerdict,

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use wire::admin::{LostChange, LostWrite};
 
 /// What a lost write is known by: one entry of the log may delete many keys, and many versions of one.
-pub(super) type Identity<'a> = (u32, u64, LostChange, Option<&'a str>, Option<&'a str>, Option<&'a str>);
+pub(super) type Identity<'a> = (u32, u64, LostChange, [Option<&'a str>; 4]);
 
 /// Whether the reports in `folder` that an operator of one of these authorities signed settle every entry of the list.
 pub fn is_settled(folder: &Path, authorities: &[PathBuf], manifest: &LossManifest) -> bool {
@@ -54,8 +54,9 @@ fn settles(entry: &Entry) -> bool {
 }
 
 pub(super) fn identity(write: &LostWrite) -> Identity<'_> {
-    let LostWrite { group, sequence, change, bucket, key, version, .. } = write;
-    (*group, *sequence, *change, bucket.as_deref(), key.as_deref(), version.as_deref())
+    let LostWrite { group, sequence, change, bucket, key, subject, version, .. } = write;
+    let names = [bucket, key, subject, version].map(|name| name.as_deref());
+    (*group, *sequence, *change, names)
 }
 
 #[cfg(test)]
@@ -72,6 +73,7 @@ mod tests {
             change: LostChange::Put,
             bucket: Some("bucket".into()),
             key: Some("key".into()),
+            subject: None,
             version: Some("null".into()),
             size: Some(1),
             etag: Some("etag".into()),
@@ -111,6 +113,7 @@ mod tests {
             began_at: UnixMillis(1),
             ended_at: UnixMillis(2),
             totals: BTreeMap::new(),
+            left_alone: 0,
             entries: entries.iter().map(entry).collect(),
             verdict: ReconcileVerdict::Settled,
             exit_code: 0,

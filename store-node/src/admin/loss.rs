@@ -1,7 +1,10 @@
 //! What this region acknowledged and its pair does not have, in words that an operator understands.
 
 use super::{Admin, Answer, invalid};
-use crate::gateway::system;
+use crate::gateway::{
+    records::{decode_grant, parse_grant_key},
+    system,
+};
 use bytes::Bytes;
 use replication::{
     machine::Verdict,
@@ -77,6 +80,7 @@ fn lost(group: GroupId, write: &DivergedWrite, names: &Names) -> Option<Vec<Lost
         change: LostChange::Region,
         bucket: None,
         key: None,
+        subject: None,
         version: None,
         size: None,
         etag: None,
@@ -121,7 +125,7 @@ fn lost(group: GroupId, write: &DivergedWrite, names: &Names) -> Option<Vec<Lost
             ..named(LostChange::PutPart, put.bucket, &put.key)
         }],
         Operation::AbortUpload { bucket, key, .. } => vec![named(LostChange::AbortUpload, *bucket, key)],
-        Operation::System(changes) => changes.iter().map(|change| record(change, &base)).collect(),
+        Operation::System(changes) => changes.iter().map(|change| record(change, &base, names)).collect(),
         _ => Vec::new(),
     })
 }
@@ -133,13 +137,34 @@ fn written_version(mode: VersioningMode, sequence: Sequence, version: VersionId)
     }
 }
 
-fn record(change: &SystemChange, base: &LostWrite) -> LostWrite {
-    let (kind, bucket) = match change.table {
-        SystemTable::Bucket => (LostChange::Bucket, Some(String::from_utf8_lossy(&change.key).into_owned())),
-        SystemTable::Principal | SystemTable::AccessKey | SystemTable::Grant => (LostChange::Access, None),
-        _ => (LostChange::Region, None),
+fn record(change: &SystemChange, base: &LostWrite, names: &Names) -> LostWrite {
+    let name = || String::from_utf8_lossy(&change.key).into_owned();
+    let (kind, bucket, subject) = match change.table {
+        SystemTable::Bucket => (LostChange::Bucket, Some(name()), None),
+        SystemTable::Principal => (LostChange::Access, None, Some(format!("user {}", name()))),
+        SystemTable::AccessKey => (LostChange::Access, None, Some(format!("access key {}", name()))),
+        SystemTable::Grant => {
+            let (bucket, subject) = grant(change, names).unzip();
+            (LostChange::Access, bucket, subject)
+        }
+        _ => (LostChange::Region, None, None),
     };
-    LostWrite { change: kind, bucket, ..base.clone() }
+    let subject = match &change.value {
+        Some(_) => subject,
+        None => subject.map(|subject| format!("{subject}, taken away")),
+    };
+    LostWrite { change: kind, bucket, subject, ..base.clone() }
+}
+
+/// The bucket that a right is about, and what and whose it is; nothing when the record cannot be read.
+fn grant(change: &SystemChange, names: &Names) -> Option<(String, String)> {
+    let (principal, bucket) = parse_grant_key(&change.key)?;
+    let name =
+        |names: &BTreeMap<u64, String>, id: u64| names.get(&id).cloned().unwrap_or_else(|| id.to_string());
+    let rights = change.value.clone().and_then(|value| decode_grant(value).ok());
+    let rights = rights.map_or_else(String::new, |rights| format!(" {}", rights.names().join(",")));
+    let subject = format!("right{rights} of {}", name(&names.principals, principal.0));
+    Some((name(&names.buckets, bucket.0), subject))
 }
 
 /// The region's own work is on nobody's behalf.

@@ -9,6 +9,7 @@ fn write(change: LostChange, version: Option<&str>, etag: Option<&str>, kept: bo
         change,
         bucket: Some("bucket".into()),
         key: Some("key".into()),
+        subject: None,
         version: version.map(str::to_owned),
         size: etag.map(|_| 1),
         etag: etag.map(str::to_owned),

@@ -490,6 +490,9 @@ pub struct LostWrite {
     pub bucket: Option<String>,
     /// The object's name; bytes that are no UTF-8 are replaced.
     pub key: Option<String>,
+    /// Of `access`: what was given, changed or taken away, and whose it is.
+    #[serde(default)]
+    pub subject: Option<String>,
     /// The version's id as S3 clients know it.
     pub version: Option<String>,
     /// Of an object or part: its size, bytes.
@@ -508,6 +511,13 @@ pub struct LostWrite {
     pub group: u32,
     /// Its number there.
     pub sequence: u64,
+}
+
+impl LostWrite {
+    /// What it was about, beside its bucket.
+    pub fn about(&self) -> Option<&str> {
+        self.key.as_deref().or(self.subject.as_deref())
+    }
 }
 
 /// What a lost write did.
