@@ -248,7 +248,7 @@ mod tests {
             "compare --data d --json",
             "compare --bucket b --repair --yes --output o --data d",
             "failover --planned --data d --json",
-            "failover --force --to twin-2 --data d",
+            "failover --force --to twin-2 --yes --data d",
             "failover reconcile --policy keep-both --preview --bucket b --prefix p --data d --json",
             "failover reconcile --policy manual --plan f --yes --accept-incomplete --endpoint twin-1=https://h --output o",
             "failover rejoin --discard --output o --json",

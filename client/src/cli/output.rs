@@ -102,6 +102,11 @@ impl Output {
         if self.colour { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
     }
 
+    /// Whether somebody is there to be asked.
+    pub(super) fn can_ask(&self) -> bool {
+        self.is_screen() && io::stdin().is_terminal()
+    }
+
     /// Whether the screen may be redrawn.
     pub(super) fn is_screen(&self) -> bool {
         !self.json && io::stdout().is_terminal()

@@ -12,9 +12,13 @@ use crate::target::{Target, TargetOptions};
 use crate::{ClientError, signals};
 use clap::{Args, Subcommand};
 use std::fmt::Write;
+use std::io::{self, BufRead, Read};
 use std::path::PathBuf;
 use wire::PairRole;
 use wire::admin::{LostChange, LostWrite, PairGroup, PairReport};
+
+/// The answer to a question, bytes.
+const ANSWER_BYTES_MAX: u64 = 64;
 
 /// Groups that do not go on, on the page.
 const BLOCKED_SHOWN_MAX: usize = 8;
@@ -33,6 +37,9 @@ pub(super) struct FailoverArguments {
     /// With --force: promote groups, too, that are sealed with writes the other region may not have had, where others follow it already
     #[arg(long, requires = "force", conflicts_with = "planned")]
     with_sealed: bool,
+    /// With --force: ask nothing, though the other region may be serving
+    #[arg(long, requires = "force")]
+    yes: bool,
     /// The region that takes the writes [default: the standby]
     #[arg(long, value_name = "REGION")]
     to: Option<String>,
@@ -107,6 +114,9 @@ pub(super) fn failover(
         None => standby(&sides, arguments.force)?,
     };
     let (to, from) = (&sides[to], &sides[1 - to]);
+    if arguments.force && !arguments.yes && output.can_ask() {
+        confirm(from, to)?;
+    }
     // half a switch is left to nobody: it is finished, or given back
     let stop = signals::catch("twinkeep failover")?;
     let report = if arguments.force {
@@ -115,6 +125,30 @@ pub(super) fn failover(
         failover::planned(from, to, &stop)
     }?;
     output.either(&report, || failover_page(&report))
+}
+
+/// Asks whether a region shall be relieved that was heard of a moment ago.
+fn confirm(from: &Side, to: &Side) -> Result<(), ClientError> {
+    const MOMENT_MS: u64 = 3_000;
+    let heard_ms = to.report()?.groups.iter().filter_map(|group| group.heard_ms).min();
+    if heard_ms.is_none_or(|ms| ms > MOMENT_MS) {
+        return Ok(());
+    }
+    let from = &from.region;
+    eprint!(
+        "{} heard of {from} a moment ago: it may be serving. What it acknowledges alone is lost until it is listed and put back;\n`twinkeep failover --planned` loses nothing. Take the writes from {from} all the same? [y/N] ",
+        to.region
+    );
+    let mut answer = String::new();
+    io::stdin().lock().take(ANSWER_BYTES_MAX).read_line(&mut answer).map_err(|source| ClientError::File {
+        operation: "reading the answer",
+        path: PathBuf::from("standard input"),
+        source,
+    })?;
+    if matches!(answer.trim(), "y" | "Y" | "yes") {
+        return Ok(());
+    }
+    Err(ClientError::state("nothing was changed", "`--yes` asks nothing"))
 }
 
 fn sides(common: &Common) -> Result<[Side; 2], ClientError> {

@@ -112,10 +112,12 @@ fn region(data: &Path) -> Result<RegionFolder, ClientError> {
 fn status(folder: &WitnessFolder, output: &Output) -> Result<(), ClientError> {
     let status = witness::status(folder)?;
     output.either(&status, || status_page(&status))?;
-    if status.is_running {
-        return Ok(());
-    }
-    Err(ClientError::Degraded { problem: "the witness does not run; this is what it said last".to_owned() })
+    let problem = match (status.is_running, status.silent_ms()) {
+        (true, None) => return Ok(()),
+        (true, Some(ms)) => format!("the witness runs, and has said nothing for {}: is it halted?", duration(ms)),
+        (false, _) => "the witness does not run; this is what it said last".to_owned(),
+    };
+    Err(ClientError::Degraded { problem })
 }
 
 fn status_page(status: &WitnessStatus) -> String {

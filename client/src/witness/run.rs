@@ -245,6 +245,8 @@ impl Seat<'_> {
                 () if seen.is_primary() && seen.epoch < judge.epoch() => "relieved",
                 () if seen.is_primary() => "primary",
                 () if seen.is_standby() => "standby",
+                // fenced, and not let in again yet
+                () if seen.is_whole() && seen.epoch < judge.epoch() => "relieved",
                 () if seen.is_whole() => "mixed",
                 () => "unheard",
             };

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 use std::fs::OpenOptions;
 use wire::UnixMillis;
 
+/// Three times as long as lies between two statuses of one that runs.
+const SILENT_MIN_MS: u64 = 15_000;
+
 /// What a witness is at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WitnessStatus {
@@ -39,8 +42,8 @@ pub struct WitnessStatus {
 pub struct RegionStatus {
     /// Its name.
     pub region: String,
-    /// `primary`, `standby`, `mixed`, or `unheard` when not every group is spoken for; `relieved` of a primary under an older
-    /// epoch.
+    /// `primary`, `standby`, `mixed`, or `unheard` when not every group is spoken for; `relieved` of one under an older epoch that does
+    /// not follow yet.
     pub role: String,
     /// Its storage nodes.
     pub nodes: usize,
@@ -75,6 +78,11 @@ impl WitnessStatus {
         };
         let rest = |status: &Self| (status.state, status.reason.clone(), status.epoch, status.relief.clone());
         rest(self) == rest(other) && regions(self) == regions(other)
+    }
+
+    /// For how long it has written nothing, ms, when that is longer than it ever takes: it is halted, or its disk does not answer.
+    pub fn silent_ms(&self) -> Option<u64> {
+        Some(system_now().0.saturating_sub(self.updated_at.0)).filter(|ms| *ms > SILENT_MIN_MS)
     }
 
     /// For how long it is as it is, ms.
