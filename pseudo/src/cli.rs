@@ -11,6 +11,7 @@ mod init;
 mod keys;
 mod lint;
 mod output;
+mod policy;
 mod record;
 mod reidentify;
 mod rekey;
@@ -47,6 +48,9 @@ enum Command {
     Init(init::InitArguments),
     /// Say what is wrong with a policy
     Lint(lint::LintArguments),
+    /// Agree to a policy as a person, and see who did
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
     /// Pseudonymise files under a policy
     Run(Box<run::RunArguments>),
     /// Pseudonymise stored objects into an export: objects in, objects out, and a signed manifest
@@ -105,6 +109,7 @@ pub fn run() -> ExitCode {
     let done = match &arguments.command {
         Command::Init(arguments) => init::run(arguments, &output),
         Command::Lint(arguments) => lint::run(arguments, &output),
+        Command::Policy(command) => policy::run(command, &output),
         Command::Run(arguments) => run::run(arguments, &output),
         Command::Export(arguments) => export::run(arguments, &output),
         Command::Verify(arguments) => verify::run(arguments, &output),

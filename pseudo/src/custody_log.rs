@@ -44,6 +44,10 @@ pub(crate) enum Event {
     Revoked,
     /// Somebody looked from which export a file comes.
     Traced,
+    /// From here on two people agree to the policies of a domain.
+    FourEyes,
+    /// From here on nobody has to.
+    TwoEyes,
 }
 
 impl Event {
@@ -60,6 +64,8 @@ impl Event {
             Self::Token => "token",
             Self::Revoked => "revoked",
             Self::Traced => "traced",
+            Self::FourEyes => "four-eyes",
+            Self::TwoEyes => "two-eyes",
         }
     }
 }
@@ -152,6 +158,14 @@ impl CustodyLog {
     /// The hash that the list of revoked operators has to have; `None` if nobody was revoked.
     pub(crate) fn revoked(&self) -> Option<&str> {
         self.entries.iter().rev().find_map(|entry| entry.sha256.as_deref())
+    }
+
+    /// Whether two people have to agree to the policies of a domain.
+    pub(crate) fn needs_four_eyes(&self, domain: &str) -> bool {
+        let is_about = |entry: &&Entry| {
+            matches!(entry.event, Event::FourEyes | Event::TwoEyes) && entry.subject == domain
+        };
+        self.entries.iter().rfind(is_about).is_some_and(|entry| entry.event == Event::FourEyes)
     }
 
     /// Keys that were enrolled under a name, or found enrolled.

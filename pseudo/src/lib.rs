@@ -5,6 +5,7 @@
 //! depends on it. What it reads is hostile and what it reads is secret: every error names columns, lines and rows, none
 //! names a value.
 
+mod agreement;
 pub mod cli;
 mod clock;
 mod custody_log;

@@ -43,6 +43,8 @@ pub(crate) enum Kind {
     Custody,
     /// Whose keys count no more.
     Revoked,
+    /// That a person agrees to a policy.
+    Agreement,
 }
 
 /// Why something signed is refused.
@@ -80,6 +82,7 @@ impl Kind {
             Self::Deletion => "deletion",
             Self::Custody => "ceremony",
             Self::Revoked => "revocation",
+            Self::Agreement => "agreement",
         }
     }
 

@@ -110,7 +110,7 @@ pub(crate) fn wait(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 /// Writes the configuration of a service with one job.
-fn configure(desk: &Desk, job: &str, more: &str) {
+pub(crate) fn configure(desk: &Desk, job: &str, more: &str) {
     let secret = |name: &str, text: &str| {
         fs::write(desk.path(name), text).unwrap();
         fs::set_permissions(desk.path(name), fs::Permissions::from_mode(0o600)).unwrap();

@@ -114,7 +114,9 @@ fn status(folder: &WitnessFolder, output: &Output) -> Result<(), ClientError> {
     output.either(&status, || status_page(&status))?;
     let problem = match (status.is_running, status.silent_ms()) {
         (true, None) => return Ok(()),
-        (true, Some(ms)) => format!("the witness runs, and has said nothing for {}: is it halted?", duration(ms)),
+        (true, Some(ms)) => {
+            format!("the witness runs, and has said nothing for {}: is it halted?", duration(ms))
+        }
         (false, _) => "the witness does not run; this is what it said last".to_owned(),
     };
     Err(ClientError::Degraded { problem })

@@ -8,7 +8,7 @@ use crate::manifest::{Order, Source, is_export_name};
 use crate::operators::Acting;
 use crate::s3::{Connection, Place, S3};
 use crate::vault::VaultAt;
-use crate::{PseudoError, clock, files, policies};
+use crate::{PseudoError, agreement, clock, files, policies};
 use clap::Args;
 use custody::KeyVersion;
 use pipeline::SHUFFLE_MEMORY_BYTES;
@@ -84,6 +84,7 @@ pub(super) fn run(arguments: &ExportArguments, output: &Output) -> Result<(), Ps
     let version = version.map_err(PseudoError::custody("--key-version"))?;
     let s3 = S3::new(arguments.connection.clone(), arguments.connection.who()?)?;
     let (folder, root) = arguments.opened.open()?;
+    agreement::check(&arguments.policy, &policy, &folder)?;
     let service = folder.signing(&root)?;
     let operator = arguments.acting.open_at(&folder, &service)?;
     let export = Export {

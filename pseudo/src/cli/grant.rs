@@ -9,7 +9,7 @@ use crate::keys::hex;
 use crate::operators::Acting;
 use crate::plain::escaped;
 use crate::vault::VaultAt;
-use crate::{PseudoError, clock, files, identify};
+use crate::{PseudoError, agreement, clock, files, identify};
 use clap::Args;
 use custody::ClassName;
 use policy::{Policy, Severity, Spec};
@@ -124,6 +124,7 @@ impl At {
             return Err(PseudoError::usage("the policy lets nobody be identified again", advice));
         };
         let (keys, root) = self.opened.open()?;
+        agreement::check(&self.policy, &policy, &keys)?;
         let service = keys.signing(&root)?;
         let operator = self.acting.open_at(&keys, &service)?;
         let (vault, journal) = self.vault.open(keys.path(), &root, &service)?;

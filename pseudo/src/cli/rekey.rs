@@ -8,7 +8,7 @@ use crate::keys::KeyFolder;
 use crate::operators::Acting;
 use crate::rekey::{self, Left, Line, Rekeying, Survey};
 use crate::s3::{Connection, Place, S3};
-use crate::{PseudoError, clock, policies, retention};
+use crate::{PseudoError, agreement, clock, policies, retention};
 use clap::{Args, Subcommand};
 use custody::{KeyVersion, MasterKey, WrappedName};
 use pipeline::SHUFFLE_MEMORY_BYTES;
@@ -138,6 +138,7 @@ fn make(arguments: &RunArguments, output: &Output) -> Result<(), PseudoError> {
     let (mut policies, mut unusable) = (Vec::new(), Vec::new());
     for path in &arguments.policy {
         let usable = policies::sound(path).and_then(|policy| {
+            agreement::check(path, &policy, &folder)?;
             if let Entry::Vacant(entry) = masters.entry(policy.domain.to_string()) {
                 entry.insert(folder.master(&root, &policy.domain, version)?);
             }

@@ -4,10 +4,10 @@ use super::keys::Opened;
 use super::lint;
 use super::output::Output;
 use super::vault::Working;
-use crate::PseudoError;
 use crate::files::{self, Fresh};
 use crate::keys::{hex, unhex};
 use crate::vault::VaultAt;
+use crate::{PseudoError, agreement};
 use clap::Args;
 use custody::{ClassName, KeyVersion, MasterKey, PersonKey, PersonSalt};
 use pipeline::{Engine, Input, PipelineError, Plan, Rare, Report, SHUFFLE_MEMORY_BYTES, SpillFile};
@@ -88,6 +88,7 @@ pub(super) fn run(arguments: &RunArguments, output: &Output) -> Result<(), Pseud
         token: arguments.token.clone(),
     };
     let (folder, root) = opened.open()?;
+    agreement::check(&arguments.policy, &policy, &folder)?;
     let master = folder.master(&root, &policy.domain, version)?;
     let mut working = Working::of(&policy, &arguments.vault, &root, &folder)?;
     let people = working.as_ref().map(|(working, _)| working.people());

@@ -5,7 +5,7 @@ use super::config::Config;
 use super::opening::no_key;
 use crate::keys::{KeyFolder, gather_shares};
 use crate::s3::S3;
-use crate::{PseudoError, clock};
+use crate::{PseudoError, agreement, clock};
 use serde::Serialize;
 
 /// An object that nobody makes: whether it could be made is asked.
@@ -58,6 +58,8 @@ impl Findings {
             let has_key = folder.list().map(|keys| keys.iter().any(|key| key.domain == *domain));
             let found = has_key.and_then(|has_key| if has_key { Ok(()) } else { Err(no_key(domain)) });
             self.note(&format!("keys.folder, for job {}", job.name), found);
+            let agreed = agreement::check(&job.policy_file, &job.policy, folder);
+            self.note(&format!("job.policy of {}", job.name), agreed);
         }
         let public = folder.signing_public().and_then(|public| {
             let advice = "`pseudo keys signing` makes one, with enough shares";

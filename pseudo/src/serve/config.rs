@@ -54,6 +54,8 @@ pub(crate) struct Config {
 pub(crate) struct JobConfig {
     pub(crate) name: String,
     pub(crate) policy: Policy,
+    /// The file it is from; who agreed to it is beside it.
+    pub(crate) policy_file: PathBuf,
     pub(crate) drafts: Place,
     pub(crate) sources: Vec<Place>,
     pub(crate) recipient: Option<String>,
@@ -278,6 +280,7 @@ impl Reading<'_> {
         }
         let job = JobConfig {
             policy: policies::sound(&self.at(&table.policy))?,
+            policy_file: self.at(&table.policy),
             drafts: place("job.drafts", &table.drafts)?,
             sources: table.sources.iter().map(|text| place("job.sources", text)).collect::<Result<_, _>>()?,
             recipient: table.recipient,

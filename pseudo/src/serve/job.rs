@@ -6,10 +6,11 @@ use super::opening::{Opened, no_key};
 use super::schedule::export_name;
 use super::state::Shared;
 use crate::export::{Begun, Done, Export, Held, MayLack};
+use crate::keys::KeyFolder;
 use crate::manifest::Order;
 use crate::revoked::Trust;
 use crate::s3::S3;
-use crate::{PseudoError, clock};
+use crate::{PseudoError, agreement, clock};
 use custody::MasterKey;
 use tracing::{info, warn};
 
@@ -114,6 +115,7 @@ impl<'a> Job<'a> {
 
     fn make(&mut self, tools: &Tools<'_>, name: String) -> Result<(), PseudoError> {
         let (config, shared, now) = (self.config, tools.shared, clock::now());
+        agreement::check(&config.policy_file, &config.policy, &KeyFolder::open(&shared.config.keys)?)?;
         let held: Option<Held> = config.incremental.then(|| self.known.held()).transpose()?;
         let wanted = config.wanted();
         let export = Export {
