@@ -80,6 +80,12 @@ pub(super) fn failover(
     arguments: &FailoverArguments,
     output: &Output,
 ) -> Result<(), ClientError> {
+    if arguments.command.is_none() && !(arguments.planned || arguments.force) {
+        return Err(ClientError::usage(
+            "which switch: --planned or --force?",
+            "--planned needs both regions and loses nothing; --force needs the surviving region alone",
+        ));
+    }
     let sides = sides(common)?;
     match &arguments.command {
         Some(FailoverCommand::Reconcile(arguments)) => return reconcile::run(common, arguments, output),
@@ -95,13 +101,7 @@ pub(super) fn failover(
             let report = failover::rejoin(&sides, *discard, &settled)?;
             return output.either(&report, || rejoin_page(&report));
         }
-        None if arguments.planned || arguments.force => {}
-        None => {
-            return Err(ClientError::usage(
-                "which switch: --planned or --force?",
-                "--planned needs both regions and loses nothing; --force needs the surviving region alone",
-            ));
-        }
+        None => {}
     }
     let to = match &arguments.to {
         Some(name) => sides.iter().position(|side| side.region == *name).ok_or_else(|| {
@@ -291,7 +291,10 @@ fn failover_page(report: &FailoverReport) -> String {
 }
 
 fn rejoin_page(report: &RejoinReport) -> String {
-    let RejoinReport { region, primary, discarded, settled } = report;
+    let RejoinReport { region, primary, already, discarded, settled } = report;
+    if *already {
+        return format!("{region} follows {primary} already; `twinkeep lag` shows how far it is.\n");
+    }
     let mut text = format!(
         "{region} takes over the state of {primary} and follows it; `twinkeep lag` shows how far it is.\n"
     );

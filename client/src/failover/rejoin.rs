@@ -35,6 +35,8 @@ pub struct RejoinReport {
     pub region: String,
     /// The region that it follows.
     pub primary: String,
+    /// Whether it was let in before this was asked.
+    pub already: bool,
     /// How many writes that only it had are given up.
     pub discarded: usize,
     /// How many writes that only it had are settled by reconciliations.
@@ -102,10 +104,11 @@ pub fn rejoin(
     let (from, to) = (&sides[old], &sides[new]);
     check_fenced(from, &reports[old])?;
     let (region, primary) = (from.region.clone(), to.region.clone());
-    let mut report = RejoinReport { region, primary, discarded: 0, settled: 0 };
+    let mut report = RejoinReport { region, primary, already: false, discarded: 0, settled: 0 };
     // it was let in before: beginning anew would only take longer
     let follows = |group: &PairGroup| FOLLOWS.contains(&group.role);
     if reports[old].groups.iter().all(follows) {
+        report.already = true;
         return Ok(report);
     }
     let manifest = list(from, to, &reports[old], &reports[new])?;
