@@ -19,7 +19,14 @@ use replication::{
     router::Router,
     scrub::ScrubFigures,
 };
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    sync::atomic::{AtomicU8, AtomicU64, Ordering},
+    time::Duration,
+};
 use tokio::{net::TcpListener, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use wire::{descriptor::PairHello, *};
@@ -86,7 +93,7 @@ pub(crate) struct TestRegion {
     shape: Shape,
     /// How long a proposal may take.
     pub(crate) patience: Duration,
-    requests: std::sync::atomic::AtomicU64,
+    requests: AtomicU64,
 }
 
 /// How the nodes' disks are.
@@ -127,9 +134,10 @@ impl TestRegion {
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         let mut addresses = BTreeMap::new();
+        let host = own_host();
         for node in 1..=3 {
-            // the port is found free now and bound again by the node
-            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            // the port is found free now and bound again by the node, whenever it starts
+            let listener = TcpListener::bind((host, 0)).await.unwrap();
             addresses.insert(NodeId(node), listener.local_addr().unwrap());
         }
         let gateway = PeerRole::Gateway(1);
@@ -311,7 +319,7 @@ impl TestRegion {
             begins_as: self.shape.begins_as,
             founders: (0..=GROUPS).map(|group| (GroupId(group), members.clone())).collect(),
             fresh_disk: std::array::from_fn(|i| match i {
-                0 => self.requests.fetch_add(1, std::sync::atomic::Ordering::Relaxed) as u8,
+                0 => self.requests.fetch_add(1, Ordering::Relaxed) as u8,
                 _ => id.0 as u8,
             }),
             timings: RaftTimings::default(),
@@ -363,7 +371,7 @@ impl TestRegion {
         operation: Operation,
         body: Bytes,
     ) -> Result<Outcome, RegionError> {
-        let number = self.requests.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let number = self.requests.fetch_add(1, Ordering::Relaxed);
         let mut request = [0xAB; 16];
         request[..8].copy_from_slice(&number.to_le_bytes());
         let meta = CommandMeta {
@@ -508,6 +516,13 @@ impl TestRegion {
             other => panic!("not a version: {other:?}"),
         }
     }
+}
+
+/// A loopback host that no other region of this run has: nobody else takes a port there while its node is stopped.
+fn own_host() -> Ipv4Addr {
+    static REGIONS: AtomicU8 = AtomicU8::new(1);
+    let [high, low] = (std::process::id() as u16).to_be_bytes();
+    Ipv4Addr::new(127, high.max(1), low, REGIONS.fetch_add(1, Ordering::Relaxed).max(1))
 }
 
 fn deployment() -> DeploymentId {
