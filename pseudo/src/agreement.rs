@@ -1,7 +1,7 @@
-//! That people agree to a policy as it is: each signs its hash, in a file beside it (`POLICY.agreed`).
+//! That people agree to a policy as it is: each signs its hash, in a file of their own beside it (`POLICY.NAME.agreed`).
 //!
-//! Where the custody log says that a domain needs four eyes, nothing is made with its keys, and nobody found again, under a policy to which two people
-//! have not agreed. A change of one byte asks for both anew. Who may write the policy can delete or cut the file, and not add to it.
+//! Where the custody log asks for four eyes, nothing is made with the keys of its folder, and nobody found again, under a policy to which two people
+//! have not agreed. A change of one byte asks for both anew. Who may write the policy can delete these files, and make none.
 
 use crate::custody_log::CustodyLog;
 use crate::keys::{KeyFolder, hex};
@@ -19,8 +19,12 @@ use std::path::{Path, PathBuf};
 /// How many people it takes.
 pub(crate) const PEOPLE: usize = 2;
 
-/// The file, bytes: some hundred agreements.
-const FILE_BYTES_MAX: usize = 1 << 20;
+/// One person's file, bytes.
+const FILE_BYTES_MAX: usize = 16 << 10;
+/// Files in a policy's folder, of any kind.
+const NAMES_MAX: usize = 10_000;
+/// What the name of such a file ends with.
+const SUFFIX: &str = ".agreed";
 
 /// What a person signs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,27 +49,53 @@ pub(crate) struct Agreed {
     pub(crate) counts: bool,
 }
 
-/// Who agreed to the policy in this file as it is; what was signed of another form of it is passed over.
-pub(crate) fn read(path: &Path, policy: &Policy, trust: &Trust) -> Result<Vec<Agreed>, PseudoError> {
-    let path = place(path);
-    if !files::own::is_there(&path) {
-        return Ok(Vec::new());
-    }
-    let content = files::read_signed(&path, FILE_BYTES_MAX)?;
-    let mut agreed: Vec<Agreed> = Vec::new();
-    // what a kill left without its line end was never signed
-    let lines = content.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n"));
-    for (number, line) in lines.enumerate() {
-        let place = format!("{}, line {}", path.display(), number + 1);
-        let found = opened(line, policy, trust).map_err(PseudoError::signed(place))?;
-        agreed.extend(found.filter(|new| !agreed.iter().any(|one| one.key == new.key)));
-    }
-    Ok(agreed)
+/// A file that says nobody agreed, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Unusable {
+    pub(crate) file: String,
+    pub(crate) problem: String,
 }
 
-/// One line; nothing when it is about another form of the policy.
-fn opened(line: &[u8], policy: &Policy, trust: &Trust) -> Result<Option<Agreed>, signed::Refused> {
-    let (agreement, key): (Agreement, PublicKey) = signed::open(Kind::Agreement, line)?;
+/// What lies beside a policy.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) agreed: Vec<Agreed>,
+    /// Not signed as they should be: nobody of another service, and nobody who writes here, keeps others from agreeing.
+    pub(crate) unusable: Vec<Unusable>,
+}
+
+impl Found {
+    /// Whether enough people agreed: as many names, each with a key of its own.
+    pub(crate) fn is_enough(&self) -> bool {
+        self.names().len() >= PEOPLE
+    }
+
+    fn names(&self) -> BTreeSet<&str> {
+        let counting = self.agreed.iter().filter(|one| one.counts);
+        counting.map(|one| one.operator.as_str()).collect()
+    }
+}
+
+/// Who agreed to the policy in this file as it is; what was signed of another form of it is passed over.
+pub(crate) fn read(path: &Path, policy: &Policy, trust: &Trust) -> Result<Found, PseudoError> {
+    let mut found = Found::default();
+    for place in places(path)? {
+        let content = files::own::read_signed(&place, FILE_BYTES_MAX);
+        let read = content
+            .map_err(|error| error.chain())
+            .and_then(|content| opened(&content, policy, trust).map_err(|refused| refused.to_string()));
+        match read {
+            Ok(Some(new)) if found.agreed.iter().all(|one| one.key != new.key) => found.agreed.push(new),
+            Ok(_) => {}
+            Err(problem) => found.unusable.push(Unusable { file: place.display().to_string(), problem }),
+        }
+    }
+    Ok(found)
+}
+
+/// One person's file; nothing when it is about another form of the policy.
+fn opened(content: &[u8], policy: &Policy, trust: &Trust) -> Result<Option<Agreed>, signed::Refused> {
+    let (agreement, key): (Agreement, PublicKey) = signed::open(Kind::Agreement, content)?;
     let (operator, certified) = operators::vouched(&agreement.operator, trust.key)?;
     if certified != key {
         return Err(signed::Refused::OtherKey("agreement"));
@@ -85,77 +115,85 @@ pub(crate) fn sign(
     sha256: &str,
     operator: &Operator,
     trust: &Trust,
-) -> Result<Vec<Agreed>, PseudoError> {
+) -> Result<Found, PseudoError> {
     if policy.hash_text() != sha256 {
         let problem = format!("{}: this is not the policy of that hash", path.display());
         return Err(PseudoError::usage(problem, "read it as it is now; `pseudo policy show` says its hash"));
     }
-    let mut agreed = read(path, policy, trust)?;
+    let found = read(path, policy, trust)?;
     let key = hex(&operator.key.public().0);
-    if agreed.iter().any(|one| one.key == key) {
-        return Ok(agreed);
+    if found.agreed.iter().any(|one| one.key == key) {
+        return Ok(found);
     }
-    let at = clock::text(clock::now());
     let agreement = Agreement {
         version: VERSION,
         policy: policy.name.clone(),
         policy_sha256: policy.hash_text(),
         domain: policy.domain.to_string(),
-        at: at.clone(),
+        at: clock::text(clock::now()),
         operator: operator.certificate.clone(),
     };
-    let path = place(path);
-    let mut content = match files::own::is_there(&path) {
-        true => files::read_signed(&path, FILE_BYTES_MAX)?,
-        false => Vec::new(),
-    };
-    content.truncate(content.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1));
-    let line = signed::seal(Kind::Agreement, &agreement, &operator.key);
-    if content.len() + line.len() > FILE_BYTES_MAX {
-        let problem = format!("{}: it is full", path.display());
-        return Err(PseudoError::usage(problem, "keep it elsewhere, and begin a new one"));
-    }
-    files::append(&path, content.len() as u64, &line)?;
-    agreed.push(Agreed { operator: operator.name.clone(), key, at, counts: true });
-    Ok(agreed)
+    let sealed = signed::seal(Kind::Agreement, &agreement, &operator.key);
+    files::publish(&place(path, &operator.name), &sealed)?;
+    read(path, policy, trust)
 }
 
-/// Whether enough people agreed: as many names, each with a key of its own.
-pub(crate) fn is_enough(agreed: &[Agreed]) -> bool {
-    let counting = || agreed.iter().filter(|one| one.counts);
-    let names: BTreeSet<&str> = counting().map(|one| one.operator.as_str()).collect();
-    names.len() >= PEOPLE
-}
-
-/// Refuses a policy that needs people to agree to it, and does not have them.
-pub(crate) fn check(path: &Path, policy: &Policy, folder: &KeyFolder) -> Result<(), PseudoError> {
-    // without a key that signs there is no log that could ask for it
-    let Some(service) = folder.signing_public()? else { return Ok(()) };
-    let domain = policy.domain.as_str();
-    if !CustodyLog::read(folder, service)?.needs_four_eyes(domain) {
-        return Ok(());
+/// What is missing of a policy that needs people to agree to it.
+pub(crate) fn lacks(
+    path: &Path,
+    policy: &Policy,
+    folder: &KeyFolder,
+    service: PublicKey,
+) -> Result<Option<String>, PseudoError> {
+    if !CustodyLog::read(folder, service)?.needs_four_eyes() {
+        return Ok(None);
     }
-    let agreed = read(path, policy, &folder.trust(service)?)?;
-    if is_enough(&agreed) {
-        return Ok(());
+    let found = read(path, policy, &folder.trust(service)?)?;
+    if found.is_enough() {
+        return Ok(None);
     }
-    let names: Vec<&str> = agreed.iter().filter(|one| one.counts).map(|one| one.operator.as_str()).collect();
+    let names: Vec<&str> = found.names().into_iter().collect();
     let by = if names.is_empty() { "nobody".to_owned() } else { names.join(", ") };
-    let hash = policy.hash_text();
-    Err(PseudoError::Gate {
-        problem: format!(
-            "{}: domain {domain} needs {PEOPLE} people who agree to its policies, and {by} agreed to this one as it is",
-            path.display()
-        ),
-        advice: format!("`pseudo policy agree {} --sha256 {hash}`, once they have read it", path.display()),
-    })
+    let mut problem = format!(
+        "{}: it takes {PEOPLE} people who agree to a policy, and {by} agreed to this one as it is",
+        path.display()
+    );
+    for Unusable { file, problem: why } in &found.unusable {
+        problem.push_str(&format!("; {file} does not count: {why}"));
+    }
+    Ok(Some(problem))
 }
 
-/// The file beside a policy.
-fn place(policy: &Path) -> PathBuf {
+/// Refuses a policy that needs people to agree to it, and does not have them. `service` is what the root proved.
+pub(crate) fn check(
+    path: &Path,
+    policy: &Policy,
+    folder: &KeyFolder,
+    service: PublicKey,
+) -> Result<(), PseudoError> {
+    let Some(problem) = lacks(path, policy, folder, service)? else { return Ok(()) };
+    let (place, hash) = (path.display(), policy.hash_text());
+    let advice = format!("`pseudo policy agree {place} --sha256 {hash}`, once they have read it");
+    Err(PseudoError::Gate { problem, advice })
+}
+
+/// Where a person's agreement to a policy lies: beside it.
+fn place(policy: &Path, operator: &str) -> PathBuf {
     let mut name = policy.as_os_str().to_owned();
-    name.push(".agreed");
+    name.push(format!(".{operator}{SUFFIX}"));
     name.into()
+}
+
+/// Where agreements to a policy lie.
+fn places(policy: &Path) -> Result<Vec<PathBuf>, PseudoError> {
+    let folder = files::folder_of(policy);
+    let name = policy.file_name().unwrap_or_default().to_string_lossy();
+    let is_one = |other: &String| {
+        let own = other.strip_prefix(&*name).and_then(|rest| rest.strip_prefix('.'));
+        own.is_some_and(|own| own.ends_with(SUFFIX))
+    };
+    let names = files::names(folder, NAMES_MAX)?.into_iter().filter(is_one);
+    Ok(names.map(|name| folder.join(name)).collect())
 }
 
 #[cfg(test)]
@@ -168,10 +206,11 @@ mod tests {
 
     #[test]
     fn two_keys_of_one_person_and_revoked_ones_are_not_two_people() {
-        assert!(!is_enough(&[]));
-        assert!(!is_enough(&[agreed("ada", "1", true)]));
-        assert!(!is_enough(&[agreed("ada", "1", true), agreed("ada", "2", true)]));
-        assert!(!is_enough(&[agreed("ada", "1", true), agreed("grace", "2", false)]));
-        assert!(is_enough(&[agreed("ada", "1", true), agreed("grace", "2", true)]));
+        let is_enough = |agreed: Vec<Agreed>| Found { agreed, ..Found::default() }.is_enough();
+        assert!(!is_enough(vec![]));
+        assert!(!is_enough(vec![agreed("ada", "1", true)]));
+        assert!(!is_enough(vec![agreed("ada", "1", true), agreed("ada", "2", true)]));
+        assert!(!is_enough(vec![agreed("ada", "1", true), agreed("grace", "2", false)]));
+        assert!(is_enough(vec![agreed("ada", "1", true), agreed("grace", "2", true)]));
     }
 }

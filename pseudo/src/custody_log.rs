@@ -44,7 +44,7 @@ pub(crate) enum Event {
     Revoked,
     /// Somebody looked from which export a file comes.
     Traced,
-    /// From here on two people agree to the policies of a domain.
+    /// From here on two people agree to each policy.
     FourEyes,
     /// From here on nobody has to.
     TwoEyes,
@@ -160,11 +160,10 @@ impl CustodyLog {
         self.entries.iter().rev().find_map(|entry| entry.sha256.as_deref())
     }
 
-    /// Whether two people have to agree to the policies of a domain.
-    pub(crate) fn needs_four_eyes(&self, domain: &str) -> bool {
-        let is_about = |entry: &&Entry| {
-            matches!(entry.event, Event::FourEyes | Event::TwoEyes) && entry.subject == domain
-        };
+    /// Whether two people have to agree to each policy under which something is made with the keys of this folder: a policy names its domain
+    /// itself, so that asking for it domain by domain would ask nothing of who names another one.
+    pub(crate) fn needs_four_eyes(&self) -> bool {
+        let is_about = |entry: &&Entry| matches!(entry.event, Event::FourEyes | Event::TwoEyes);
         self.entries.iter().rfind(is_about).is_some_and(|entry| entry.event == Event::FourEyes)
     }
 

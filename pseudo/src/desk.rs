@@ -21,9 +21,14 @@ const WORDS_BYTES_MAX: usize = 1024;
 /// Random bytes of a request.
 const NONCE_BYTES: usize = 16;
 
+/// What to do about a policy to which people have not agreed.
+const NOT_AGREED: &str = "`pseudo policy agree`, once they have read it";
+
 /// What is needed to act on a vault.
 pub(crate) struct Desk {
     pub(crate) policy: Policy,
+    /// Who has not agreed to the policy, where people have to.
+    pub(crate) lacks: Option<String>,
     pub(crate) terms: Reidentify,
     pub(crate) keys: KeyFolder,
     pub(crate) root: RootKey,
@@ -72,7 +77,8 @@ impl Desk {
         let grant = hex(&name);
         let (now, who, terms) = (clock::now(), self.who(), self.terms.clone());
         let allowed = rules::may_request(&self.journal.entries, &who, &terms, &wish.reason, rows, now);
-        self.held("request", None, allowed)?;
+        let lacks = self.lacks.clone().map(|problem| (problem, NOT_AGREED));
+        self.held("request", None, lacks.map_or(allowed, Err))?;
         let step = self.code("request", None, code, now)?;
         let request = Request {
             version: VERSION,
@@ -245,6 +251,9 @@ impl Desk {
         let has_happened = rules::interrupted(log, name).is_some_and(|begun| rules::has_happened(log, begun));
         if !has_happened {
             grant.approvals.retain(|who| trust.revoked(who.key).is_none());
+        }
+        if let (false, Some(problem)) = (has_happened, self.lacks.clone()) {
+            return self.held("use", Some(name), Err((problem, NOT_AGREED)));
         }
         let request = &grant.request;
         // who was erased is known by then, and what the policy says now changes nothing

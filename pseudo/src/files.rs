@@ -80,6 +80,15 @@ pub(crate) fn write(path: &Path, content: &[u8]) -> Result<(), PseudoError> {
 
 /// Writes a whole file, in the place of one that may be there.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<(), PseudoError> {
+    replace_as(path, content, 0o600)
+}
+
+/// The same with what everybody may read.
+pub(crate) fn publish(path: &Path, content: &[u8]) -> Result<(), PseudoError> {
+    replace_as(path, content, 0o644)
+}
+
+fn replace_as(path: &Path, content: &[u8], mode: u32) -> Result<(), PseudoError> {
     let next = beside(path, ".next");
     let failed = || PseudoError::file("making", &next);
     if own::is_there(&next) {
@@ -87,7 +96,7 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<(), PseudoError> {
         remove(&next)?;
     }
     step().map_err(failed())?;
-    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&next);
+    let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&next);
     let file = file.map_err(failed())?;
     write_all(&file, content).and_then(|()| file.sync_all()).map_err(PseudoError::file("writing", &next))?;
     rename(&next, path)
@@ -229,13 +238,13 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     path.with_file_name(name)
 }
 
-fn folder_of(path: &Path) -> &Path {
-    path.parent().unwrap_or(Path::new(""))
+/// The folder that a file lies in.
+pub(crate) fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Flushes a folder, so that names made or removed in it survive a power cut.
 pub(crate) fn sync_folder(path: &Path) -> Result<(), PseudoError> {
-    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     File::open(path).and_then(|folder| folder.sync_all()).map_err(PseudoError::file("flushing", path))
 }
 

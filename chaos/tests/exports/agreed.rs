@@ -26,10 +26,10 @@ fn a_policy_counts_once_two_people_agreed_to_it_as_it_is() {
     let desk = Desk::new("export-agreed", false);
     fill(&desk, 60);
     desk.json(&desk.maker, &desk.export("before", ""));
-    let asked = desk.json(&desk.maker, &format!("keys four-eyes team-usage {OPENED}"));
+    let asked = desk.json(&desk.maker, &format!("keys four-eyes {OPENED}"));
     assert_eq!(asked["four_eyes"], true);
     let said = desk.refused(&desk.maker, &desk.export("nobody", ""));
-    assert!(said.contains("needs 2 people") && said.contains("nobody agreed"), "{said}");
+    assert!(said.contains("takes 2 people") && said.contains("nobody agreed"), "{said}");
 
     // one person, twice and with two keys, is one person
     let first = hash(&desk);
@@ -44,7 +44,7 @@ fn a_policy_counts_once_two_people_agreed_to_it_as_it_is() {
     assert!(said.contains("maker") && said.contains("pseudo policy agree"), "{said}");
     let run = format!("run @policy.toml @policy.toml -o @said/out.ndjson {OPENED}");
     assert!(
-        desk.refused(&desk.maker, &run).contains("needs 2 people"),
+        desk.refused(&desk.maker, &run).contains("takes 2 people"),
         "files are made no more than exports"
     );
     configure(&desk, "daily_at = \"00:00\"", "");
@@ -75,18 +75,26 @@ fn a_policy_counts_once_two_people_agreed_to_it_as_it_is() {
     let shown = format!("policy show @policy.toml --key {} --revoked @keys/revoked.json", desk.public_key);
     let shown: Value = desk.json(&desk.maker, &shown);
     let counts: Vec<&Value> = shown["agreed"].as_array().unwrap().iter().map(|one| &one["counts"]).collect();
-    assert_eq!((counts, &shown["enough"]), (vec![&true.into(), &false.into()], &false.into()));
-    let lines = fs::read_to_string(desk.path("policy.toml.agreed")).unwrap();
-    fs::write(desk.path("policy.toml.agreed"), lines.replace(&first, &second)).unwrap();
+    assert_eq!((counts, &shown["enough"]), (vec![&false.into(), &true.into()], &false.into()));
+    let of_approver = fs::read_to_string(desk.path("policy.toml.approver.agreed")).unwrap();
+    fs::write(desk.path("policy.toml.grace.agreed"), of_approver.replace(&second, &first)).unwrap();
     let said = desk.refused(&desk.maker, &desk.export("forged", ""));
+    assert!(said.contains("policy.toml.grace.agreed does not count"), "{said}");
     assert!(said.contains("the signature of this agreement does not fit"), "{said}");
 
+    // it is asked whatever domain a policy names
+    desk.json(&desk.maker, &format!("keys domain elsewhere {OPENED}"));
+    fs::write(desk.path("elsewhere.toml"), POLICY.replace("\"team-usage\"", "\"elsewhere\"")).unwrap();
+    let run = format!("run @elsewhere.toml @policy.toml -o @said/out.ndjson {OPENED}");
+    assert!(desk.refused(&desk.maker, &run).contains("takes 2 people"), "another domain");
+
     // ending it is in the log, as beginning it was
-    desk.json(&desk.maker, &format!("keys four-eyes team-usage --end {OPENED}"));
+    desk.json(&desk.maker, &format!("keys four-eyes --end {OPENED}"));
     desk.json(&desk.maker, &desk.export("ended", ""));
     let log = desk.json(&desk.maker, &format!("keys log --keys @keys --key {}", desk.public_key));
     let events: Vec<&str> =
         log["entries"].as_array().unwrap().iter().filter_map(|entry| entry["event"].as_str()).collect();
     assert!(events.contains(&"four-eyes") && events.contains(&"two-eyes"), "{events:?}");
+    assert_eq!(log["four_eyes"], false);
     assert_eq!(desk.leaks("said"), []);
 }

@@ -84,8 +84,8 @@ pub(super) fn run(arguments: &ExportArguments, output: &Output) -> Result<(), Ps
     let version = version.map_err(PseudoError::custody("--key-version"))?;
     let s3 = S3::new(arguments.connection.clone(), arguments.connection.who()?)?;
     let (folder, root) = arguments.opened.open()?;
-    agreement::check(&arguments.policy, &policy, &folder)?;
     let service = folder.signing(&root)?;
+    agreement::check(&arguments.policy, &policy, &folder, service.public())?;
     let operator = arguments.acting.open_at(&folder, &service)?;
     let export = Export {
         s3: &s3,

@@ -124,11 +124,11 @@ impl At {
             return Err(PseudoError::usage("the policy lets nobody be identified again", advice));
         };
         let (keys, root) = self.opened.open()?;
-        agreement::check(&self.policy, &policy, &keys)?;
         let service = keys.signing(&root)?;
+        let lacks = agreement::lacks(&self.policy, &policy, &keys, service.public())?;
         let operator = self.acting.open_at(&keys, &service)?;
         let (vault, journal) = self.vault.open(keys.path(), &root, &service)?;
-        Ok(Desk { policy, terms, keys, root, service, operator, vault, journal })
+        Ok(Desk { policy, lacks, terms, keys, root, service, operator, vault, journal })
     }
 }
 

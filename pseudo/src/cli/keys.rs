@@ -49,10 +49,8 @@ pub(super) enum KeysCommand {
         #[command(flatten)]
         opened: Opened,
     },
-    /// From now on two people have to agree to each policy of a domain, and to each change of one (`pseudo policy agree`)
+    /// From now on two people have to agree to each policy, and to each change of one (`pseudo policy agree`)
     FourEyes {
-        /// The domain
-        domain: String,
         /// From now on nobody has to
         #[arg(long)]
         end: bool,
@@ -204,15 +202,13 @@ pub(super) fn run(command: &KeysCommand, output: &Output) -> Result<(), PseudoEr
                 format!("key {version} of domain {domain}, id {id}\n")
             })
         }
-        KeysCommand::FourEyes { domain, end, opened } => {
+        KeysCommand::FourEyes { end, opened } => {
             let (folder, root) = opened.open()?;
-            let domain = domain_name(domain)?;
             let event = if *end { Event::TwoEyes } else { Event::FourEyes };
-            let said = Said::of(event, domain.as_str());
-            let head = custody_log::note(&folder, &folder.signing(&root)?, said)?;
-            output.either(json!({ "domain": domain.as_str(), "four_eyes": !end, "log_head": head }), || {
+            let head = custody_log::note(&folder, &folder.signing(&root)?, Said::of(event, ""))?;
+            output.either(json!({ "four_eyes": !end, "log_head": head }), || {
                 let whom = if *end { "nobody has to" } else { "two people have to" };
-                format!("from now on {whom} agree to the policies of domain {domain}\nlog head {head}\n")
+                format!("from now on {whom} agree to each policy\nlog head {head}\n")
             })
         }
         KeysCommand::Signing { opened } => {

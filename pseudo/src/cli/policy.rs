@@ -4,7 +4,7 @@ use super::lint;
 use super::output::Output;
 use super::verify::Known;
 use crate::PseudoError;
-use crate::agreement::{self, Agreed};
+use crate::agreement::{self, Found};
 use crate::operators::Acting;
 use clap::{Args, Subcommand};
 use policy::Policy;
@@ -41,39 +41,44 @@ pub(super) struct At {
 }
 
 pub(super) fn run(command: &PolicyCommand, output: &Output) -> Result<(), PseudoError> {
-    let (policy, agreed) = match command {
+    let (policy, found, at) = match command {
         PolicyCommand::Show { at } => {
             let policy = lint::read(&at.policy)?;
-            let agreed = agreement::read(&at.policy, &policy, &at.known.trust()?)?;
-            (policy, agreed)
+            let found = agreement::read(&at.policy, &policy, &at.known.trust()?)?;
+            (policy, found, at)
         }
         PolicyCommand::Agree { at, sha256, acting } => {
             let policy = crate::policies::sound(&at.policy)?;
             let trust = at.known.trust()?;
             let operator = acting.open(&trust)?;
-            let agreed = agreement::sign(&at.policy, &policy, sha256, &operator, &trust)?;
-            (policy, agreed)
+            let found = agreement::sign(&at.policy, &policy, sha256, &operator, &trust)?;
+            (policy, found, at)
         }
     };
-    let is_enough = agreement::is_enough(&agreed);
     let value = json!({
         "policy": policy.name,
         "domain": policy.domain.as_str(),
         "hash": policy.hash_text(),
-        "agreed": agreed,
-        "enough": is_enough,
+        "agreed": found.agreed,
+        "unusable": found.unusable,
+        "enough": found.is_enough(),
     });
-    output.either(value, || page(&policy, &agreed, is_enough))
+    output.either(value, || page(&policy, &found, at.known.has_list()))
 }
 
-fn page(policy: &Policy, agreed: &[Agreed], is_enough: bool) -> String {
+fn page(policy: &Policy, found: &Found, has_list: bool) -> String {
     let mut text = format!("{} of domain {}, sha256 {}\n", policy.name, policy.domain, policy.hash_text());
-    for one in agreed {
+    for one in &found.agreed {
         let revoked = if one.counts { "" } else { ", with a key that was revoked since: it does not count" };
         text.push_str(&format!("  {} agreed at {}{revoked}\n", one.operator, one.at));
     }
-    text.push_str(&match is_enough {
-        true => "that is enough where four eyes are needed\n".to_owned(),
+    for one in &found.unusable {
+        text.push_str(&format!("  {} does not count: {}\n", one.file, one.problem));
+    }
+    text.push_str(&match found.is_enough() {
+        true if has_list => "that is enough where four eyes are needed\n".to_owned(),
+        true => "that is enough where four eyes are needed, unless one of them was revoked: --revoked was not given\n"
+            .to_owned(),
         false => format!("where four eyes are needed, {} people have to agree\n", agreement::PEOPLE),
     });
     text

@@ -138,7 +138,7 @@ fn make(arguments: &RunArguments, output: &Output) -> Result<(), PseudoError> {
     let (mut policies, mut unusable) = (Vec::new(), Vec::new());
     for path in &arguments.policy {
         let usable = policies::sound(path).and_then(|policy| {
-            agreement::check(path, &policy, &folder)?;
+            agreement::check(path, &policy, &folder, service.public())?;
             if let Entry::Vacant(entry) = masters.entry(policy.domain.to_string()) {
                 entry.insert(folder.master(&root, &policy.domain, version)?);
             }

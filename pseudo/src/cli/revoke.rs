@@ -98,8 +98,8 @@ fn standing(
 
 pub(super) fn log(folder: &KeyFolder, trust: &Trust, output: &Output) -> Result<(), PseudoError> {
     let log = CustodyLog::read(folder, trust.key)?;
-    let head = log.head();
-    output.either(json!({ "entries": log.entries, "log_head": head }), || {
+    let (head, four_eyes) = (log.head(), log.needs_four_eyes());
+    output.either(json!({ "entries": log.entries, "four_eyes": four_eyes, "log_head": head }), || {
         let line = |entry: &crate::custody_log::Entry| {
             let key = entry.key.as_ref().map(|key| format!(", key {key}")).unwrap_or_default();
             let reason =
@@ -108,6 +108,7 @@ pub(super) fn log(folder: &KeyFolder, trust: &Trust, output: &Output) -> Result<
             format!("{} {time} {event} {subject}{key}{reason}\n", entry.number)
         };
         let lines: String = log.entries.iter().map(line).collect();
-        format!("{lines}log head {head}\n")
+        let asked = if four_eyes { "two people have to agree to each policy\n" } else { "" };
+        format!("{lines}{asked}log head {head}\n")
     })
 }

@@ -88,7 +88,10 @@ pub(super) fn run(arguments: &RunArguments, output: &Output) -> Result<(), Pseud
         token: arguments.token.clone(),
     };
     let (folder, root) = opened.open()?;
-    agreement::check(&arguments.policy, &policy, &folder)?;
+    // without a key that signs there is no log that could ask for it
+    if folder.signing_public()?.is_some() {
+        agreement::check(&arguments.policy, &policy, &folder, folder.signing(&root)?.public())?;
+    }
     let master = folder.master(&root, &policy.domain, version)?;
     let mut working = Working::of(&policy, &arguments.vault, &root, &folder)?;
     let people = working.as_ref().map(|(working, _)| working.people());

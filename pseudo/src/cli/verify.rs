@@ -43,6 +43,11 @@ impl Known {
     pub(super) fn trust(&self) -> Result<Trust, PseudoError> {
         trust(&self.key, self.revoked.as_deref())
     }
+
+    /// Whether somebody who was revoked would be known.
+    pub(super) fn has_list(&self) -> bool {
+        self.revoked.is_some()
+    }
 }
 
 /// Whose word counts under a key, and a list of who was revoked.

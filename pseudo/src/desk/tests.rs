@@ -143,6 +143,7 @@ impl Room {
         Ok(Desk {
             terms: policy.reidentify.clone().unwrap(),
             policy,
+            lacks: None,
             keys,
             root,
             service,
@@ -294,6 +295,7 @@ fn an_erasure_that_is_killed_at_any_step_is_finished_by_the_same_command_whateve
         }
         let code = room.code("ada");
         let mut desk = room.try_desk("ada", &policy).unwrap();
+        desk.lacks = has_happened.then(|| "nobody agreed to it".to_owned());
         let done = erase::run(&mut desk, &grant, &code, &room.path("second.json"));
         drop(desk);
         let left = if has_happened { 11 } else { 10 };
@@ -313,6 +315,28 @@ fn an_erasure_that_is_killed_at_any_step_is_finished_by_the_same_command_whateve
         assert!(problem(room.erase(&grant, "third.json")).contains("each opens once"), "step {steps}");
     }
     assert!(steps > 80, "{steps}");
+}
+
+#[test]
+fn under_a_policy_that_not_all_agreed_to_nobody_is_found_and_the_log_has_who_tried() {
+    let room = Room::new(3);
+    let grant = room.to_erase(&[1]);
+    let lacking = |who: &str| Desk { lacks: Some("nobody agreed to this".to_owned()), ..room.desk(who) };
+    let refusals = || {
+        let log = room.desk("mary").journal.entries;
+        log.into_iter().filter(|entry| entry.event == Event::Refused).count()
+    };
+    let code = room.code("ada");
+    let asked = lacking("ada").request(Room::wish(Action::Reidentify), &code);
+    assert_eq!(problem(asked), "nobody agreed to this");
+    assert_eq!(refusals(), 1);
+    assert_eq!(problem(lacking("grace").show(&grant, Action::Erase)), "nobody agreed to this");
+    let code = room.code("ada");
+    let done = erase::run(&mut lacking("ada"), &grant, &code, &room.path("lacking.json"));
+    assert_eq!(problem(done), "nobody agreed to this");
+    assert_eq!((refusals(), room.people().len()), (3, 3));
+    room.erase(&grant, "agreed.json").unwrap();
+    assert_eq!(room.people().len(), 2, "what was refused cost nobody their grant");
 }
 
 #[test]

@@ -76,7 +76,6 @@ impl Fresh {
             return Err(PseudoError::usage(problem, "name the file to write with -o"));
         };
         let folder = folder_of(path);
-        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
         for entry in fs::read_dir(folder).map_err(PseudoError::file("listing", folder))? {
             let entry = entry.map_err(PseudoError::file("listing", folder))?;
             if !is_partial_of(name, &entry.file_name()) {

@@ -115,7 +115,8 @@ impl<'a> Job<'a> {
 
     fn make(&mut self, tools: &Tools<'_>, name: String) -> Result<(), PseudoError> {
         let (config, shared, now) = (self.config, tools.shared, clock::now());
-        agreement::check(&config.policy_file, &config.policy, &KeyFolder::open(&shared.config.keys)?)?;
+        let (folder, service) = (KeyFolder::open(&shared.config.keys)?, tools.opened.service.public());
+        agreement::check(&config.policy_file, &config.policy, &folder, service)?;
         let held: Option<Held> = config.incremental.then(|| self.known.held()).transpose()?;
         let wanted = config.wanted();
         let export = Export {
