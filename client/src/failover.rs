@@ -13,7 +13,7 @@ mod planned;
 mod rejoin;
 
 pub use buckets::{BucketLag, BucketLags, bucket_lags};
-pub use planned::planned;
+pub use planned::{PAUSE_MAX, planned};
 pub(crate) use rejoin::Divergence;
 pub use rejoin::{LossManifest, RejoinReport, manifest, rejoin};
 

@@ -104,7 +104,7 @@ impl Output {
 
     /// Whether somebody is there to be asked.
     pub(super) fn can_ask(&self) -> bool {
-        self.is_screen() && io::stdin().is_terminal()
+        !self.json && io::stdin().is_terminal() && io::stderr().is_terminal()
     }
 
     /// Whether the screen may be redrawn.

@@ -14,6 +14,7 @@ use clap::{Args, Subcommand};
 use std::fmt::Write;
 use std::io::{self, BufRead, Read};
 use std::path::PathBuf;
+use std::time::Duration;
 use wire::PairRole;
 use wire::admin::{LostChange, LostWrite, PairGroup, PairReport};
 
@@ -40,6 +41,9 @@ pub(super) struct FailoverArguments {
     /// With --force: ask nothing, though the other region may be serving
     #[arg(long, requires = "force")]
     yes: bool,
+    /// With --planned: for how long writes may wait, seconds; a standby that is further behind is not switched to
+    #[arg(long, value_name = "SECONDS", default_value_t = failover::PAUSE_MAX.as_secs(), conflicts_with = "force", value_parser = clap::value_parser!(u64).range(1..=600))]
+    max_pause: u64,
     /// The region that takes the writes [default: the standby]
     #[arg(long, value_name = "REGION")]
     to: Option<String>,
@@ -122,7 +126,7 @@ pub(super) fn failover(
     let report = if arguments.force {
         failover::forced(&from.region, to, arguments.with_sealed)
     } else {
-        failover::planned(from, to, &stop)
+        failover::planned(from, to, Duration::from_secs(arguments.max_pause), &stop)
     }?;
     output.either(&report, || failover_page(&report))
 }
@@ -130,8 +134,10 @@ pub(super) fn failover(
 /// Asks whether a region shall be relieved that was heard of a moment ago.
 fn confirm(from: &Side, to: &Side) -> Result<(), ClientError> {
     const MOMENT_MS: u64 = 3_000;
-    let heard_ms = to.report()?.groups.iter().filter_map(|group| group.heard_ms).min();
-    if heard_ms.is_none_or(|ms| ms > MOMENT_MS) {
+    let report = to.report()?;
+    let heard_ms = report.groups.iter().filter_map(|group| group.heard_ms).min();
+    let takes_all = report.groups.iter().all(|group| group.role == PairRole::Primary);
+    if takes_all || heard_ms.is_none_or(|ms| ms > MOMENT_MS) {
         return Ok(());
     }
     let from = &from.region;

@@ -14,7 +14,7 @@ use super::{BUCKET, DrillKind};
 use crate::ClientError;
 use crate::failover::{self, LossManifest, Side};
 use wire::PairRole;
-use wire::admin::{LostWrite, PairReport};
+use wire::admin::{LostChange, LostWrite, PairReport};
 
 /// How often undoing is tried: the first try may meet the very fault that ended the run.
 const HEAL_TRIES: u32 = 3;
@@ -111,7 +111,9 @@ fn bring_back(run: &mut Run<'_>, primary: &str, standby: &str) -> Result<(), Cli
 fn of_others(manifest: &LossManifest, run: &str) -> Option<String> {
     let is_of_run = |key: &str| key.strip_prefix(run).is_some_and(|rest| rest.starts_with('/'));
     let is_own = |entry: &&LostWrite| {
-        entry.bucket.as_deref() == Some(BUCKET) && entry.key.as_deref().is_none_or(is_of_run)
+        // somebody's right on the bucket is theirs
+        let is_about_it = entry.bucket.as_deref() == Some(BUCKET) && entry.change != LostChange::Access;
+        is_about_it && entry.key.as_deref().is_none_or(is_of_run)
     };
     match manifest.entries.iter().filter(|entry| !is_own(entry)).count() {
         0 if manifest.complete => None,
@@ -172,7 +174,6 @@ fn count(report: &PairReport, role: PairRole) -> usize {
 mod tests {
     use super::*;
     use wire::UnixMillis;
-    use wire::admin::LostChange;
 
     fn lost(bucket: &str, key: Option<&str>) -> LostWrite {
         LostWrite {
@@ -189,6 +190,7 @@ mod tests {
             certain: true,
             group: 1,
             sequence: 1,
+            part: 0,
         }
     }
 
@@ -201,9 +203,9 @@ mod tests {
         let own = || lost(BUCKET, Some("20261122-forced/twin-1/000001"));
         assert_eq!(of(true, vec![own(), lost(BUCKET, None)]), None);
         assert!(of(false, vec![own()]).unwrap().contains("perhaps"));
-        for other in
-            [lost("jobs", Some("a")), lost(BUCKET, Some("20261122-forced-2/a")), lost(BUCKET, Some("b"))]
-        {
+        let right = LostWrite { change: LostChange::Access, ..lost(BUCKET, None) };
+        let keys = [("jobs", "a"), (BUCKET, "20261122-forced-2/a"), (BUCKET, "b")];
+        for other in keys.map(|(bucket, key)| lost(bucket, Some(key))).into_iter().chain([right]) {
             assert_eq!(of(true, vec![own(), other]).unwrap(), "1 writes of others");
         }
     }

@@ -175,7 +175,7 @@ impl<'a> Run<'a> {
     pub(super) fn switch(&mut self, to: &str) -> Result<(), ClientError> {
         let report = self.step(&format!("switch to {to}, planned"), |run| {
             let (to, from) = run.target.sides(to)?;
-            failover::planned(from, to, run.stop)
+            failover::planned(from, to, failover::PAUSE_MAX, run.stop)
         })?;
         self.switches.push(report);
         Ok(())

@@ -98,5 +98,6 @@ pub(super) fn entry(key: &str, at_ms: u64) -> LostWrite {
         certain: true,
         group: 1,
         sequence: 7,
+        part: 0,
     }
 }

@@ -100,7 +100,8 @@ impl Sum {
         self.complete &= page.complete;
         self.writes += page.entries.len() as u64;
         for LostWrite { change, bucket, size, acknowledged_at, .. } in &page.entries {
-            let Some(name) = bucket else { continue };
+            // who may read a bucket is not in it
+            let Some(name) = bucket.as_ref().filter(|_| *change != LostChange::Access) else { continue };
             let lag = self.buckets.entry(name.clone()).or_insert_with(|| BucketLag {
                 bucket: name.clone(),
                 operations: 0,
@@ -140,6 +141,7 @@ mod tests {
             certain: true,
             group: 1,
             sequence: 1,
+            part: 0,
         }
     }
 
@@ -153,6 +155,7 @@ mod tests {
                 write(LostChange::Put, Some("b"), 50, 900),
                 write(LostChange::Put, Some("a"), 7, 1_002),
                 write(LostChange::Access, None, 0, 1),
+                write(LostChange::Access, Some("a"), 0, 1),
             ],
             next: None,
         });

@@ -11,7 +11,13 @@ use std::time::{Duration, Instant};
 use wire::PairRole;
 use wire::admin::{PAIR_HEARD_MAX_MS, PairChange, PairGroup, PairReport};
 
-/// How long the standby may take to apply what the sealed primary still had for it.
+/// For how long writes may pause: who is further behind is not switched to, and who does not get in step meanwhile is left a standby.
+pub const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// How long a standby may take to be so little behind, while the primary goes on.
+const IN_STEP_WAIT: Duration = Duration::from_secs(20);
+
+/// How long it may take to get in step with a primary that was sealed before: nothing takes writes either way.
 const DRAIN_WAIT: Duration = Duration::from_secs(20);
 
 /// How long what passes by itself may stand in the way.
@@ -40,8 +46,14 @@ enum Way {
     Switch(u64),
 }
 
-/// Lets `to` take the writes of `from` without losing any. Once `stop` is set it is given up, unless a group was promoted: then it is finished.
-pub fn planned(from: &Side, to: &Side, stop: &AtomicBool) -> Result<FailoverReport, ClientError> {
+/// Lets `to` take the writes of `from` without losing any, and without keeping them waiting for longer than `pause_max`. Once `stop` is set it is
+/// given up, unless a group was promoted: then it is finished.
+pub fn planned(
+    from: &Side,
+    to: &Side,
+    pause_max: Duration,
+    stop: &AtomicBool,
+) -> Result<FailoverReport, ClientError> {
     let began = Instant::now();
     let mut is_seen_sealed = false;
     let (old, new, way) = loop {
@@ -52,6 +64,11 @@ pub fn planned(from: &Side, to: &Side, stop: &AtomicBool) -> Result<FailoverRepo
             Ok(Way::TakeBack) if !std::mem::replace(&mut is_seen_sealed, true) => {
                 std::thread::sleep(TAKE_BACK_WAIT);
             }
+            Ok(way @ Way::Switch(_)) => match too_far(&old, &new, pause_max) {
+                None => break (old, new, way),
+                Some(_) if began.elapsed() < IN_STEP_WAIT => std::thread::sleep(LOOK),
+                Some(error) => return Err(error),
+            },
             Ok(way) => break (old, new, way),
             // a group that has changed its leader is silent until that one has heard of the other region
             Err(NoWay::Now(_)) if began.elapsed() < SETTLE_WAIT => std::thread::sleep(LOOK),
@@ -65,7 +82,7 @@ pub fn planned(from: &Side, to: &Side, stop: &AtomicBool) -> Result<FailoverRepo
             to.change(PairChange::Unseal, epoch, |group| group.role == PairRole::Primary)?;
             (epoch, None)
         }
-        Way::Switch(epoch) => (epoch, Some(switch(from, to, [&old, &new], epoch, stop)?)),
+        Way::Switch(epoch) => (epoch, Some(switch(from, to, [&old, &new], epoch, pause_max, stop)?)),
     };
     Ok(FailoverReport {
         from: from.region.clone(),
@@ -85,16 +102,18 @@ fn switch(
     to: &Side,
     reports: [&PairReport; 2],
     epoch: u64,
+    pause_max: Duration,
     stop: &AtomicBool,
 ) -> Result<u64, ClientError> {
     let [old, new] = reports;
+    let drain_wait = if takes_writes(old) { pause_max } else { pause_max.max(DRAIN_WAIT) };
     // of groups that were promoted before: by an earlier try of this, which lost nothing, or by force
     rejoin::check_nothing_alone(from, to, old, new)?;
     let sealed_epoch = newest(old);
     let sealing = Instant::now();
     let sealed = from
         .change(PairChange::Seal, sealed_epoch, |group| group.role != PairRole::Primary)
-        .and_then(|sealed| drain(to, &sealed, stop).map(|()| sealed));
+        .and_then(|sealed| drain(to, &sealed, sealing + drain_wait, stop).map(|()| sealed));
     let sealed = match sealed {
         Ok(sealed) => sealed,
         Err(error) => return Err(give_back(from, to, Some(new), sealed_epoch, error)),
@@ -190,6 +209,29 @@ fn way(old: &PairReport, new: &PairReport) -> Result<Way, NoWay> {
     Ok(Way::Switch(epoch))
 }
 
+/// Why `new` is too far behind to be switched to while the other region takes writes.
+fn too_far(old: &PairReport, new: &PairReport, pause_max: Duration) -> Option<ClientError> {
+    if !takes_writes(old) {
+        return None;
+    }
+    let follows = new.groups.iter().filter(|group| group.role == PairRole::Standby);
+    let behind = follows.map(|group| Some(Duration::from_millis(old.now.0.saturating_sub(group.synced?.0))));
+    let behind = behind.collect::<Option<Vec<_>>>().map(|lags| lags.into_iter().max().unwrap_or_default());
+    let problem = match behind {
+        Some(lag) if lag <= pause_max => return None,
+        Some(lag) => {
+            format!("{} is {:.1} s behind, and writes would wait for as long", new.region, lag.as_secs_f32())
+        }
+        None => format!("it is not known how far {} is behind", new.region),
+    };
+    let advice = "nothing was switched, and writes went on; `twinkeep lag` says what keeps it back, `--max-pause SECONDS` lets writes wait for longer";
+    Some(ClientError::state(problem, advice))
+}
+
+fn takes_writes(report: &PairReport) -> bool {
+    report.groups.iter().any(|group| group.role == PairRole::Primary)
+}
+
 fn unfit(old: &PairReport, new: &PairReport, group: &PairGroup) -> ClientError {
     let problem = format!("group {} of {} is {}", group.group, new.region, group.role.name());
     let advice = match group.role {
@@ -220,14 +262,13 @@ fn check_stop(stop: &AtomicBool) -> Result<(), ClientError> {
 }
 
 /// Waits until the standby has what the sealed primary acknowledged last.
-fn drain(to: &Side, sealed: &PairReport, stop: &AtomicBool) -> Result<(), ClientError> {
+fn drain(to: &Side, sealed: &PairReport, deadline: Instant, stop: &AtomicBool) -> Result<(), ClientError> {
     let wanted: BTreeMap<u32, u64> = sealed
         .groups
         .iter()
         .filter(|group| group.role == PairRole::Sealed)
         .map(|group| (group.group, group.sequence))
         .collect();
-    let deadline = Instant::now() + DRAIN_WAIT;
     loop {
         let behind = |group: &&PairGroup| {
             FOLLOWS.contains(&group.role)
@@ -242,7 +283,7 @@ fn drain(to: &Side, sealed: &PairReport, stop: &AtomicBool) -> Result<(), Client
                 }
                 ClientError::state(
                     format!("{behind} groups of {} do not catch up", to.region),
-                    "nothing was switched; `twinkeep lag` says how far they are",
+                    "nothing was switched, and writes go on; `twinkeep lag` says how far they are",
                 )
             }
             Err(error) => error,
@@ -286,6 +327,24 @@ mod tests {
             groups: groups.iter().enumerate().map(group).collect(),
             groups_total: groups.len() as u32,
         }
+    }
+
+    #[test]
+    fn nobody_is_switched_to_who_is_further_behind_than_writes_may_wait() {
+        let behind = |old: PairRole, synced: &[Option<u64>]| {
+            let roles: Vec<_> = synced.iter().map(|_| (old, 3)).collect();
+            let mut old = report("old", &roles);
+            old.now = UnixMillis(10_000);
+            let mut new = report("new", &vec![(PairRole::Standby, 3); synced.len()]);
+            for (group, synced) in new.groups.iter_mut().zip(synced) {
+                group.synced = synced.map(UnixMillis);
+            }
+            too_far(&old, &new, Duration::from_secs(5)).map(|error| error.to_string())
+        };
+        assert_eq!(behind(PairRole::Primary, &[Some(5_000), Some(9_900)]), None);
+        assert!(behind(PairRole::Primary, &[Some(4_999), Some(9_900)]).unwrap().contains("5.0 s behind"));
+        assert!(behind(PairRole::Primary, &[None, Some(9_900)]).unwrap().contains("not known"));
+        assert_eq!(behind(PairRole::Sealed, &[None, Some(1)]), None, "nothing takes writes");
     }
 
     #[test]

@@ -34,6 +34,8 @@ struct Line {
     choice: Choice,
     group: u32,
     sequence: u64,
+    #[serde(default)]
+    part: u32,
     change: wire::admin::LostChange,
     bucket: Option<String>,
     key: Option<String>,
@@ -64,6 +66,7 @@ impl Choices {
                 choice: Choice::Keep,
                 group: write.group,
                 sequence: write.sequence,
+                part: write.part,
                 change: write.change,
                 bucket: write.bucket,
                 key: write.key,
@@ -97,7 +100,6 @@ impl Choices {
         if let Some(twice) = choices.entries.iter().find(|line| !named.insert(line.identity())) {
             return Err(refuse(format!("it chooses twice for {}", twice.name())));
         }
-        drop(named);
         Ok(choices)
     }
 
@@ -120,12 +122,12 @@ impl Choices {
     }
 
     /// What is chosen for each write that it names.
-    pub(super) fn by_write(&self) -> BTreeMap<Identity<'_>, Choice> {
+    pub(super) fn by_write(&self) -> BTreeMap<Identity, Choice> {
         self.entries.iter().map(|line| (line.identity(), line.choice)).collect()
     }
 
     /// The first write that it names and that is none of these.
-    pub(super) fn unknown(&self, known: &BTreeSet<Identity<'_>>) -> Option<String> {
+    pub(super) fn unknown(&self, known: &BTreeSet<Identity>) -> Option<String> {
         self.entries.iter().find(|line| !known.contains(&line.identity())).map(Line::name)
     }
 }
@@ -138,9 +140,7 @@ impl Line {
         format!("write {} of group {} ({})", self.sequence, self.group, names.join(", "))
     }
 
-    fn identity(&self) -> Identity<'_> {
-        let Self { group, sequence, change, bucket, key, subject, version, .. } = self;
-        let names = [bucket, key, subject, version].map(|name| name.as_deref());
-        (*group, *sequence, *change, names)
+    fn identity(&self) -> Identity {
+        (self.group, self.sequence, self.part)
     }
 }

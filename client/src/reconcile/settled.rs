@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use wire::admin::{LostChange, LostWrite};
 
-/// What a lost write is known by: one entry of the log may delete many keys, and many versions of one.
-pub(super) type Identity<'a> = (u32, u64, LostChange, [Option<&'a str>; 4]);
+/// What a lost write is known by: its group, its number there, and which of the writes of that number it is.
+pub(super) type Identity = (u32, u64, u32);
 
 /// Whether the reports in `folder` that an operator of one of these authorities signed settle every entry of the list.
 pub fn is_settled(folder: &Path, authorities: &[PathBuf], manifest: &LossManifest) -> bool {
@@ -31,7 +31,7 @@ pub fn is_settled(folder: &Path, authorities: &[PathBuf], manifest: &LossManifes
     reports.sort_by_key(|report| Reverse(report.began_at));
     // somebody decided although the list was not whole
     let is_accepted = manifest.complete || reports.iter().any(|report| !report.complete);
-    let mut settled: BTreeMap<Identity<'_>, bool> = BTreeMap::new();
+    let mut settled: BTreeMap<Identity, bool> = BTreeMap::new();
     for entry in reports.iter().flat_map(|report| &report.entries) {
         settled.entry(identity(&entry.write)).or_insert_with(|| settles(entry));
     }
@@ -53,10 +53,8 @@ fn settles(entry: &Entry) -> bool {
     }
 }
 
-pub(super) fn identity(write: &LostWrite) -> Identity<'_> {
-    let LostWrite { group, sequence, change, bucket, key, subject, version, .. } = write;
-    let names = [bucket, key, subject, version].map(|name| name.as_deref());
-    (*group, *sequence, *change, names)
+pub(super) fn identity(write: &LostWrite) -> Identity {
+    (write.group, write.sequence, write.part)
 }
 
 #[cfg(test)]
@@ -83,6 +81,7 @@ mod tests {
             certain: true,
             group: 1,
             sequence,
+            part: 0,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::{Admin, Answer, invalid};
 use crate::gateway::{
-    records::{decode_grant, parse_grant_key},
+    records::{AccessKeyRecord, decode_grant, parse_grant_key},
     system,
 };
 use bytes::Bytes;
@@ -15,8 +15,8 @@ use std::{collections::BTreeMap, time::Duration};
 use tokio::time::Instant;
 use tracing::warn;
 use wire::{
-    Command, CommandMeta, DeleteTarget, GroupId, ObjectContent, Operation, Sequence, SystemChange,
-    SystemTable, VersionId, VersionRef, VersioningMode,
+    BucketId, Command, CommandMeta, DeleteTarget, GroupId, ObjectContent, Operation, PrincipalId, Sequence,
+    SystemChange, SystemTable, VersionId, VersionRef, VersioningMode,
     admin::{AdminError, AdminErrorCode, AdminResponse, LossPage, LostChange, LostWrite},
 };
 
@@ -30,6 +30,18 @@ const NULL_VERSION: &str = "null";
 struct Names {
     buckets: BTreeMap<u64, String>,
     principals: BTreeMap<u64, String>,
+}
+
+impl Names {
+    /// A bucket's name, or its number if it has none any more.
+    fn of_bucket(&self, bucket: BucketId) -> String {
+        self.buckets.get(&bucket.0).cloned().unwrap_or_else(|| bucket.0.to_string())
+    }
+
+    /// A principal's name, or its number if it has none any more.
+    fn of_principal(&self, principal: PrincipalId) -> String {
+        self.principals.get(&principal.0).cloned().unwrap_or_else(|| principal.0.to_string())
+    }
 }
 
 impl Admin {
@@ -90,10 +102,11 @@ fn lost(group: GroupId, write: &DivergedWrite, names: &Names) -> Option<Vec<Lost
         certain: write.verdict != Verdict::Uncertain,
         group: group.0,
         sequence: write.sequence.0,
+        part: 0,
     };
-    let named = |change, bucket: wire::BucketId, key: &wire::ObjectKey| LostWrite {
+    let named = |change, bucket: BucketId, key: &wire::ObjectKey| LostWrite {
         change,
-        bucket: Some(names.buckets.get(&bucket.0).cloned().unwrap_or_else(|| bucket.0.to_string())),
+        bucket: Some(names.of_bucket(bucket)),
         key: Some(String::from_utf8_lossy(key.as_bytes()).into_owned()),
         ..base.clone()
     };
@@ -125,7 +138,10 @@ fn lost(group: GroupId, write: &DivergedWrite, names: &Names) -> Option<Vec<Lost
             ..named(LostChange::PutPart, put.bucket, &put.key)
         }],
         Operation::AbortUpload { bucket, key, .. } => vec![named(LostChange::AbortUpload, *bucket, key)],
-        Operation::System(changes) => changes.iter().map(|change| record(change, &base, names)).collect(),
+        Operation::System(changes) => {
+            let parts = (0..).zip(changes);
+            parts.map(|(part, change)| LostWrite { part, ..record(change, &base, names) }).collect()
+        }
         _ => Vec::new(),
     })
 }
@@ -142,7 +158,11 @@ fn record(change: &SystemChange, base: &LostWrite, names: &Names) -> LostWrite {
     let (kind, bucket, subject) = match change.table {
         SystemTable::Bucket => (LostChange::Bucket, Some(name()), None),
         SystemTable::Principal => (LostChange::Access, None, Some(format!("user {}", name()))),
-        SystemTable::AccessKey => (LostChange::Access, None, Some(format!("access key {}", name()))),
+        SystemTable::AccessKey => {
+            let record = change.value.clone().and_then(|value| AccessKeyRecord::decode(value).ok());
+            let whose = record.map(|record| format!(" of {}", names.of_principal(record.principal)));
+            (LostChange::Access, None, Some(format!("access key {}{}", name(), whose.unwrap_or_default())))
+        }
         SystemTable::Grant => {
             let (bucket, subject) = grant(change, names).unzip();
             (LostChange::Access, bucket, subject)
@@ -159,17 +179,13 @@ fn record(change: &SystemChange, base: &LostWrite, names: &Names) -> LostWrite {
 /// The bucket that a right is about, and what and whose it is; nothing when the record cannot be read.
 fn grant(change: &SystemChange, names: &Names) -> Option<(String, String)> {
     let (principal, bucket) = parse_grant_key(&change.key)?;
-    let name =
-        |names: &BTreeMap<u64, String>, id: u64| names.get(&id).cloned().unwrap_or_else(|| id.to_string());
     let rights = change.value.clone().and_then(|value| decode_grant(value).ok());
     let rights = rights.map_or_else(String::new, |rights| format!(" {}", rights.names().join(",")));
-    let subject = format!("right{rights} of {}", name(&names.principals, principal.0));
-    Some((name(&names.buckets, bucket.0), subject))
+    let subject = format!("right{rights} of {}", names.of_principal(principal));
+    Some((names.of_bucket(bucket), subject))
 }
 
 /// The region's own work is on nobody's behalf.
 fn principal(meta: &CommandMeta, names: &Names) -> Option<String> {
-    let number = meta.principal.0;
-    let name = || names.principals.get(&number).cloned().unwrap_or_else(|| number.to_string());
-    (number != 0).then(name)
+    (meta.principal.0 != 0).then(|| names.of_principal(meta.principal))
 }

@@ -246,15 +246,30 @@ pub(super) fn trouble(role: PairRole, lags: &BTreeMap<GroupId, GroupLag>) -> Opt
         PairRole::Primary => lags.values().find_map(|lag| lag.blocked.clone()),
         PairRole::Sealed => {
             let is_relieved = |lag: &GroupLag| lag.other.is_some_and(|other| other.epoch > lag.own.epoch);
-            let relieved = "the other region has taken over by force, and this one does not follow it yet";
+            let relieved = "the other region takes the writes, and this one does not follow it yet";
             let begun = "it was sealed for a switch that has not ended";
             Some(if lags.values().any(is_relieved) { relieved } else { begun }.to_owned())
         }
-        PairRole::Standby | PairRole::Bootstrap => {
-            let heard_ms = lags.values().filter_map(|lag| lag.heard_ms).min()?;
-            (heard_ms > PAIR_HEARD_MAX_MS)
-                .then(|| format!("its primary was not heard of for {} s", heard_ms / 1000))
+        PairRole::Standby => {
+            let follow = || lags.values().filter(|lag| lag.own.role == PairRole::Standby);
+            let is_sealed = |other: PairState| other.role == PairRole::Sealed;
+            if follow().any(|lag| lag.other.is_some_and(is_sealed)) {
+                let sealed = "its primary was sealed for a switch that has not ended: nobody takes writes";
+                return Some(sealed.to_owned());
+            }
+            // a group whose leader is new has not heard of it yet; the others tell
+            let silent_ms = follow().filter_map(|lag| lag.heard_ms).max();
+            match silent_ms {
+                Some(ms) if ms > PAIR_HEARD_MAX_MS => {
+                    Some(format!("its primary was not heard of for {} s", ms / 1000))
+                }
+                Some(_) => None,
+                // what takes the state over forgets with each try when it heard of whom
+                None if follow().next().is_none() => None,
+                None => Some("its primary was not heard of since this region started".to_owned()),
+            }
         }
+        PairRole::Bootstrap => None,
     }
 }
 

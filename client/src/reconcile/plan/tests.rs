@@ -19,6 +19,7 @@ fn write(change: LostChange, version: Option<&str>, etag: Option<&str>, kept: bo
         certain: true,
         group: 1,
         sequence: 1,
+        part: 0,
     }
 }
 

@@ -511,6 +511,9 @@ pub struct LostWrite {
     pub group: u32,
     /// Its number there.
     pub sequence: u64,
+    /// Which of the writes of that number: one may change several records. With it, group and number name a write; all other words are for people.
+    #[serde(default)]
+    pub part: u32,
 }
 
 impl LostWrite {
