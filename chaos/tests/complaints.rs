@@ -276,3 +276,52 @@ fn a_standby_without_room_is_named_refuses_no_client_of_the_primary_and_goes_on_
     }
     dev.end().unwrap();
 }
+
+/// MinIO 14702, RustFS 3421, and a primary that keeps for its standby what its disks have no room for: the standby is lost, clients write over what is
+/// there until twice the disks' room has gone through them, and once the standby is back it takes over what it missed without being told.
+#[test]
+fn a_lost_standby_keeps_no_primary_from_writing_and_takes_over_what_it_missed() {
+    let run = Run::new("complaints-away").unwrap();
+    let _disks: Vec<SmallDisk> = (1..=3)
+        .map(|node| {
+            let mount = run.path("pair").join("twin-1").join(format!("node-{node}")).join("data");
+            std::fs::create_dir_all(&mount).unwrap();
+            SmallDisk::mount(&mount, SMALL_DISK_MIB).unwrap()
+        })
+        .collect();
+    let (mut dev, mut client) = pair(&run);
+    let standby = dev.other.as_ref().unwrap().region.clone();
+    let mut ledger = Ledger::new();
+    put(&mut client, &mut ledger, "before");
+    wait_synced(&dev).unwrap();
+    dev.twinkeep(&["dev", "kill", &standby]).unwrap();
+
+    let mut refused = 0;
+    for number in 0..2 * SMALL_DISK_MIB {
+        let key = format!("object-{}", number % 32);
+        let (serial, body) = ledger.begin_write(&key, 1 << 20);
+        let written = client.persist(PATIENCE, |client| {
+            let written = client.put(BUCKET, &key, &body);
+            refused += u32::from(written.is_err());
+            written
+        });
+        ledger.end(&key, serial, &Ok(written.unwrap_or_else(|trouble| panic!("{key}: {trouble}"))));
+    }
+    println!("{refused} writes had to be repeated");
+
+    dev.twinkeep(&["dev", "start", &standby]).unwrap();
+    let mut states = Vec::new();
+    wait_for("a standby in step", || {
+        let Ok(report) = lag(&dev) else { return false };
+        let state = report["state"].as_str().unwrap().to_owned();
+        if states.last() != Some(&state) {
+            states.push(state);
+        }
+        states.last().is_some_and(|state| state == "Live")
+    });
+    println!("the standby came back by way of {states:?}");
+    let is_taken_over = |state: &String| state == "Resync" || state == "Bootstrap";
+    assert!(states.iter().any(is_taken_over), "its log reached back: {states:?}");
+    check_both(&dev, &ledger);
+    dev.end().unwrap();
+}

@@ -24,9 +24,10 @@ mod witness;
 use crate::ClientError;
 use crate::deployment::Deployment;
 use clap::builder::Resettable;
+use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use output::Output;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -41,10 +42,6 @@ struct Arguments {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 ok, 1 failed, 2 usage, 3 degraded, 4 unreachable, 5 denied; drills and reconciliations: 6 not ready, 7 failed, 8 aborted.";
-
-/// Options that have a variable of the environment.
-const COMMON_VARIABLES: [(&str, &str); 3] =
-    [("data", "TWINKEEP_DATA"), ("admin", "TWINKEEP_ADMIN"), ("identity", "TWINKEEP_IDENTITY")];
 
 #[derive(Debug, Args)]
 struct Common {
@@ -149,25 +146,35 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// Reads a command line. A variable that is empty is none.
+/// Reads a command line.
 fn parse(words: impl Iterator<Item = OsString>) -> Result<Arguments, clap::Error> {
-    let mut command = Arguments::command();
-    for (option, variable) in COMMON_VARIABLES {
-        if std::env::var_os(variable).is_some_and(|value| value.is_empty()) {
-            command = command.mut_arg(option, |argument| argument.env(Resettable::Reset));
-        }
-    }
+    let command = without_empty_variables(Arguments::command());
     Arguments::from_arg_matches(&command.try_get_matches_from(words)?)
+}
+
+/// A variable of the environment that is empty is none.
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    let is_empty = |variable: &OsStr| std::env::var_os(variable).is_some_and(|value| value.is_empty());
+    let given = |argument: clap::Arg| match argument.get_env() {
+        Some(variable) if is_empty(variable) => argument.env(Resettable::Reset),
+        _ => argument,
+    };
+    command.mut_args(given).mut_subcommands(without_empty_variables)
 }
 
 /// What clap says for people, as an error like all others.
 fn misunderstood(error: &clap::Error) -> ClientError {
     let text = error.to_string();
-    let mut parts = text.split("\n\n").map(str::trim);
-    let problem = parts.next().unwrap_or_default().trim_start_matches("error: ");
-    let usage = parts.find(|part| part.starts_with("Usage:")).unwrap_or_default();
     let in_one_line = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
-    ClientError::usage(in_one_line(problem), in_one_line(usage))
+    let parts: Vec<String> = text.split("\n\n").map(in_one_line).collect();
+    let problem = match error.kind() {
+        // clap answers with the whole page of help
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => "a command is missing after this one",
+        _ => parts.first().map_or("", |part| part.trim_start_matches("error: ")),
+    };
+    let is_advice = |part: &&String| part.starts_with("tip:") || part.starts_with("Usage:");
+    let advice: Vec<&str> = parts.iter().filter(is_advice).map(String::as_str).collect();
+    ClientError::usage(problem, advice.join("; "))
 }
 
 fn dispatch(arguments: &Arguments, output: &Output) -> Result<(), ClientError> {

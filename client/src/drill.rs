@@ -104,23 +104,31 @@ impl DrillKind {
 
 /// Looks whether a drill may begin. Changes nothing.
 pub fn dry_run(target: &Target, plan: &DrillPlan) -> Readiness {
-    let look = || {
+    look(target, &mut plan.clone())
+}
+
+/// The same; the plan names the node from here on, so that the one that is killed is the one that was said to be.
+fn look(target: &Target, plan: &mut DrillPlan) -> Readiness {
+    let judge = || {
         let (facts, lag) = readiness::gather(target);
         readiness::judge(plan.kind, &facts, lag.as_ref(), &plan.limits, system_now())
     };
     let deadline = Instant::now() + SETTLE_WAIT;
-    let mut readiness = look();
+    let mut readiness = judge();
     while readiness.is_settling() && Instant::now() < deadline {
         std::thread::sleep(LOOK);
-        readiness = look();
+        readiness = judge();
     }
     if plan.kind.is_of_node() {
         match inject::node::chosen(target, plan, &primary_of(target)) {
-            Ok(chosen) => readiness.is_to_be_killed(&chosen.region, chosen.node, chosen.leads),
+            Ok(inject::node::Chosen { region, node, leads }) => {
+                readiness.is_to_be_killed(plan.kind, &region, node, leads);
+                if target.region(&region).is_ok_and(|region| region.dev.is_none()) {
+                    readiness.refuse("injection", &only_here(plan.kind));
+                }
+                (plan.region, plan.node) = (Some(region), Some(node.0));
+            }
             Err(error) => readiness.refuse("node", &error),
-        }
-        if !target.regions.iter().any(|region| region.dev.is_some()) {
-            readiness.refuse("injection", &only_here(plan.kind));
         }
     }
     readiness
@@ -135,6 +143,7 @@ pub fn run(
     say: &dyn Fn(&str),
 ) -> Result<(DrillReport, PathBuf), ClientError> {
     let clock = Clock::start();
+    let mut plan = plan.clone();
     let name = format!("{}-{}", utc_compact(clock.now()), plan.kind.name());
     let folder = target.folder.join(&name);
     if folder.exists() {
@@ -144,9 +153,10 @@ pub fn run(
     let identity = &target.regions[0].deployment.identity;
     evidence::prepare(&folder, identity)?;
     let began_at = clock.now();
-    let mut report = blank(target, plan, &name, dry_run(target, plan), began_at);
+    let readiness = look(target, &mut plan);
+    let mut report = blank(target, &plan, &name, readiness, began_at);
     if report.readiness.ready {
-        carry_out(target, plan, clock, stop, say, &mut report);
+        carry_out(target, &plan, clock, stop, say, &mut report);
     } else {
         let not_ok = report.readiness.items.iter().filter(|item| item.state == ItemState::NotOk);
         report.reasons = not_ok.map(|item| format!("{}: {}", item.name, item.found)).collect();

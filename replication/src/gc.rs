@@ -141,8 +141,17 @@ impl Collector {
 
     /// Whether the disk is short of room.
     pub(crate) fn short_of_room(&self) -> bool {
+        self.has_less_than(SHORT_OF_ROOM_SHARE)
+    }
+
+    /// Whether it will soon take no more writes.
+    pub(crate) fn nearly_full(&self) -> bool {
+        self.has_less_than(2 * SHORT_OF_ROOM_SHARE)
+    }
+
+    fn has_less_than(&self, share: u64) -> bool {
         let capacity = self.holdings.segments.capacity();
-        capacity.is_ok_and(|room| !room.writable || room.free_bytes < room.total_bytes / SHORT_OF_ROOM_SHARE)
+        capacity.is_ok_and(|room| !room.writable || room.free_bytes < room.total_bytes / share)
     }
 
     /// Frees all that can be freed now, as fast as the disk allows, and says what that was.

@@ -40,6 +40,9 @@ const KEEP_FOR_ABSENT_ENTRIES: u64 = 100_000;
 /// half a gigabyte of large objects in each group.
 const KEEP_WHEN_SHORT_ENTRIES: u64 = 512;
 
+/// A standby that has asked for nothing for so long is away: a primary whose disk is nearly full keeps nothing for it, and goes on with its writes.
+const ABSENT_AFTER: Duration = Duration::from_secs(60);
+
 /// Purging is worth an index flush from this many entries on.
 const PURGE_ENTRIES_MIN: u64 = 1_024;
 
@@ -80,6 +83,8 @@ struct Known {
     learned: Option<Shipped>,
     /// What the others were told last.
     told: Told,
+    /// When the standby asked for entries here last, or could have for the first time.
+    asked: Option<Instant>,
     /// What was applied at some time.
     applied: Option<(Instant, u64)>,
     /// What was applied for longer than [`AGE_MAX`].
@@ -130,7 +135,9 @@ impl Purges {
 
     /// What the other region has of a group.
     pub(crate) fn shipped(&self, group: GroupId, shipped: Shipped) {
-        self.groups().entry(group).or_default().shipped = Some(shipped);
+        let mut groups = self.groups();
+        let known = groups.entry(group).or_default();
+        (known.shipped, known.asked) = (Some(shipped), Some(Instant::now()));
     }
 
     /// The last entry of a group that the standby of this reign is known to have.
@@ -239,6 +246,7 @@ fn news(service: &Service, replica: &Replica, has_pair: bool) -> Option<Told> {
     let known = groups.entry(replica.address.group).or_default();
     let shipped = known.shipped.filter(|shipped| ships && shipped.epoch == pair.epoch);
     let Some(all_have) = all_have else {
+        known.asked = None;
         // it led before: whoever leads now may never have heard of the standby
         let is_new = shipped > known.learned.max(known.told.shipped);
         if is_new {
@@ -248,11 +256,12 @@ fn news(service: &Service, replica: &Replica, has_pair: bool) -> Option<Told> {
     };
     // what follows rows that are being taken over is kept: without it they would be taken over again and again
     let may_go = pair.role == PairRole::Primary && shipped.is_none_or(|shipped| shipped.is_there);
-    let kept = if may_go && service.is_short_of_room() {
-        let applied = metrics.last_applied.map_or(0, |id| id.index);
-        applied.saturating_sub(KEEP_WHEN_SHORT_ENTRIES)
-    } else {
-        0
+    let applied = metrics.last_applied.map_or(0, |id| id.index);
+    let is_away = known.asked.get_or_insert_with(Instant::now).elapsed() > ABSENT_AFTER;
+    let kept = match may_go {
+        true if is_away && service.is_nearly_full() => applied,
+        true if service.is_short_of_room() => applied.saturating_sub(KEEP_WHEN_SHORT_ENTRIES),
+        _ => 0,
     };
     let held =
         if ships { all_have.min(shipped.map_or(0, |shipped| shipped.upto).max(kept)) } else { all_have };

@@ -19,10 +19,10 @@ pub use compare::{CompareRequest, EntriesPage, SumsPage, compare_entries, compar
 pub(crate) use compare::{WALKS_MAX, serve as serve_compare};
 pub(crate) use diverged::serve as serve_diverged;
 pub use diverged::{DivergedPage, DivergedWrite, diverged};
-pub(crate) use lease::{CUT_OFF, led, serve as serve_lease};
+pub use lease::{CUT_OFF, Leases, Led};
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) use lease::{LeaseAnswer, LeaseRequest};
-pub use lease::{Leases, Led};
+pub(crate) use lease::{led, serve as serve_lease};
 pub use message::decode_lags;
 pub(crate) use message::no_lags;
 pub use message::{GroupLag, SyncedThen, Unshipped};

@@ -210,7 +210,7 @@ impl Router {
     ) -> Result<crate::peer::Reply, RegionError> {
         let slot = self.leaders.get(group.0 as usize).ok_or(RegionError::Protocol { group })?;
         let mut known = slot.subscribe();
-        let (mut full_since, mut cut_off_since): (Option<Instant>, Option<Instant>) = (None, None);
+        let (mut full_since, mut cut_off): (Option<Instant>, Option<(ReplicaId, Instant)>) = (None, None);
         let mut unavailable = RegionError::Unavailable { group };
         loop {
             let current = *known.borrow_and_update();
@@ -234,7 +234,12 @@ impl Router {
             };
             if matches!(result, Err(CallError::Refused { code: refusal::CUT_OFF, .. })) {
                 unavailable = RegionError::CutOff { group };
-                if cut_off_since.get_or_insert_with(Instant::now).elapsed() > CUT_OFF_WAIT {
+                // a new leader has to be vouched for first, and has as long for it as the one before
+                let (_, since) = *cut_off.insert(match cut_off {
+                    Some(known) if known.0 == leader => known,
+                    _ => (leader, Instant::now()),
+                });
+                if since.elapsed() > CUT_OFF_WAIT {
                     return Err(unavailable);
                 }
             }

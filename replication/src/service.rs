@@ -219,6 +219,11 @@ impl Service {
         self.collector.short_of_room()
     }
 
+    /// Whether the disk will soon take no more writes.
+    pub(crate) fn is_nearly_full(&self) -> bool {
+        self.collector.nearly_full()
+    }
+
     /// What upkeep did since the start.
     pub fn upkeep(&self) -> UpkeepFigures {
         let (scrub_corrupt, scrub_repaired) = self.scrubber.totals();

@@ -10,7 +10,7 @@ use crate::{
     metrics,
     refusals::RefusalRecord,
 };
-use replication::{node::Node, peer::Peers, roster::Roster, router::Router};
+use replication::{node::Node, pair::CUT_OFF, peer::Peers, roster::Roster, router::Router};
 use std::sync::{Arc, OnceLock};
 use wire::{GroupId, admin::CertificateFact, descriptor::RegionDescriptor};
 
@@ -152,11 +152,7 @@ impl Health for ProcessState {
             reasons.push(reason("standby", "the other region of the pair takes the writes".to_owned()));
         }
         if self.node.get().is_some_and(|node| node.service().is_cut_off()) {
-            reasons.push(reason(
-                "cut-off",
-                "neither the witness nor the other region vouches for this one: no write is acknowledged"
-                    .to_owned(),
-            ));
+            reasons.push(reason("cut-off", format!("{CUT_OFF}: no write is acknowledged")));
         }
         if let Some(node) = self.node.get()
             && !node.service().report().writable

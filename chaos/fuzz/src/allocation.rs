@@ -34,7 +34,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // what grows in place or moves never takes both
+        // by how much it grows: what is moved is there twice only while it is copied
         count(size.saturating_sub(layout.size()));
         // SAFETY: the caller keeps `realloc`'s contract.
         unsafe { System.realloc(pointer, layout, size) }

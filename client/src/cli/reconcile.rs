@@ -162,7 +162,7 @@ fn report_page(report: &ReconcileReport, folder: Option<&Path>, output: &Output)
     if report.left_alone > 0 {
         let _ = writeln!(
             text,
-            "{} more lost writes were left alone: this run was not asked about them, and `rejoin` waits for them.",
+            "{} more lost writes were left alone: this run was not asked about them. `rejoin` waits for those that no signed report settles.",
             report.left_alone
         );
     }

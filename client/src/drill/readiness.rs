@@ -182,9 +182,10 @@ impl Readiness {
     }
 
     /// Says which node a drill would take away.
-    pub(super) fn is_to_be_killed(&mut self, region: &str, node: NodeId, leads: usize) {
+    pub(super) fn is_to_be_killed(&mut self, kind: DrillKind, region: &str, node: NodeId, leads: usize) {
+        let disk = if kind == DrillKind::Restore { ", and its disk to be thrown away" } else { "" };
         let mut items = Items(std::mem::take(&mut self.items));
-        items.ok("node", Some(region), format!("node {node} is to be killed; it leads {leads} groups"));
+        items.ok("node", Some(region), format!("node {node} is to be killed{disk}; it leads {leads} groups"));
         self.items = items.0;
     }
 

@@ -46,7 +46,7 @@ const PERIOD: Duration = Duration::from_millis(500);
 const ANSWER_WAIT: Duration = Duration::from_secs(1);
 
 /// Why a primary acknowledges no writes.
-pub(crate) const CUT_OFF: &str = "neither the witness nor the standby vouches for this region";
+pub const CUT_OFF: &str = "neither the witness nor the standby vouches for this region";
 
 /// A time that goes on while the machine sleeps, and that nobody sets.
 pub(crate) fn now() -> Duration {

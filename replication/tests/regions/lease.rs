@@ -79,6 +79,11 @@ async fn relieve(region: &TestRegion, group: GroupId, epoch: u64) -> Outcome {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_region_acknowledges_only_while_its_witness_or_its_standby_vouches_for_it() {
     let (mut one, two) = regions().await;
+    // a client that would wait for longer is told as soon as a new leader would have been vouched for
+    let asked = Instant::now();
+    let refused = one.try_put(BUCKET, "at-once", 1, body()).await;
+    assert!(matches!(refused, Err(RegionError::CutOff { .. })), "{refused:?}");
+    assert!(asked.elapsed() < one.patience, "it waited to the end");
     one.patience = Duration::from_millis(300);
     wait_until_acknowledged(&one, false).await;
     let witness = Witness::of(&one, 1);

@@ -203,7 +203,9 @@ fn patiently<T>(
 fn refused(refusal: Refusal) -> ClientError {
     match refusal.status {
         None | Some(500..) => {
-            ClientError::Unreachable { region: "of the demo".to_owned(), tried: refusal.reason }
+            let problem =
+                format!("the region that the demo is to be put into does not answer: {}", refusal.reason);
+            ClientError::state(problem, "is it running? `twinkeep check` looks without its help")
         }
         Some(_) => {
             let problem = format!("the demo of pseudonymisation cannot be put there: {}", refusal.reason);

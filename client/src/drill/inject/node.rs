@@ -89,6 +89,10 @@ pub(in super::super) fn chosen(
         let (problem, advice) = (format!("{} has no node {asked}", region.name), ids.join(", "));
         ClientError::state(problem, format!("it has {advice}"))
     })?;
+    if node.state == NodeState::Down {
+        let problem = format!("node {} of {} is down already", node.id, region.name);
+        return Err(ClientError::state(problem, "name another with --node, or start it"));
+    }
     Ok(Chosen { region: region.name.clone(), node: node.id, leads: leads(node.id) })
 }
 
