@@ -37,6 +37,13 @@ enum Place {
     Loopback { ports: PortBlock },
 }
 
+/// What a region is the standby of.
+struct Standby<'a> {
+    name: &'a str,
+    /// The operator's folder of that one.
+    primary: &'a Path,
+}
+
 /// One host.
 #[derive(Debug)]
 pub struct Host {
@@ -47,6 +54,8 @@ pub struct Host {
     /// Its log.
     pub log: PathBuf,
     config: PathBuf,
+    /// What its configuration says, but for the pair.
+    text: String,
     child: Option<Child>,
 }
 
@@ -64,27 +73,31 @@ pub struct Hosts {
 impl Hosts {
     /// Three hosts in network namespaces.
     pub fn in_namespaces(run: &Run) -> Outcome<Self> {
-        Self::make(run, Place::Namespaces { prefix: network::fresh_name()? }, "info")
+        Self::make(run, Place::Namespaces { prefix: network::fresh_name()? }, "info", None)
     }
 
     /// Three hosts on loopback, logging at this level.
     pub fn on_loopback(run: &Run, log_level: &str) -> Outcome<Self> {
-        Self::make(run, Place::Loopback { ports: PortBlock::take()? }, log_level)
+        Self::make(run, Place::Loopback { ports: PortBlock::take()? }, log_level, None)
     }
 
-    fn make(run: &Run, place: Place, log_level: &str) -> Outcome<Self> {
-        let folder = run.path("operator");
+    /// Three more on loopback, which are to follow `primary` as the region `name`.
+    pub fn standby(run: &Run, primary: &Self, name: &str) -> Outcome<Self> {
+        let standby = Standby { name, primary: &primary.folder };
+        Self::make(run, Place::Loopback { ports: PortBlock::take()? }, "info", Some(standby))
+    }
+
+    fn make(run: &Run, place: Place, log_level: &str, standby: Option<Standby<'_>>) -> Outcome<Self> {
+        let home = standby.as_ref().map_or_else(|| run.path(""), |standby| run.path(standby.name));
+        let folder = home.join("operator");
         let mut hosts = Hosts { hosts: Vec::new(), folder, place, binaries: tools::binaries()? };
         hosts.make_namespaces()?;
         let mut init = hosts.command(None, &hosts.binaries.twinkeep);
-        init.arg("init").arg(&hosts.folder).args([
-            "--environment",
-            "test",
-            "--jurisdiction",
-            "eu",
-            "--groups",
-            "8",
-        ]);
+        init.arg("init").arg(&hosts.folder);
+        match &standby {
+            None => init.args(["--environment", "test", "--jurisdiction", "eu", "--groups", "8"]),
+            Some(Standby { name, primary }) => init.args(["--region", name, "--standby-of"]).arg(primary),
+        };
         for number in 1..=HOSTS {
             init.args(["--node", &format!("{number}={},zone=zone-{number}", hosts.peer_address(number))]);
         }
@@ -93,11 +106,29 @@ impl Hosts {
             "make a region (twinkeep init)",
         )?;
         for number in 1..=HOSTS {
-            let host = hosts.prepare(run, number, log_level)?;
+            let host = hosts.prepare(&home, number, log_level)?;
             hosts.hosts.push(host);
+            if standby.is_some() {
+                hosts.configure(number, true)?;
+            }
             hosts.start(number)?;
         }
         Ok(hosts)
+    }
+
+    /// Starts a host again, with its identity in the other region of a pair or without any.
+    pub fn restart(&mut self, number: usize, paired: bool) -> Outcome<()> {
+        self.configure(number, paired)?;
+        self.kill(number);
+        self.start(number)
+    }
+
+    fn configure(&self, number: usize, paired: bool) -> Outcome<()> {
+        let Host { config, text, .. } = &self.hosts[number - 1];
+        let folder = self.folder.join("pair").join(format!("node-{number}"));
+        let pair = if paired { format!("\n[pair]\nfolder = {folder:?}\n") } else { String::new() };
+        std::fs::write(config, format!("{text}{pair}"))
+            .map_err(|error| Trouble::file("write", config, &error))
     }
 
     /// Starts the process of a host.
@@ -194,8 +225,8 @@ impl Hosts {
         tools::expect_success(command.arg(rules), "change the packet filter of a namespace").map(drop)
     }
 
-    fn prepare(&self, run: &Run, number: usize, log_level: &str) -> Outcome<Host> {
-        let home = run.path(&format!("host-{number}"));
+    fn prepare(&self, home: &Path, number: usize, log_level: &str) -> Outcome<Host> {
+        let home = home.join(format!("host-{number}"));
         std::fs::create_dir_all(&home).map_err(|error| Trouble::file("make the folder", &home, &error))?;
         let token = self.token(number)?;
         let (config, data) = (home.join("config.toml"), home.join("data"));
@@ -213,8 +244,8 @@ impl Hosts {
              [log]\nlevel = \"{log_level}\"\n",
             self.s3_address(number)
         );
-        std::fs::write(&config, text).map_err(|error| Trouble::file("write", &config, &error))?;
-        Ok(Host { number, data, log: home.join("log"), config, child: None })
+        std::fs::write(&config, &text).map_err(|error| Trouble::file("write", &config, &error))?;
+        Ok(Host { number, data, log: home.join("log"), config, text, child: None })
     }
 
     /// The join token that `init` made for a node: the file of the tokens folder whose name holds the number.

@@ -1,4 +1,5 @@
-//! A region on three hosts in network namespaces, made with the README's commands; one host is cut off and comes back.
+//! Regions on hosts of their own, made with the README's commands: one in network namespaces, of which one host is cut off and comes back; and one that
+//! is given a standby late, loses its pair, and is given another.
 
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
@@ -6,8 +7,10 @@ use std::time::{Duration, Instant};
 
 use chaos::hosts::{HOSTS, Hosts};
 use chaos::ledger::Ledger;
+use chaos::pair::wait_for;
 use chaos::run::Run;
 use chaos::s3::{Failure, S3};
+use chaos::sign::Credentials;
 
 /// How long an operation may take to succeed while a host is cut off or comes back.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -83,4 +86,67 @@ fn three_hosts_form_a_region_and_serve_through_a_partition() {
     }
     let (acknowledged, unknown) = ledger.counts();
     assert!(acknowledged > 100, "{acknowledged} acknowledged and {unknown} unknown writes prove too little");
+}
+
+/// Where the groups of the pair are, as the operator of this region sees it.
+fn lag(region: &Hosts) -> Option<serde_json::Value> {
+    serde_json::from_str(&region.twinkeep(&["lag", "--json"]).ok()?).ok()
+}
+
+/// Restarts one host after another, and sees clients served in between.
+fn restart_all(region: &mut Hosts, paired: bool, user: &Credentials, ledger: &mut Ledger, prefix: &str) {
+    for host in 1..=HOSTS {
+        region.restart(host, paired).unwrap();
+        let near = host % HOSTS + 1;
+        let key = format!("{prefix}-{host}");
+        region.on_host(near, user, |client| write_some(client, ledger, &key, 10)).unwrap();
+        wait_for("a region that is whole again", || region.twinkeep(&["status"]).is_ok());
+    }
+}
+
+#[test]
+fn a_region_with_data_is_given_a_standby_loses_its_pair_and_is_given_another() {
+    let run = Run::new("hosts-pair").unwrap();
+    let mut first = Hosts::on_loopback(&run, "info").unwrap();
+    let user = first.add_user("application").unwrap();
+    let mut ledger = Ledger::new();
+    first
+        .on_host(1, &user, |client| {
+            client.persist(PATIENCE, |client| client.create_bucket("bucket")).unwrap();
+            write_some(client, &mut ledger, "alone", 50);
+        })
+        .unwrap();
+    let refused = first.twinkeep(&["pair", "end"]).unwrap_err().to_string();
+    assert!(refused.contains("one of no pair"), "{refused}");
+
+    // made late, while the first one goes on serving
+    let mut second = Hosts::standby(&run, &first, "twin-2").unwrap();
+    restart_all(&mut first, true, &user, &mut ledger, "paired");
+    wait_for("the first standby", || lag(&first).is_some_and(|lag| lag["state"] == "Live"));
+    let refused = second.twinkeep(&["pair", "end"]).unwrap_err().to_string();
+    assert!(refused.contains("takes the writes of 0 of its 9 groups"), "{refused}");
+    first.on_host(2, &user, |client| write_some(client, &mut ledger, "followed", 20)).unwrap();
+    let whole = |lag: serde_json::Value| lag["state"] == "Live" && lag["lag_operations"] == 0;
+    wait_for("the last writes", || lag(&first).is_some_and(whole));
+
+    // the first region is gone for good: the other one takes the writes, ends the pair and goes on alone
+    drop(first);
+    second.twinkeep(&["failover", "--force", "--to", "twin-2"]).unwrap();
+    second.on_host(1, &user, |client| check_all(client, &ledger)).unwrap();
+    let ended: serde_json::Value =
+        serde_json::from_str(&second.twinkeep(&["pair", "end", "--json"]).unwrap()).unwrap();
+    assert_eq!((&ended["region"], &ended["other"]), (&"twin-2".into(), &"twin-1".into()), "{ended}");
+    restart_all(&mut second, false, &user, &mut ledger, "alone-again");
+    second.twinkeep(&["check"]).unwrap();
+
+    // and has another standby, which takes over all that it has
+    let third = Hosts::standby(&run, &second, "twin-3").unwrap();
+    restart_all(&mut second, true, &user, &mut ledger, "paired-again");
+    wait_for("the other standby", || lag(&second).is_some_and(whole));
+    for region in [&second, &third] {
+        region.on_host(3, &user, |client| check_all(client, &ledger)).unwrap();
+    }
+    let switched = third.twinkeep(&["failover", "--planned", "--to", "twin-3"]).unwrap();
+    println!("{switched}");
+    third.on_host(1, &user, |client| write_some(client, &mut ledger, "switched", 10)).unwrap();
 }

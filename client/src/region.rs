@@ -18,7 +18,8 @@ mod plan;
 
 pub use authority::{Authority, IssuedCertificate};
 pub use pair::{
-    PairCheck, Renewal, introduce, introduce_anew, read_pair, standby_plan, verify_pair, write_witness,
+    PairCheck, Renewal, end_pair, introduce, introduce_anew, read_pair, standby_plan, verify_pair,
+    write_witness,
 };
 pub use pair_plan::PairPlan;
 pub use plan::{GatewayPlan, NodePlan, RegionPlan, RootPlan};

@@ -41,7 +41,7 @@ const KEEP_FOR_ABSENT_ENTRIES: u64 = 100_000;
 const KEEP_WHEN_SHORT_ENTRIES: u64 = 512;
 
 /// A standby that has asked for nothing for so long is away: a primary whose disk is nearly full keeps nothing for it, and goes on with its writes.
-const ABSENT_AFTER: Duration = Duration::from_secs(60);
+const ABSENT_AFTER: Duration = Duration::from_secs(10);
 
 /// Purging is worth an index flush from this many entries on.
 const PURGE_ENTRIES_MIN: u64 = 1_024;
@@ -208,27 +208,32 @@ async fn tell(service: &Service, replicas: &[Arc<Replica>]) {
             messages.entry(other.node()).or_default().push((replica.address.group, now));
         }
     }
-    join_all(messages.into_iter().map(|(node, held)| async move {
+    let is_told = !messages.is_empty();
+    let paired = join_all(messages.into_iter().map(|(node, held)| async move {
         let head = encode_held(has_pair, &held);
         let told = service.peers().call(node, PeerClass::Bulk, kind::HELD, head, Vec::new(), TELL_WAIT).await;
-        if let Err(error) = told {
-            debug!(%node, %error, "node was not told what all replicas have");
-            let is_paired = matches!(error, CallError::Refused { code: refusal::PAIRED, .. });
-            if is_paired && !service.purges().has_pair.swap(true, Ordering::Relaxed) {
-                warn!(%node, "this region has a pair, and this node no identity there: groups led here are not shipped; `twinkeep pair make` gives it one");
-            }
-            let mut groups = service.purges().groups();
-            for (group, _) in held {
-                let known = groups.entry(group).or_default();
-                known.told = Told::default();
-                if is_paired {
-                    // nothing of it was purged yet
-                    known.held = 0;
-                }
+        let Err(error) = told else { return false };
+        debug!(%node, %error, "node was not told what all replicas have");
+        let is_paired = matches!(error, CallError::Refused { code: refusal::PAIRED, .. });
+        if is_paired && !service.purges().has_pair.swap(true, Ordering::Relaxed) {
+            warn!(%node, "this region has a pair, and this node no identity there: groups led here are not shipped; `twinkeep pair make` gives it one");
+        }
+        let mut groups = service.purges().groups();
+        for (group, _) in held {
+            let known = groups.entry(group).or_default();
+            known.told = Told::default();
+            if is_paired {
+                // nothing of it was purged yet
+                known.held = 0;
             }
         }
+        is_paired
     }))
     .await;
+    if is_told && !paired.contains(&true) {
+        // none of those that were asked knows of a pair any more: it may have ended
+        service.purges().has_pair.store(false, Ordering::Relaxed);
+    }
 }
 
 /// What the other replicas of a group were not told yet.

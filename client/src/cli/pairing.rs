@@ -7,6 +7,7 @@ use crate::ClientError;
 use crate::admin::{Patience, Session};
 use crate::clock::{parse_utc, system_now, utc};
 use crate::deployment::Deployment;
+use crate::failover::Side;
 use crate::region::{self, PairCheck, RegionFolder, Renewal};
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -14,9 +15,9 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use trust::VerifiedPair;
-use wire::UnixMillis;
 use wire::admin::{AdminRequest, AdminResponse, RefusedPeerRecord, RefusedPeersReport};
 use wire::descriptor::PairDescriptor;
+use wire::{PairRole, UnixMillis};
 
 /// Refused peers on the page; `--json` has all.
 const SHOWN_MAX: usize = 50;
@@ -32,6 +33,8 @@ pub(super) enum PairCommand {
     /// Make the pair descriptor and the identities in each other's region anew: needs the folders of both, with their
     /// authorities
     Make(MakeArguments),
+    /// End the pair: this region goes on alone, and can be given another standby
+    End(EndArguments),
     /// Show a pair descriptor and say whether both regions signed it; asks nobody
     Verify(VerifyArguments),
     /// List the peers that were turned away, from the records of both regions' processes
@@ -50,6 +53,13 @@ pub(super) struct MakeArguments {
     /// Give the descriptor a higher serial than this one, which a node says that it has held
     #[arg(long, value_name = "SERIAL", default_value_t = 0)]
     serial_above: u64,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct EndArguments {
+    /// Do not ask whether the region takes writes: its processes are not running
+    #[arg(long)]
+    offline: bool,
 }
 
 #[derive(Debug, Args)]
@@ -95,6 +105,15 @@ fn since(text: &str) -> Result<(String, Option<UnixMillis>), String> {
 }
 
 #[derive(Serialize)]
+struct Ended {
+    region: String,
+    other: String,
+    serial: u64,
+    /// Where what made the pair is kept.
+    kept: PathBuf,
+}
+
+#[derive(Serialize)]
 struct Refused {
     processes: Vec<RefusedPeersReport>,
     unreachable: Vec<String>,
@@ -103,6 +122,7 @@ struct Refused {
 pub(super) fn run(common: &Common, command: &PairCommand, output: &Output) -> Result<(), ClientError> {
     match command {
         PairCommand::Make(arguments) => make(common, arguments, output),
+        PairCommand::End(arguments) => end(common, arguments, output),
         PairCommand::Verify(arguments) => verify(common, arguments, output),
         PairCommand::Refused => refused(common, output),
     }
@@ -131,6 +151,59 @@ fn make(common: &Common, arguments: &MakeArguments, output: &Output) -> Result<(
         }
         text
     })
+}
+
+/// Ends the pair in the operator's folder, where the region is one that goes on by itself.
+fn end(common: &Common, arguments: &EndArguments, output: &Output) -> Result<(), ClientError> {
+    let deployment = common.deployment()?;
+    let Some(folder) = &deployment.region else {
+        return Err(ClientError::usage("which region?", "name the operator's folder with --data DIR"));
+    };
+    if deployment.dev.is_some() {
+        let advice = "end it with Ctrl-C, and begin another folder without --pair";
+        return Err(ClientError::state(
+            "`twinkeep dev --pair` is two regions for as long as it lasts",
+            advice,
+        ));
+    }
+    if !folder.pair_descriptor().exists() {
+        let problem = format!("{} is one of no pair", deployment.descriptor.region);
+        return Err(ClientError::state(problem, "there is nothing to end"));
+    }
+    if !arguments.offline {
+        takes_writes(&Side::new(&deployment)?)?;
+    }
+    let (pair, kept) = region::end_pair(folder)?;
+    let region = deployment.descriptor.region.clone();
+    let other = pair.regions.iter().find(|side| side.name != region);
+    let other = other.map_or_else(String::new, |side| side.name.clone());
+    let ended = Ended { region, other, serial: pair.serial, kept };
+    output.either(&ended, || ended_page(&ended))
+}
+
+/// Refuses to leave a region alone that would take no writes then.
+fn takes_writes(side: &Side) -> Result<(), ClientError> {
+    let report = side.report()?;
+    let takes = report.groups.iter().filter(|group| group.role == PairRole::Primary).count();
+    if takes == report.groups_total as usize {
+        return Ok(());
+    }
+    let problem =
+        format!("{} takes the writes of {takes} of its {} groups", side.region, report.groups_total);
+    let advice = format!(
+        "end the pair in the region that takes them; if that one is lost, `twinkeep failover --force --to {}` first",
+        side.region
+    );
+    Err(ClientError::state(problem, advice))
+}
+
+fn ended_page(ended: &Ended) -> String {
+    let Ended { region, other, kept, .. } = ended;
+    format!(
+        "{region} is one of no pair from here on. What made it one is kept in {}.\n\n         Then, on each storage node of {region}, one at a time: take [pair] out of its configuration and restart it.\n         On its gateways: take [pair] out as well. Then stop the witness, if there is one.\n         {other} holds a copy of everything. End its processes, and destroy its disks and its operator's folder.\n         Another standby: `twinkeep init DIR --standby-of {}`.\n",
+        kept.display(),
+        kept.parent().unwrap_or(kept).display()
+    )
 }
 
 fn verify(common: &Common, arguments: &VerifyArguments, output: &Output) -> Result<(), ClientError> {

@@ -6,7 +6,7 @@ use super::{
     identity,
 };
 use crate::{ClientError, files};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 use trust::VerifiedPair;
 use wire::UnixMillis;
@@ -14,6 +14,9 @@ use wire::descriptor::{
     PAIR_DESCRIPTOR_BYTES_MAX, PAIR_DESCRIPTOR_FILE, PairDescriptor, PairedRegion, PeerRole,
     RegionDescriptor, SignedPair,
 };
+
+/// What the folder `pair` is called once the pair has ended; the descriptor's serial follows.
+const ENDED: &str = "pair.ended-";
 
 /// Turns a plan into one for a standby of the region in `primary`: its deployment, its groups, its root key.
 pub fn standby_plan(primary: &RegionFolder, plan: RegionPlan) -> Result<RegionPlan, ClientError> {
@@ -28,6 +31,11 @@ pub fn standby_plan(primary: &RegionFolder, plan: RegionPlan) -> Result<RegionPl
     }
     let jurisdiction = as_primary("jurisdiction", plan.jurisdiction, &descriptor.jurisdiction)?;
     let environment = as_primary("environment", plan.environment, &descriptor.environment)?;
+    if primary.pair_descriptor().exists() {
+        let problem = format!("{} is one of a pair already", descriptor.region);
+        let data = primary.root().display();
+        return Err(ClientError::state(problem, format!("`twinkeep pair end --data {data}` ends that")));
+    }
     let root = if primary.root_key().exists() {
         let passphrase = primary.root_passphrase();
         RootPlan::Copied {
@@ -127,9 +135,10 @@ fn sign(
 ) -> Result<SignedPair, ClientError> {
     let mut sides = sides;
     sides.sort_by_key(|(_, region, _)| region.region.clone());
-    let before = sides.iter().filter_map(|(folder, ..)| {
-        // one that cannot be read is replaced, too
-        Some(SignedPair::parse(&read_pair(&folder.pair_descriptor()).ok()?).ok()?.descriptor)
+    let before = sides.iter().flat_map(|(folder, ..)| std::iter::once(folder.pair()).chain(ended(folder)));
+    // one that cannot be read is replaced, too
+    let before = before.filter_map(|pair| {
+        Some(SignedPair::parse(&read_pair(&pair.join(PAIR_DESCRIPTOR_FILE)).ok()?).ok()?.descriptor)
     });
     let before: Vec<PairDescriptor> = before.collect();
     let used = before.iter().map(|pair| pair.serial).max().unwrap_or(0).max(renewal.serial_above);
@@ -236,6 +245,30 @@ fn give(
     files::write(&guest.pair_descriptor(), text.as_bytes())
 }
 
+/// Takes the identities in the other region and what both signed out of the region's folder; they are kept beside it, so that no serial is given
+/// twice. What it was, and where it is kept.
+pub fn end_pair(folder: &RegionFolder) -> Result<(PairDescriptor, PathBuf), ClientError> {
+    let path = folder.pair_descriptor();
+    let refuse = |problem: String| ClientError::Content { path: path.clone(), problem };
+    let pair = SignedPair::parse(&read_pair(&path)?).map_err(|error| refuse(error.to_string()))?.descriptor;
+    let kept = folder.root().join(format!("{ENDED}{}", pair.serial));
+    std::fs::rename(folder.pair(), &kept).map_err(|source| ClientError::File {
+        operation: "putting the pair's folder away",
+        path: kept.clone(),
+        source,
+    })?;
+    Ok((pair, kept))
+}
+
+/// Pairs that the region was one of.
+fn ended(folder: &RegionFolder) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder.root()).into_iter().flatten().flatten();
+    let is_one = |path: &PathBuf| {
+        path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(ENDED.as_bytes()))
+    };
+    entries.map(|entry| entry.path()).filter(is_one).collect()
+}
+
 /// The text of a pair descriptor.
 pub fn read_pair(path: &Path) -> Result<String, ClientError> {
     let bytes = files::read_bytes_to(path, PAIR_DESCRIPTOR_BYTES_MAX as u64)?;
@@ -249,7 +282,7 @@ pub enum PairCheck<'a> {
     /// Only the keys in it: says that nothing was changed, not by whom it was made.
     Itself,
     /// These authorities, each of which is one of its regions'.
-    Authorities(&'a [std::path::PathBuf]),
+    Authorities(&'a [PathBuf]),
     /// An operator's folder: its region, its authority, and those of the other region as the folder has them.
     Region(&'a RegionFolder),
 }

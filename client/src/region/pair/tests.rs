@@ -163,6 +163,23 @@ fn certificates_of_a_region_are_made_worthless_by_a_time_that_no_later_descripto
 }
 
 #[test]
+fn a_region_whose_pair_has_ended_is_given_another_standby_under_a_serial_of_its_own() {
+    let base = tempfile::tempdir().unwrap();
+    let [one, other] = pair(base.path());
+    let refused = standby(base.path(), &one, plan("south", "", "")).err().unwrap().to_string();
+    assert!(refused.contains("west is one of a pair already"), "{refused}");
+    let (ended, kept) = end_pair(&one).unwrap();
+    assert_eq!((ended.serial, read_pair(&kept.join(PAIR_DESCRIPTOR_FILE)).unwrap()), (1, text(&other)));
+    assert!(!one.pair().exists());
+    let again = standby(base.path(), &one, plan("south", "", "")).unwrap();
+    assert_eq!(introduce(&one, &again, SystemTime::now()).unwrap().serial, 2);
+    // and once more
+    end_pair(&one).unwrap();
+    let third = standby(base.path(), &one, plan("east", "", "")).unwrap();
+    assert_eq!(introduce(&one, &third, SystemTime::now()).unwrap().serial, 3);
+}
+
+#[test]
 fn a_standby_is_not_begun_without_the_authority_of_its_primary() {
     let base = tempfile::tempdir().unwrap();
     let one = made(base.path(), &plan("west", "production", "eu"));
