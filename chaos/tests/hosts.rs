@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use chaos::hosts::{HOSTS, Hosts};
@@ -129,14 +130,18 @@ fn a_region_with_data_is_given_a_standby_loses_its_pair_and_is_given_another() {
     let whole = |lag: serde_json::Value| lag["state"] == "Live" && lag["lag_operations"] == 0;
     wait_for("the last writes", || lag(&first).is_some_and(whole));
 
-    // the first region is gone for good: the other one takes the writes, ends the pair and goes on alone
+    // the first region is gone for good, with its disks, its root key and its authority: the other one takes the writes, ends the pair and goes on alone
+    let gone = first.hosts.iter().map(|host| host.data.parent().unwrap().to_owned());
+    let gone: Vec<PathBuf> = gone.chain([first.folder.clone()]).collect();
     drop(first);
+    gone.iter().for_each(|folder| std::fs::remove_dir_all(folder).unwrap());
     second.twinkeep(&["failover", "--force", "--to", "twin-2"]).unwrap();
     second.on_host(1, &user, |client| check_all(client, &ledger)).unwrap();
     let ended: serde_json::Value =
         serde_json::from_str(&second.twinkeep(&["pair", "end", "--json"]).unwrap()).unwrap();
     assert_eq!((&ended["region"], &ended["other"]), (&"twin-2".into(), &"twin-1".into()), "{ended}");
     restart_all(&mut second, false, &user, &mut ledger, "alone-again");
+    second.on_host(1, &user, |client| check_all(client, &ledger)).unwrap();
     second.twinkeep(&["check"]).unwrap();
 
     // and has another standby, which takes over all that it has

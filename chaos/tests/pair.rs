@@ -172,6 +172,7 @@ fn what_a_forced_switch_lost_is_listed_exactly_and_the_old_primary_is_fenced() {
     dev.twinkeep(&["dev", "start", &old.region]).unwrap();
     wait_for("fencing", || is_fenced(&dev, &old.region));
     assert!(client.get(BUCKET, "after").unwrap().is_some());
+    assert_eq!(lag(&dev).unwrap()["state"], "Diverged");
     check_manifest(&dev, &old, &acknowledged, lost);
     rejoin(&dev, &old, &new, acknowledged.keys());
     dev.end().unwrap();

@@ -92,7 +92,7 @@ pub struct LagReport {
     /// Bucket by bucket, when that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub buckets: Option<BucketLags>,
-    /// `Live`, `Bootstrap`, `Resync`, `Fenced` or `Unavailable`.
+    /// `Live`, `Bootstrap`, `Resync`, `Fenced`, `Diverged` or `Unavailable`.
     pub state: &'static str,
 }
 
@@ -215,6 +215,9 @@ pub fn lag(sides: &[Side]) -> LagReport {
         }
         Some(_) if last_sync_time.is_none() => "Bootstrap",
         Some(_) => "Live",
+        None if primary.is_some_and(|new| regions.iter().any(|old| rejoin::has_diverged(old, new))) => {
+            "Diverged"
+        }
         None if with(PairRole::Sealed).is_some() => "Fenced",
         None => "Unavailable",
     };

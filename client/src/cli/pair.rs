@@ -208,7 +208,13 @@ fn lag_page(report: &LagReport) -> String {
         ("Fenced", Some(primary)) => {
             let _ = writeln!(
                 text,
-                "The other region was relieved by {primary}: `twinkeep failover manifest` lists what it has alone, `rejoin` lets it follow."
+                "The other region was relieved by {primary} and has nothing alone: `twinkeep failover rejoin` lets it follow."
+            );
+        }
+        ("Diverged", Some(primary)) => {
+            let _ = writeln!(
+                text,
+                "The other region was relieved by {primary} and has what that one never had: `twinkeep failover manifest` lists it, `reconcile` puts it back, and `rejoin` lets the region follow."
             );
         }
         _ => {}

@@ -241,19 +241,31 @@ fn list(from: &Side, to: &Side, old: &PairReport, new: &PairReport) -> Result<Lo
     };
     for group in &new.groups {
         let there = old.groups.iter().find(|other| other.group == group.group);
-        // a standby follows: what it has came from the new primary
-        if there.is_some_and(|there| there.role != PairRole::Standby && there.epoch < group.epoch) {
-            // what it has beyond that is not there, though the new reign's numbers may begin further on; what it had before its own reign,
-            // it had from the new primary
-            let began = there.map_or(0, |there| there.since);
-            // unless it gave some of that up itself
-            manifest.complete &= group.followed.is_none_or(|followed| followed >= began);
-            let since = group.followed.map_or(group.since, |followed| followed.max(began) + 1);
+        if let Some((there, since)) = there.and_then(|there| Some((there, alone_from(there, group)?))) {
+            // what it had before its own reign, it had from the new primary, unless that gave some of it up itself
+            manifest.complete &= group.followed.is_none_or(|followed| followed >= there.since);
             from.list_lost(group.group, since, &mut manifest)?;
         }
     }
     manifest.complete &= manifest.entries.iter().all(|entry| entry.certain);
     Ok(manifest)
+}
+
+/// From which of its entries on an old primary's group has what the new primary's does not; nothing of one that follows, since what that has came
+/// from the new primary.
+fn alone_from(old: &PairGroup, new: &PairGroup) -> Option<u64> {
+    let is_relieved = old.role != PairRole::Standby && old.epoch < new.epoch;
+    // the new reign's numbers may begin further on
+    is_relieved.then(|| new.followed.map_or(new.since, |followed| followed.max(old.since) + 1))
+}
+
+/// Whether a region that was relieved by force has entries that the one that relieved it never had.
+pub(super) fn has_diverged(old: &PairReport, new: &PairReport) -> bool {
+    new.groups.iter().any(|group| {
+        let there = old.groups.iter().find(|other| other.group == group.group);
+        let there = there.filter(|_| group.role == PairRole::Primary);
+        there.is_some_and(|there| alone_from(there, group).is_some_and(|since| there.sequence >= since))
+    })
 }
 
 fn whole(side: &Side) -> Result<PairReport, ClientError> {
