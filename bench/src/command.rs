@@ -136,6 +136,24 @@ pub enum Command {
         #[command(flatten)]
         places: Places,
     },
+    /// How long writes wait when the other region of a pair takes them, planned and by force, over links of different lengths.
+    Switches {
+        /// Round trips between the regions, ms.
+        #[arg(long, value_delimiter = ',', default_values_t = [0, 30, 100])]
+        round_trips: Vec<u64>,
+        /// Planned switches over each.
+        #[arg(long, default_value_t = 50)]
+        planned: u32,
+        /// Forced switches over each, after every process of the primary was killed.
+        #[arg(long, default_value_t = 50)]
+        forced: u32,
+        /// Fail when a bar does not hold.
+        #[arg(long)]
+        strict: bool,
+        /// Where things are.
+        #[command(flatten)]
+        places: Places,
+    },
     /// Speed of the pseudonymisation engine on one core: files through `pseudo run`, techniques alone, the risk of a table.
     Pseudo {
         /// Records of the files that are pseudonymised.
@@ -280,6 +298,14 @@ pub async fn run(arguments: Arguments) -> Result<(), BenchError> {
             let findings = pair::measure(&binaries, places.scratch.as_deref(), &plan).await?;
             print!("{}", pair::table(&findings));
             Ok(())
+        }
+        Command::Switches { round_trips, planned, forced, strict, places } => {
+            let binaries = Binaries::find(places.binaries.as_deref())?;
+            let plan = pair::switches::Plan { planned, forced };
+            let scratch = places.scratch.as_deref();
+            let findings = pair::switches::measure(&binaries, scratch, &round_trips, plan).await?;
+            print!("{}", pair::switches::table(&findings));
+            verdict(!strict || pair::switches::holds(&findings), "a bar on switches does not hold")
         }
         Command::Pseudo {
             records,

@@ -9,6 +9,7 @@
 //! ```
 
 pub mod link;
+pub mod switches;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -84,7 +85,8 @@ pub async fn measure(
     for round_trip_ms in &plan.round_trips_ms {
         let scratch = Scratch::new(parent, "pair")?;
         scratch.check_space()?;
-        let pair = Pair::start(binaries, &scratch, Duration::from_millis(*round_trip_ms)).await?;
+        let shape = Shape::wide(Duration::from_millis(*round_trip_ms));
+        let pair = Pair::start(binaries, &scratch, shape).await?;
         findings.push(pair.measure(*round_trip_ms, plan.window).await?);
     }
     Ok(findings)
@@ -148,15 +150,11 @@ struct RegionLag {
 }
 
 impl<'a> Pair<'a> {
-    async fn start(
-        binaries: &'a Binaries,
-        scratch: &Scratch,
-        round_trip: Duration,
-    ) -> Result<Self, BenchError> {
+    async fn start(binaries: &'a Binaries, scratch: &Scratch, shape: Shape) -> Result<Self, BenchError> {
         let data = scratch.folder("pair")?;
         let port_base = free_ports(PORTS)?;
         drop(start_pair_in(binaries, &data, port_base)?);
-        let links = lengthen(&data, Shape::wide(round_trip)).await?;
+        let links = lengthen(&data, shape).await?;
         let ([primary, standby], process) = start_pair_in(binaries, &data, port_base)?;
         let pair = Self { binaries, data, primary, standby, links, _process: process };
         pair.primary.make_bucket().await?;
@@ -249,11 +247,16 @@ impl<'a> Pair<'a> {
 
     /// Waits until the standby has everything that was acknowledged before now.
     async fn wait_synced(&self) -> Result<(), BenchError> {
+        self.wait_in_step(&self.primary.region).await
+    }
+
+    /// The same of the pair whose primary is this region.
+    async fn wait_in_step(&self, primary: &str) -> Result<(), BenchError> {
         let begin = Instant::now();
         let mut since = None;
         while begin.elapsed() < PATIENCE {
             let lag = self.lag()?;
-            let now = lag.regions.iter().find(|region| region.region == self.primary.region);
+            let now = lag.regions.iter().find(|region| region.region == primary);
             since = since.or(now.map(|region| region.now));
             if lag.state == "Live" && since.is_some_and(|since| lag.last_sync_time >= Some(since)) {
                 return Ok(());
