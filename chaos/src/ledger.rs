@@ -292,6 +292,7 @@ mod tests {
             key: key.into(),
             version: version.into(),
             is_delete_marker: false,
+            size: Some(1),
         };
         assert!(ledger.check_version_list(&[entry("key", "a")]).is_empty());
         assert_eq!(ledger.check_version_list(&[]).len(), 1);

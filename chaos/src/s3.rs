@@ -47,6 +47,8 @@ pub struct Entry {
     pub version: String,
     /// Whether it is a delete marker.
     pub is_delete_marker: bool,
+    /// Bytes; none of a delete marker.
+    pub size: Option<u64>,
 }
 
 /// One client with one connection.
@@ -294,6 +296,7 @@ fn entry(element: &str, is_delete_marker: bool) -> Entry {
         key: first(element, "Key").unwrap_or_default(),
         version: first(element, "VersionId").unwrap_or_default(),
         is_delete_marker,
+        size: first(element, "Size").and_then(|size| size.parse().ok()),
     }
 }
 

@@ -56,7 +56,7 @@ fn drill(dev: &Dev, arguments: &[&str]) -> Value {
     let (code, text) = dev.twinkeep_code(&all).unwrap();
     let report = json(&text);
     assert_eq!((code, &report["verdict"]), (0, &"passed".into()), "{}", without_probes(&report));
-    println!("{}: {}", report["run"], report["measured"]);
+    println!("{}: {} {}", report["run"], report["measured"], report["compared"]);
     report
 }
 
@@ -90,6 +90,12 @@ fn check(dev: &Dev, report: &Value) {
     let of_both = |step: &Value| step["region_times"].as_array().is_some_and(|times| times.len() == 2);
     assert!(steps.iter().all(of_both), "{steps:?}");
     assert_eq!(lag(dev).unwrap()["primary"], dev.ready.region.as_str());
+    if report["kind"] == "planned" || report["kind"] == "forced" {
+        let compared = &report["compared"];
+        assert_eq!(compared["verdict"], "same", "{compared}");
+        assert_eq!(compared["primary"], compared["standby"], "{compared}");
+        assert!(compared["primary"]["entries"].as_u64().is_some_and(|entries| entries > 10), "{compared}");
+    }
     assert_eq!(verify(dev, &folder(report)), 0);
     let page = std::fs::read_to_string(folder(report).join("report.md")).unwrap();
     assert!(page.contains("passed") && page.contains("recovery time (RTO)"), "{page}");

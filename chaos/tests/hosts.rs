@@ -137,8 +137,10 @@ fn a_region_with_data_is_given_a_standby_loses_its_pair_and_is_given_another() {
     gone.iter().for_each(|folder| std::fs::remove_dir_all(folder).unwrap());
     second.twinkeep(&["failover", "--force", "--to", "twin-2"]).unwrap();
     second.on_host(1, &user, |client| check_all(client, &ledger)).unwrap();
-    let ended: serde_json::Value =
-        serde_json::from_str(&second.twinkeep(&["pair", "end", "--json"]).unwrap()).unwrap();
+    let refused = second.twinkeep(&["pair", "end"]).unwrap_err().to_string();
+    assert!(refused.contains("twin-1 does not answer") && refused.contains("--other-lost"), "{refused}");
+    let ended = second.twinkeep(&["pair", "end", "--other-lost", "--json"]).unwrap();
+    let ended: serde_json::Value = serde_json::from_str(&ended).unwrap();
     assert_eq!((&ended["region"], &ended["other"]), (&"twin-2".into(), &"twin-1".into()), "{ended}");
     restart_all(&mut second, false, &user, &mut ledger, "alone-again");
     second.on_host(1, &user, |client| check_all(client, &ledger)).unwrap();

@@ -23,8 +23,8 @@ mod tree;
 
 pub(crate) use page::name as tree_name;
 pub use report::{
-    CompareReport, CompareVerdict, ComparedGroup, Difference, DifferenceKind, EntryFigures, Outcome,
-    REPORT_VERSION, Repair, RepairedGroup, TreeReport, TreeSide,
+    CompareReport, CompareVerdict, ComparedBucket, ComparedGroup, Difference, DifferenceKind, EntryFigures,
+    Outcome, REPORT_VERSION, Repair, RepairedGroup, TreeReport, TreeSide,
 };
 
 use crate::ClientError;
@@ -85,6 +85,28 @@ pub fn run(
     report.ended_at = clock.now();
     evidence::write(&folder, Purpose::Comparison, &report, page::page(&report), identity)?;
     Ok((report, folder))
+}
+
+/// One bucket in both regions, held against each other once, for a report of somebody else's.
+pub(crate) fn bucket(
+    target: &Target,
+    name: &str,
+    stop: &AtomicBool,
+    say: &dyn Fn(&str),
+) -> Result<ComparedBucket, ClientError> {
+    let pair = find(target)?.map_err(|reason| ClientError::state(reason, "ask again once both follow"))?;
+    let options = CompareOptions { bucket: Some(name.to_owned()), ..CompareOptions::default() };
+    check_bucket(&pair, &options)?;
+    let outcome = look(&pair, &options, stop, say);
+    let (verdict, reasons) = outcome.conclude(stop.load(Ordering::Relaxed));
+    let side = |of: fn(&TreeReport) -> TreeSide| outcome.trees.first().map(of).unwrap_or_default();
+    Ok(ComparedBucket {
+        bucket: name.to_owned(),
+        verdict,
+        reasons,
+        primary: side(|tree| tree.primary),
+        standby: side(|tree| tree.standby),
+    })
 }
 
 /// The primary and its standby, or why there is nothing to compare now.

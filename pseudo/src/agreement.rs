@@ -7,6 +7,7 @@ use crate::custody_log::CustodyLog;
 use crate::keys::{KeyFolder, hex};
 use crate::manifest::VERSION;
 use crate::operators::{self, Operator};
+use crate::plain::escaped;
 use crate::revoked::Trust;
 use crate::signed::{self, Kind};
 use crate::{PseudoError, clock, files};
@@ -23,6 +24,10 @@ pub(crate) const PEOPLE: usize = 2;
 const FILE_BYTES_MAX: usize = 16 << 10;
 /// Files in a policy's folder, of any kind.
 const NAMES_MAX: usize = 10_000;
+/// Agreements to one policy.
+const AGREEMENTS_MAX: usize = 64;
+/// Files that a message names which do not count: it is written into a log that is signed.
+const UNUSABLE_SHOWN_MAX: usize = 3;
 /// What the name of such a file ends with.
 const SUFFIX: &str = ".agreed";
 
@@ -87,7 +92,11 @@ pub(crate) fn read(path: &Path, policy: &Policy, trust: &Trust) -> Result<Found,
         match read {
             Ok(Some(new)) if found.agreed.iter().all(|one| one.key != new.key) => found.agreed.push(new),
             Ok(_) => {}
-            Err(problem) => found.unusable.push(Unusable { file: place.display().to_string(), problem }),
+            Err(problem) => {
+                let shown = |text: &str| escaped(text).into_owned();
+                let file = shown(&place.display().to_string());
+                found.unusable.push(Unusable { file, problem: shown(&problem) });
+            }
         }
     }
     Ok(found)
@@ -158,8 +167,11 @@ pub(crate) fn lacks(
         "{}: it takes {PEOPLE} people who agree to a policy, and {by} agreed to this one as it is",
         path.display()
     );
-    for Unusable { file, problem: why } in &found.unusable {
+    for Unusable { file, problem: why } in found.unusable.iter().take(UNUSABLE_SHOWN_MAX) {
         problem.push_str(&format!("; {file} does not count: {why}"));
+    }
+    if let Some(more) = found.unusable.len().checked_sub(UNUSABLE_SHOWN_MAX).filter(|more| *more > 0) {
+        problem.push_str(&format!("; nor do {more} more files"));
     }
     Ok(Some(problem))
 }
@@ -192,8 +204,13 @@ fn places(policy: &Path) -> Result<Vec<PathBuf>, PseudoError> {
         let own = other.strip_prefix(&*name).and_then(|rest| rest.strip_prefix('.'));
         own.is_some_and(|own| own.ends_with(SUFFIX))
     };
-    let names = files::names(folder, NAMES_MAX)?.into_iter().filter(is_one);
-    Ok(names.map(|name| folder.join(name)).collect())
+    let names: Vec<String> = files::names(folder, NAMES_MAX)?.into_iter().filter(is_one).collect();
+    if names.len() > AGREEMENTS_MAX {
+        let problem = format!("{}: {} files of agreements lie beside it", policy.display(), names.len());
+        let advice = format!("take away those that do not count: {AGREEMENTS_MAX} are read");
+        return Err(PseudoError::usage(problem, advice));
+    }
+    Ok(names.into_iter().map(|name| folder.join(name)).collect())
 }
 
 #[cfg(test)]

@@ -163,7 +163,12 @@ impl CustodyLog {
     /// Whether two people have to agree to each policy under which something is made with the keys of this folder: a policy names its domain
     /// itself, so that asking for it domain by domain would ask nothing of who names another one.
     pub(crate) fn needs_four_eyes(&self) -> bool {
-        let is_about = |entry: &&Entry| matches!(entry.event, Event::FourEyes | Event::TwoEyes);
+        // an entry about one domain, as there were before, asks for all of them and ends nothing
+        let is_about = |entry: &&Entry| match entry.event {
+            Event::FourEyes => true,
+            Event::TwoEyes => entry.subject.is_empty(),
+            _ => false,
+        };
         self.entries.iter().rfind(is_about).is_some_and(|entry| entry.event == Event::FourEyes)
     }
 

@@ -13,7 +13,7 @@ use crate::PseudoError;
 use rustix::fs::OFlags;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
@@ -98,7 +98,10 @@ fn replace_as(path: &Path, content: &[u8], mode: u32) -> Result<(), PseudoError>
     step().map_err(failed())?;
     let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&next);
     let file = file.map_err(failed())?;
-    write_all(&file, content).and_then(|()| file.sync_all()).map_err(PseudoError::file("writing", &next))?;
+    // whatever the umask takes away
+    let set = file.set_permissions(fs::Permissions::from_mode(mode));
+    let written = set.and_then(|()| write_all(&file, content)).and_then(|()| file.sync_all());
+    written.map_err(PseudoError::file("writing", &next))?;
     rename(&next, path)
 }
 

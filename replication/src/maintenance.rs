@@ -24,7 +24,7 @@ use std::{
 };
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 use wire::{DecodeError, Decoder, Encoder, Epoch, GroupId, NodeId, PairRole, ReplicaId};
 
 /// How often each group is looked at.
@@ -40,8 +40,9 @@ const KEEP_FOR_ABSENT_ENTRIES: u64 = 100_000;
 /// half a gigabyte of large objects in each group.
 const KEEP_WHEN_SHORT_ENTRIES: u64 = 512;
 
-/// A standby that has asked for nothing for so long is away: a primary whose disk is nearly full keeps nothing for it, and goes on with its writes.
-const ABSENT_AFTER: Duration = Duration::from_secs(10);
+/// A standby of which nothing was heard for so long is away: a primary whose disk is nearly full keeps nothing for it, and goes on with its writes.
+/// Longer than one answer takes over a link that is narrow.
+const ABSENT_AFTER: Duration = Duration::from_secs(60);
 
 /// Purging is worth an index flush from this many entries on.
 const PURGE_ENTRIES_MIN: u64 = 1_024;
@@ -71,6 +72,8 @@ pub(crate) struct Purges {
     groups: Mutex<BTreeMap<GroupId, Known>>,
     /// Another node says that the region has a pair.
     has_pair: AtomicBool,
+    /// When a node of the other region asked here last, for anything of any group.
+    asked: Mutex<Option<Instant>>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -83,8 +86,8 @@ struct Known {
     learned: Option<Shipped>,
     /// What the others were told last.
     told: Told,
-    /// When the standby asked for entries here last, or could have for the first time.
-    asked: Option<Instant>,
+    /// Since when the group is led here.
+    led: Option<Instant>,
     /// What was applied at some time.
     applied: Option<(Instant, u64)>,
     /// What was applied for longer than [`AGE_MAX`].
@@ -113,7 +116,7 @@ pub(crate) struct Told {
 
 impl Purges {
     /// A leader tells how far all replicas of its groups are. One that does not know of the region's pair cannot know what
-    /// the standby lacks: a node that was added and has no identity in the other region yet.
+    /// the standby lacks: a node that was added and has no identity in the other region yet. Answers whether this node has one.
     pub(crate) fn learn(&self, head: Bytes, has_pair: bool) -> Result<Reply, CallRefusal> {
         let (knows_pair, told) =
             decode_held(head).map_err(|error| CallRefusal::new(refusal::MALFORMED, error.to_string()))?;
@@ -130,14 +133,23 @@ impl Purges {
             known.shipped = known.shipped.max(shipped);
             known.learned = known.learned.max(shipped);
         }
-        Ok(Reply::default())
+        Ok(Reply::head(Bytes::copy_from_slice(&[u8::from(has_pair)])))
     }
 
     /// What the other region has of a group.
     pub(crate) fn shipped(&self, group: GroupId, shipped: Shipped) {
-        let mut groups = self.groups();
-        let known = groups.entry(group).or_default();
-        (known.shipped, known.asked) = (Some(shipped), Some(Instant::now()));
+        self.groups().entry(group).or_default().shipped = Some(shipped);
+    }
+
+    /// A node of the other region asks for something.
+    pub(crate) fn note_asked(&self) {
+        *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// For how long nothing was heard of the standby by who leads a group since then.
+    fn silence(&self, led: Instant) -> Duration {
+        let asked = *self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        asked.map_or(led, |asked| asked.max(led)).elapsed()
     }
 
     /// The last entry of a group that the standby of this reign is known to have.
@@ -198,21 +210,29 @@ pub(crate) async fn purge(service: &Service, all: bool) {
 /// here.
 async fn tell(service: &Service, replicas: &[Arc<Replica>]) {
     let mut messages: BTreeMap<NodeId, Vec<(GroupId, Told)>> = BTreeMap::new();
-    let has_pair = service.has_pair() || service.purges().has_pair.load(Ordering::Relaxed);
+    let was_told = !service.has_pair() && service.purges().has_pair.load(Ordering::Relaxed);
+    let has_pair = service.has_pair() || was_told;
     for replica in replicas {
-        let Some(now) = news(service, replica, has_pair) else { continue };
+        let now = news(service, replica, has_pair);
+        if now.is_none() && !was_told {
+            continue;
+        }
         let metrics = replica.raft.metrics();
         let metrics = metrics.borrow_watched();
         let members = metrics.membership_config.membership().nodes().map(|(id, _)| ReplicaId(*id));
         for other in members.filter(|id| *id != replica.address.replica) {
-            messages.entry(other.node()).or_default().push((replica.address.group, now));
+            // who was told of a pair asks all others whether there is one still, also when there is nothing else to say
+            let message = messages.entry(other.node()).or_default();
+            message.extend(now.map(|now| (replica.address.group, now)));
         }
     }
-    let is_told = !messages.is_empty();
-    let paired = join_all(messages.into_iter().map(|(node, held)| async move {
+    let answers = join_all(messages.into_iter().map(|(node, held)| async move {
         let head = encode_held(has_pair, &held);
         let told = service.peers().call(node, PeerClass::Bulk, kind::HELD, head, Vec::new(), TELL_WAIT).await;
-        let Err(error) = told else { return false };
+        let error = match told {
+            Ok(answer) => return answer.head[..] == [0],
+            Err(error) => error,
+        };
         debug!(%node, %error, "node was not told what all replicas have");
         let is_paired = matches!(error, CallError::Refused { code: refusal::PAIRED, .. });
         if is_paired && !service.purges().has_pair.swap(true, Ordering::Relaxed) {
@@ -222,16 +242,16 @@ async fn tell(service: &Service, replicas: &[Arc<Replica>]) {
         for (group, _) in held {
             let known = groups.entry(group).or_default();
             known.told = Told::default();
-            if is_paired {
-                // nothing of it was purged yet
+            if is_paired || !has_pair {
+                // nothing of it was purged yet; and who does not answer may know of a pair
                 known.held = 0;
             }
         }
-        is_paired
+        false
     }))
     .await;
-    if is_told && !paired.contains(&true) {
-        // none of those that were asked knows of a pair any more: it may have ended
+    if was_told && answers.iter().all(|knows_of_none| *knows_of_none) {
+        info!("no node of this region knows of a pair any more");
         service.purges().has_pair.store(false, Ordering::Relaxed);
     }
 }
@@ -247,11 +267,12 @@ fn news(service: &Service, replica: &Replica, has_pair: bool) -> Option<Told> {
     // looked at after the progress: a standby that is promoted meanwhile had all of that before its reign
     let pair = replica.state.machine().pair();
     let ships = has_pair && matches!(pair.role, PairRole::Primary | PairRole::Sealed);
-    let mut groups = service.purges().groups();
+    let purges = service.purges();
+    let mut groups = purges.groups();
     let known = groups.entry(replica.address.group).or_default();
     let shipped = known.shipped.filter(|shipped| ships && shipped.epoch == pair.epoch);
     let Some(all_have) = all_have else {
-        known.asked = None;
+        known.led = None;
         // it led before: whoever leads now may never have heard of the standby
         let is_new = shipped > known.learned.max(known.told.shipped);
         if is_new {
@@ -262,7 +283,7 @@ fn news(service: &Service, replica: &Replica, has_pair: bool) -> Option<Told> {
     // what follows rows that are being taken over is kept: without it they would be taken over again and again
     let may_go = pair.role == PairRole::Primary && shipped.is_none_or(|shipped| shipped.is_there);
     let applied = metrics.last_applied.map_or(0, |id| id.index);
-    let is_away = known.asked.get_or_insert_with(Instant::now).elapsed() > ABSENT_AFTER;
+    let is_away = purges.silence(*known.led.get_or_insert_with(Instant::now)) > ABSENT_AFTER;
     let kept = match may_go {
         true if is_away && service.is_nearly_full() => applied,
         true if service.is_short_of_room() => applied.saturating_sub(KEEP_WHEN_SHORT_ENTRIES),

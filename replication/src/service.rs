@@ -304,6 +304,9 @@ impl Service {
         body: Bytes,
     ) -> Result<Reply, CallRefusal> {
         check_allowed(from, class, kind)?;
+        if matches!(kind, kind::SHIP | kind::PAIR_STATE) {
+            self.purges.note_asked();
+        }
         match kind {
             kind::HEARTBEATS => self.heartbeats(head).await,
             kind::VOTE | kind::PRE_VOTE => self.vote(kind, head).await,

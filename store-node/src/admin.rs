@@ -17,6 +17,7 @@ use replication::{
     router::Router,
 };
 use std::sync::{Arc, OnceLock};
+use tokio::time::Instant;
 use tracing::{info, warn};
 use wire::admin::{
     ADMIN_MESSAGE_BYTES_MAX, AdminError, AdminErrorCode, AdminRequest, AdminResponse, CheckFacts, PairChange,
@@ -28,13 +29,15 @@ pub(crate) struct Admin {
     state: Arc<ProcessState>,
     router: Arc<Router>,
     frontend: OnceLock<Arc<Frontend>>,
+    /// When the process began to answer.
+    began: Instant,
 }
 
 type Answer = Result<AdminResponse, AdminError>;
 
 impl Admin {
     pub(crate) fn new(state: Arc<ProcessState>, router: Arc<Router>) -> Self {
-        Self { state, router, frontend: OnceLock::new() }
+        Self { state, router, frontend: OnceLock::new(), began: Instant::now() }
     }
 
     pub(crate) fn set_frontend(&self, frontend: Arc<Frontend>) {

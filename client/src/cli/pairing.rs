@@ -57,7 +57,10 @@ pub(super) struct MakeArguments {
 
 #[derive(Debug, Args)]
 pub(super) struct EndArguments {
-    /// Do not ask whether the region takes writes: its processes are not running
+    /// The other region is lost for good: without this it has to answer, and to take no writes
+    #[arg(long)]
+    other_lost: bool,
+    /// Do not ask either region: neither serves clients any more, or yet
     #[arg(long)]
     offline: bool,
 }
@@ -171,7 +174,22 @@ fn end(common: &Common, arguments: &EndArguments, output: &Output) -> Result<(),
         return Err(ClientError::state(problem, "there is nothing to end"));
     }
     if !arguments.offline {
-        takes_writes(&Side::new(&deployment)?)?;
+        let (own, other) = (Side::new(&deployment)?, Side::new(&deployment.pair()?)?);
+        takes_writes(&own, &other)?;
+        match other.report() {
+            Ok(report) if report.groups.iter().any(|group| group.role == PairRole::Primary) => {
+                let problem = format!("{} takes writes as well", other.region);
+                let advice = "wait until it has heard that it was relieved: `twinkeep lag` says so";
+                return Err(ClientError::state(problem, advice));
+            }
+            Ok(_) => {}
+            Err(_) if arguments.other_lost => {}
+            Err(_) => {
+                let problem = format!("{} does not answer", other.region);
+                let advice = "if it is lost for good, `--other-lost`: should it still serve clients, nothing tells it any more that this one does";
+                return Err(ClientError::state(problem, advice));
+            }
+        }
     }
     let (pair, kept) = region::end_pair(folder)?;
     let region = deployment.descriptor.region.clone();
@@ -181,10 +199,22 @@ fn end(common: &Common, arguments: &EndArguments, output: &Output) -> Result<(),
     output.either(&ended, || ended_page(&ended))
 }
 
-/// Refuses to leave a region alone that would take no writes then.
-fn takes_writes(side: &Side) -> Result<(), ClientError> {
+/// Refuses to leave a region alone that would take no writes then, or that somebody may have relieved of them.
+fn takes_writes(side: &Side, other: &Side) -> Result<(), ClientError> {
     let report = side.report()?;
-    let takes = report.groups.iter().filter(|group| group.role == PairRole::Primary).count();
+    let takes = report.groups.iter().filter(|group| group.role == PairRole::Primary);
+    if let Some(group) =
+        takes.clone().find(|group| group.other_epoch.is_some_and(|epoch| epoch > group.epoch))
+    {
+        let problem = format!("group {} of {} was relieved by {}", group.group, side.region, other.region);
+        return Err(ClientError::state(problem, "end the pair in the region that takes the writes"));
+    }
+    if let Some(reason) = takes.clone().find_map(|group| group.blocked.as_ref()) {
+        let problem = format!("{} acknowledges no writes: {reason}", side.region);
+        let advice = format!("{} may take them: `twinkeep lag` from a place that reaches both", other.region);
+        return Err(ClientError::state(problem, advice));
+    }
+    let takes = takes.count();
     if takes == report.groups_total as usize {
         return Ok(());
     }
@@ -200,7 +230,11 @@ fn takes_writes(side: &Side) -> Result<(), ClientError> {
 fn ended_page(ended: &Ended) -> String {
     let Ended { region, other, kept, .. } = ended;
     format!(
-        "{region} is one of no pair from here on. What made it one is kept in {}.\n\n         Then, on each storage node of {region}, one at a time: take [pair] out of its configuration and restart it.\n         On its gateways: take [pair] out as well. Then stop the witness, if there is one.\n         {other} holds a copy of everything. End its processes, and destroy its disks and its operator's folder.\n         Another standby: `twinkeep init DIR --standby-of {}`.\n",
+        "{region} is one of no pair from here on. What made it one is kept in {}.\n\n\
+         Then, on each storage node of {region}, one at a time: take [pair] out of its configuration and restart it.\n\
+         On its gateways: take [pair] out as well. Stop the witness last, if there is one.\n\
+         {other} holds a copy of everything: end its processes, and destroy its disks and its operator's folder.\n\
+         Another standby: `twinkeep init DIR --standby-of {}`.\n",
         kept.display(),
         kept.parent().unwrap_or(kept).display()
     )

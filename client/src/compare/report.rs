@@ -116,6 +116,21 @@ pub struct TreeSide {
     pub bytes: u64,
 }
 
+/// A bucket in both regions, for a report of something else.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ComparedBucket {
+    /// Its name.
+    pub bucket: String,
+    /// How it came out.
+    pub verdict: CompareVerdict,
+    /// Why it is not `same`; empty when it is.
+    pub reasons: Vec<String>,
+    /// The primary's side, at the first look.
+    pub primary: TreeSide,
+    /// The standby's side, at the first look.
+    pub standby: TreeSide,
+}
+
 /// An entry that both regions do not have alike.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Difference {

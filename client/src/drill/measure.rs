@@ -2,6 +2,7 @@
 
 use super::report::{DrillReport, Limits, Measured, Probe, Verdict};
 use super::{BUCKET, DrillKind};
+use crate::compare::{CompareVerdict, ComparedBucket};
 use crate::failover::{FailoverReport, LossManifest};
 use std::collections::{BTreeMap, BTreeSet};
 use wire::UnixMillis;
@@ -95,6 +96,17 @@ pub(super) fn reasons(report: &DrillReport) -> Vec<String> {
         }
     } else if measured.probes_lost > 0 {
         reasons.push(format!("{} acknowledged probes are gone; none may be", measured.probes_lost));
+    }
+    match &report.compared {
+        _ if kind.is_of_node() => {}
+        Some(ComparedBucket { verdict: CompareVerdict::Same, .. }) => {}
+        Some(ComparedBucket { verdict: CompareVerdict::Differing, reasons: why, .. }) => {
+            reasons.push(format!("the regions differ: {}", why.join("; ")));
+        }
+        Some(ComparedBucket { reasons: why, .. }) => {
+            reasons.push(format!("whether the regions hold the same is not known: {}", why.join("; ")));
+        }
+        None => reasons.push("the regions were not compared".to_owned()),
     }
     if !is_as_before(report) {
         reasons.push("the pair is not as it was before".to_owned());

@@ -4,6 +4,7 @@ use super::DrillKind;
 use super::readiness::{ItemState, Readiness};
 use super::report::{DrillReport, Measured};
 use crate::clock::utc;
+use crate::compare::ComparedBucket;
 use crate::markdown::{self, plain, rows};
 use std::fmt::Write;
 
@@ -30,6 +31,7 @@ pub(super) fn page(report: &DrillReport) -> String {
         timeline(&mut text, report);
     }
     losses(&mut text, report);
+    compared(&mut text, report);
     list(&mut text, "Undone", &report.undone);
     list(&mut text, "Left to do", &report.left_to_do);
     markdown::checking(
@@ -138,6 +140,26 @@ fn losses(text: &mut String, report: &DrillReport) {
     }
     if manifest.entries.len() > LOSSES_MAX {
         let _ = writeln!(text, "\nand {} more", manifest.entries.len() - LOSSES_MAX);
+    }
+}
+
+fn compared(text: &mut String, report: &DrillReport) {
+    let Some(ComparedBucket { bucket, verdict, reasons, primary, standby }) = &report.compared else {
+        return;
+    };
+    let _ = write!(
+        text,
+        "\n## Both regions at the end\n\nThe bucket {} by what is in its rows, without any log: **{}**\n\n",
+        plain(bucket),
+        verdict.name()
+    );
+    let sides = report.regions.iter().zip([primary, standby]);
+    let sides = sides.map(|(region, side)| {
+        vec![region.clone(), side.root.to_string(), side.entries.to_string(), side.bytes.to_string()]
+    });
+    rows(text, &["region", "Merkle root", "entries", "bytes"], sides);
+    for reason in reasons {
+        let _ = writeln!(text, "- {}", plain(reason));
     }
 }
 

@@ -4,6 +4,7 @@
 
 use super::DrillKind;
 use super::readiness::Readiness;
+use crate::compare::ComparedBucket;
 use crate::failover::LossManifest;
 use serde::{Deserialize, Serialize};
 use wire::UnixMillis;
@@ -47,6 +48,9 @@ pub struct DrillReport {
     pub probes: Vec<Probe>,
     /// Of a forced drill: what the old primary acknowledged alone, of everybody.
     pub losses: Option<LossManifest>,
+    /// Of a switch to and fro: the probes in both regions at its end, by what is in their rows, with the Merkle roots.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compared: Option<ComparedBucket>,
     /// Where every group of each region stood before.
     pub before: Vec<PairReport>,
     /// Where every group of each region stood at the end.

@@ -7,6 +7,7 @@ use super::{BUCKET, DrillPlan};
 use crate::ClientError;
 use crate::admin::AdminClient;
 use crate::clock::Clock;
+use crate::compare::{self, ComparedBucket};
 use crate::failover::{self, FailoverReport, LossManifest};
 use crate::s3::{Access, S3};
 use crate::target::Target;
@@ -35,6 +36,7 @@ pub(super) struct Run<'a> {
     pub(super) probes: Option<Probes>,
     pub(super) switches: Vec<FailoverReport>,
     pub(super) losses: Option<LossManifest>,
+    pub(super) compared: Option<ComparedBucket>,
     /// When the switch was forced or the node killed, and where writes were to go on.
     pub(super) injected: Option<(UnixMillis, String)>,
     /// Of a restore: from the kill until every copy was there again, ms.
@@ -57,7 +59,7 @@ impl<'a> Run<'a> {
     ) -> Self {
         let deadline = Instant::now() + Duration::from_secs(plan.limits.timeout_s);
         let (timeline, switches, undone, left_to_do) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        let (probes, losses, injected, restored_ms) = (None, None, None, None);
+        let (probes, losses, compared, injected, restored_ms) = (None, None, None, None, None);
         Self {
             target,
             plan,
@@ -67,6 +69,7 @@ impl<'a> Run<'a> {
             probes,
             switches,
             losses,
+            compared,
             injected,
             restored_ms,
             undone,
@@ -184,6 +187,15 @@ impl<'a> Run<'a> {
     /// Waits until the other region follows `primary` and has everything acknowledged before now.
     pub(super) fn follow(&mut self, primary: &str) -> Result<(), ClientError> {
         self.step(&format!("wait until the other region follows {primary}"), |run| run.wait_follows(primary))
+    }
+
+    /// Holds the probes in both regions against each other, without believing any log.
+    pub(super) fn compare(&mut self) -> Result<(), ClientError> {
+        let compared = self.step("compare the probes in both regions", |run| {
+            compare::bucket(run.target, BUCKET, run.stop, &|_| {})
+        })?;
+        self.compared = Some(compared);
+        Ok(())
     }
 
     fn wait_follows(&self, primary: &str) -> Result<(), ClientError> {

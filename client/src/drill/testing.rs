@@ -3,6 +3,7 @@
 use super::readiness::{Item, ItemState, Readiness};
 use super::report::{DrillReport, Measured, Probe, REPORT_VERSION, RegionTime, Step, Verdict};
 use super::{BUCKET, DrillKind};
+use crate::compare::{CompareVerdict, ComparedBucket, TreeSide};
 use wire::admin::{LostChange, LostWrite, PairGroup, PairReport};
 use wire::{PairRole, UnixMillis};
 
@@ -65,6 +66,7 @@ pub(crate) fn report(kind: DrillKind) -> DrillReport {
         measured: Measured { rto_ms: Some(500), rpo_ms: Some(0), ..Measured::default() },
         probes: vec![probe("twin-1/000000", 1_000)],
         losses: None,
+        compared: (!kind.is_of_node()).then(|| compared(CompareVerdict::Same, &[])),
         before: positions.clone(),
         after: positions,
         undone: vec![],
@@ -73,6 +75,13 @@ pub(crate) fn report(kind: DrillKind) -> DrillReport {
         reasons: vec![],
         exit_code: 0,
     }
+}
+
+/// The probes in both regions.
+pub(super) fn compared(verdict: CompareVerdict, reasons: &[&str]) -> ComparedBucket {
+    let reasons = reasons.iter().map(|reason| (*reason).to_owned()).collect();
+    let (primary, standby) = (TreeSide::default(), TreeSide::default());
+    ComparedBucket { bucket: BUCKET.to_owned(), verdict, reasons, primary, standby }
 }
 
 /// A probe that was acknowledged at the first try.

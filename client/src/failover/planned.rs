@@ -56,6 +56,7 @@ pub fn planned(
 ) -> Result<FailoverReport, ClientError> {
     let began = Instant::now();
     let mut is_seen_sealed = false;
+    let (mut unsettled, mut behind): (Option<Instant>, Option<Instant>) = (None, None);
     let (old, new, way) = loop {
         check_stop(stop)?;
         let (old, new) = (from.report()?, to.report()?);
@@ -64,14 +65,21 @@ pub fn planned(
             Ok(Way::TakeBack) if !std::mem::replace(&mut is_seen_sealed, true) => {
                 std::thread::sleep(TAKE_BACK_WAIT);
             }
-            Ok(way @ Way::Switch(_)) => match too_far(&old, &new, pause_max) {
-                None => break (old, new, way),
-                Some(_) if began.elapsed() < IN_STEP_WAIT => std::thread::sleep(LOOK),
-                Some(error) => return Err(error),
-            },
+            Ok(way @ Way::Switch(_)) => {
+                unsettled = None;
+                match too_far(&old, &new, pause_max) {
+                    None => break (old, new, way),
+                    Some(_) if behind.get_or_insert_with(Instant::now).elapsed() < IN_STEP_WAIT => {
+                        std::thread::sleep(LOOK);
+                    }
+                    Some(error) => return Err(error),
+                }
+            }
             Ok(way) => break (old, new, way),
             // a group that has changed its leader is silent until that one has heard of the other region
-            Err(NoWay::Now(_)) if began.elapsed() < SETTLE_WAIT => std::thread::sleep(LOOK),
+            Err(NoWay::Now(_)) if unsettled.get_or_insert_with(Instant::now).elapsed() < SETTLE_WAIT => {
+                std::thread::sleep(LOOK);
+            }
             Err(NoWay::Now(error) | NoWay::AsItIs(error)) => return Err(error),
         }
     };
@@ -124,6 +132,11 @@ fn switch(
         let problem =
             format!("group {} of {} was let go on by somebody else meanwhile", group.group, from.region);
         return Err(ClientError::state(problem, "nothing was switched; ask for one switch at a time"));
+    }
+    if sealing.elapsed() > drain_wait {
+        let problem = format!("{} did not answer in time", to.region);
+        let error = ClientError::state(problem, "nothing was switched, and writes go on; ask again");
+        return Err(give_back(from, to, Some(new), sealed_epoch, error));
     }
     let reigns = |group: &PairGroup| group.role == PairRole::Primary && group.epoch == epoch;
     let promoted = match to.change(PairChange::Promote, epoch, reigns) {

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// Version of the file.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// A plan, bytes: a hundred thousand lost writes take 60 MB, 300 MB with the longest names.
 const FILE_BYTES_MAX: u64 = 512 << 20;
@@ -34,7 +34,6 @@ struct Line {
     choice: Choice,
     group: u32,
     sequence: u64,
-    #[serde(default)]
     part: u32,
     change: wire::admin::LostChange,
     bucket: Option<String>,

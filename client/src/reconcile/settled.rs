@@ -32,8 +32,15 @@ pub fn is_settled(folder: &Path, authorities: &[PathBuf], manifest: &LossManifes
     // somebody decided although the list was not whole
     let is_accepted = manifest.complete || reports.iter().any(|report| !report.complete);
     let mut settled: BTreeMap<Identity, bool> = BTreeMap::new();
-    for entry in reports.iter().flat_map(|report| &report.entries) {
-        settled.entry(identity(&entry.write)).or_insert_with(|| settles(entry));
+    for report in &reports {
+        let mut of_report: BTreeMap<Identity, bool> = BTreeMap::new();
+        for entry in &report.entries {
+            // of several under one name, as releases had them that did not number the parts of an entry, all have to be
+            *of_report.entry(identity(&entry.write)).or_insert(true) &= settles(entry);
+        }
+        for (write, is_settled) in of_report {
+            settled.entry(write).or_insert(is_settled);
+        }
     }
     is_accepted
         && !reports.is_empty()

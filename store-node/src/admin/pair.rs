@@ -240,8 +240,8 @@ impl Admin {
     }
 }
 
-/// What is not in order with the pair, as far as this region knows, which plays the part `role`.
-pub(super) fn trouble(role: PairRole, lags: &BTreeMap<GroupId, GroupLag>) -> Option<String> {
+/// What is not in order with the pair, as far as this region knows, which plays the part `role` and whose gateway is `up` for so long.
+pub(super) fn trouble(role: PairRole, lags: &BTreeMap<GroupId, GroupLag>, up: Duration) -> Option<String> {
     match role {
         PairRole::Primary => lags.values().find_map(|lag| lag.blocked.clone()),
         PairRole::Sealed => {
@@ -265,7 +265,7 @@ pub(super) fn trouble(role: PairRole, lags: &BTreeMap<GroupId, GroupLag>) -> Opt
                 }
                 Some(_) => None,
                 // what takes the state over forgets with each try when it heard of whom
-                None if follow().next().is_none() => None,
+                None if follow().next().is_none() || up < Duration::from_millis(PAIR_HEARD_MAX_MS) => None,
                 None => Some("its primary was not heard of since this region started".to_owned()),
             }
         }
@@ -282,5 +282,50 @@ pub(super) fn role(lags: &BTreeMap<GroupId, GroupLag>) -> PairRole {
         PairRole::Sealed
     } else {
         PairRole::Primary
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lag(role: PairRole, epoch: u64, other: Option<(PairRole, u64)>, heard_ms: Option<u64>) -> GroupLag {
+        let state = |role, epoch| PairState { role, epoch: Epoch(epoch), ..PairState::default() };
+        GroupLag {
+            group: GroupId(0),
+            own: state(role, epoch),
+            other: other.map(|(role, epoch)| state(role, epoch)),
+            synced: None,
+            heard_ms,
+            gone: false,
+            unshipped: None,
+            blocked: None,
+        }
+    }
+
+    #[test]
+    fn a_pair_that_takes_no_writes_or_is_not_heard_of_is_in_trouble_and_no_other() {
+        use PairRole::{Bootstrap, Primary, Sealed, Standby};
+        let long = Duration::from_secs(3_600);
+        let of = |lags: Vec<GroupLag>, up| {
+            let lags = (0..).map(GroupId).zip(lags).collect();
+            trouble(role(&lags), &lags, up)
+        };
+        let follows = |heard_ms| lag(Standby, 3, Some((Primary, 3)), heard_ms);
+        assert_eq!(of(vec![], long), None);
+        assert_eq!(of(vec![lag(Primary, 3, None, None)], long), None);
+        assert_eq!(of(vec![follows(Some(5)), follows(None)], long), None, "its leader is new");
+        assert_eq!(of(vec![lag(Bootstrap, 3, None, None)], long), None, "it forgets with each try");
+        assert!(of(vec![follows(Some(5)), follows(Some(60_000))], long).unwrap().contains("for 60 s"));
+        assert!(of(vec![follows(None), follows(None)], long).unwrap().contains("since this region started"));
+        assert_eq!(of(vec![follows(None)], Duration::from_secs(1)), None, "it has just started");
+        let cut_off = GroupLag { blocked: Some("why".to_owned()), ..lag(Primary, 3, None, None) };
+        assert_eq!(of(vec![lag(Primary, 3, None, None), cut_off], long), Some("why".to_owned()));
+        let sealed = of(vec![lag(Sealed, 3, Some((Standby, 3)), None)], long).unwrap();
+        assert!(sealed.contains("has not ended"), "{sealed}");
+        let relieved = of(vec![lag(Sealed, 3, Some((Primary, 4)), None)], long).unwrap();
+        assert!(relieved.contains("the other region takes the writes"), "{relieved}");
+        let waits = of(vec![lag(Standby, 3, Some((Sealed, 3)), Some(5))], long).unwrap();
+        assert!(waits.contains("its primary was sealed"), "{waits}");
     }
 }

@@ -68,7 +68,7 @@ impl Admin {
         let up = |report: &Option<NodeReport>| report.as_ref().is_some_and(|report| report.writable);
         let lags = self.lags(REPORT_WAIT).await;
         let role = super::pair::role(&lags);
-        let pair_trouble = super::pair::trouble(role, &lags);
+        let pair_trouble = super::pair::trouble(role, &lags, self.began.elapsed());
         let room = reports.values().filter(|report| up(report)).count() * 2 > reports.len();
         Ok(AdminResponse::Status(RegionStatus {
             deployment: descriptor.deployment,

@@ -1,7 +1,7 @@
 //! Tests of figures and verdicts on runs that are written down here; the canaries are faults that a verdict must not pass.
 
 use super::*;
-use crate::drill::testing::{entry, probe, report};
+use crate::drill::testing::{compared, entry, probe, report};
 use crate::drill::{DrillKind, Verdict};
 
 fn forced(change: impl FnOnce(&mut DrillReport)) -> Vec<String> {
@@ -91,4 +91,18 @@ fn the_list_of_lost_writes_must_be_the_probes_that_are_gone() {
     assert!(cut[0].contains("not whole"), "{cut:?}");
     let none = forced(|report| report.losses = None);
     assert!(none[0].contains("could not be listed"), "{none:?}");
+}
+
+#[test]
+fn a_run_after_which_the_regions_differ_or_were_not_compared_does_not_pass() {
+    let of = |found: Option<ComparedBucket>| {
+        reasons(&DrillReport { compared: found, ..report(DrillKind::Planned) })
+    };
+    assert_eq!(of(Some(compared(CompareVerdict::Same, &[]))), Vec::<String>::new());
+    let differing = compared(CompareVerdict::Differing, &["1 entries differ"]);
+    assert_eq!(of(Some(differing)), ["the regions differ: 1 entries differ"]);
+    for verdict in [CompareVerdict::Undecided, CompareVerdict::Aborted] {
+        assert!(of(Some(compared(verdict, &["group 1"])))[0].contains("not known: group 1"));
+    }
+    assert_eq!(of(None), ["the regions were not compared"]);
 }
