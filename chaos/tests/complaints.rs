@@ -313,7 +313,6 @@ fn a_lost_standby_keeps_no_primary_from_writing_and_takes_over_what_it_missed() 
     let folder = run.path("pair").join(&standby);
     let taken_over = || logged(&folder, "the primary's state is here");
     let before = taken_over();
-    assert!(before > 0, "{} has no logs that say so", folder.display());
     dev.twinkeep(&["dev", "kill", &standby]).unwrap();
 
     let mut refused = 0;

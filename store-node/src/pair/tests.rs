@@ -3,7 +3,8 @@
 use super::*;
 use crate::config::ForwardConfig;
 use client::region::{
-    NodePlan, RegionFolder, RegionPlan, Renewal, RootPlan, init, introduce, introduce_anew, standby_plan,
+    NodePlan, RegionFolder, RegionPlan, Renewal, RootPlan, end_pair, init, introduce, introduce_anew,
+    standby_plan,
 };
 use std::fs;
 use std::time::SystemTime;
@@ -215,6 +216,7 @@ fn endpoints_under_the_authority_of_a_region_outside_the_pair_are_refused() {
         );
     }
     // a third region of the same deployment: only the descriptor tells
+    end_pair(&one).unwrap();
     let third = RegionFolder::new(&base.path().join("south"));
     init(third.root(), &standby_plan(&one, plan("south")).unwrap(), SystemTime::now()).unwrap();
     let third = third.authority_certificate();
