@@ -85,8 +85,7 @@ pub async fn measure(
     for round_trip_ms in &plan.round_trips_ms {
         let scratch = Scratch::new(parent, "pair")?;
         scratch.check_space()?;
-        let shape = Shape::wide(Duration::from_millis(*round_trip_ms));
-        let pair = Pair::start(binaries, &scratch, shape).await?;
+        let pair = Pair::start(binaries, &scratch, Duration::from_millis(*round_trip_ms)).await?;
         findings.push(pair.measure(*round_trip_ms, plan.window).await?);
     }
     Ok(findings)
@@ -150,11 +149,15 @@ struct RegionLag {
 }
 
 impl<'a> Pair<'a> {
-    async fn start(binaries: &'a Binaries, scratch: &Scratch, shape: Shape) -> Result<Self, BenchError> {
+    async fn start(
+        binaries: &'a Binaries,
+        scratch: &Scratch,
+        round_trip: Duration,
+    ) -> Result<Self, BenchError> {
         let data = scratch.folder("pair")?;
         let port_base = free_ports(PORTS)?;
         drop(start_pair_in(binaries, &data, port_base)?);
-        let links = lengthen(&data, shape).await?;
+        let links = lengthen(&data, Shape::wide(round_trip)).await?;
         let ([primary, standby], process) = start_pair_in(binaries, &data, port_base)?;
         let pair = Self { binaries, data, primary, standby, links, _process: process };
         pair.primary.make_bucket().await?;

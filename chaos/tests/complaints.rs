@@ -39,6 +39,16 @@ fn pair(run: &Run) -> (Dev, S3) {
     (dev, client)
 }
 
+/// A small disk under every node of a region that is about to be made.
+fn small_disks(run: &Run, region: &str) -> Vec<SmallDisk> {
+    let disk = |node| {
+        let mount = run.path("pair").join(region).join(format!("node-{node}")).join("data");
+        std::fs::create_dir_all(&mount).unwrap();
+        SmallDisk::mount(&mount, SMALL_DISK_MIB).unwrap()
+    };
+    (1..=3).map(disk).collect()
+}
+
 fn put(client: &mut S3, ledger: &mut Ledger, key: &str) {
     let (serial, body) = ledger.begin_write(key, 20_000);
     let written = client.persist(PATIENCE, |client| client.put(BUCKET, key, &body));
@@ -239,13 +249,7 @@ fn check_switches_are_given_up(dev: &Dev, client: &mut S3, ledger: &mut Ledger) 
 #[test]
 fn a_standby_without_room_is_named_refuses_no_client_of_the_primary_and_goes_on_once_it_has_some() {
     let run = Run::new("complaints-full").unwrap();
-    let disks: Vec<SmallDisk> = (1..=3)
-        .map(|node| {
-            let mount = run.path("pair").join("twin-2").join(format!("node-{node}")).join("data");
-            std::fs::create_dir_all(&mount).unwrap();
-            SmallDisk::mount(&mount, SMALL_DISK_MIB).unwrap()
-        })
-        .collect();
+    let disks = small_disks(&run, "twin-2");
     let (mut dev, mut client) = pair(&run);
     let fillers: Vec<_> = disks.iter().map(|disk| disk.fill().unwrap()).collect();
     let mut ledger = Ledger::new();
@@ -298,13 +302,7 @@ fn logged(folder: &Path, words: &str) -> usize {
 #[test]
 fn a_lost_standby_keeps_no_primary_from_writing_and_takes_over_what_it_missed() {
     let run = Run::new("complaints-lost").unwrap();
-    let _disks: Vec<SmallDisk> = (1..=3)
-        .map(|node| {
-            let mount = run.path("pair").join("twin-1").join(format!("node-{node}")).join("data");
-            std::fs::create_dir_all(&mount).unwrap();
-            SmallDisk::mount(&mount, SMALL_DISK_MIB).unwrap()
-        })
-        .collect();
+    let _disks = small_disks(&run, "twin-1");
     let (mut dev, mut client) = pair(&run);
     let standby = dev.other.as_ref().unwrap().region.clone();
     let mut ledger = Ledger::new();

@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::task::JoinSet;
 
-use super::link::Shape;
 use super::{PATIENCE, Pair, late};
 use crate::connection::{Connection, consume};
 use crate::error::BenchError;
@@ -62,8 +61,7 @@ pub async fn measure(
     for round_trip_ms in round_trips_ms {
         let scratch = Scratch::new(parent, "switches")?;
         scratch.check_space()?;
-        let shape = Shape::wide(Duration::from_millis(*round_trip_ms));
-        let pair = Pair::start(binaries, &scratch, shape).await?;
+        let pair = Pair::start(binaries, &scratch, Duration::from_millis(*round_trip_ms)).await?;
         findings.push(of_pair(&pair, *round_trip_ms, plan).await?);
     }
     Ok(findings)

@@ -193,8 +193,7 @@ fn end(common: &Common, arguments: &EndArguments, output: &Output) -> Result<(),
     }
     let (pair, kept) = region::end_pair(folder)?;
     let region = deployment.descriptor.region.clone();
-    let other = pair.regions.iter().find(|side| side.name != region);
-    let other = other.map_or_else(String::new, |side| side.name.clone());
+    let other = pair.sides(&region).map_or_else(String::new, |(_, other)| other.name.clone());
     let ended = Ended { region, other, serial: pair.serial, kept };
     output.either(&ended, || ended_page(&ended))
 }
